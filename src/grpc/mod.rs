@@ -1,0 +1,5 @@
+//! gRPC: the data plane, its service, and the server around it.
+
+pub mod performance;
+#[cfg(feature = "server")]
+pub mod proto;

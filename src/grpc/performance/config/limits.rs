@@ -1,0 +1,135 @@
+//! The range of every setting, and the error that names the one that is out of it.
+
+use std::{
+    fmt::{Debug, Display},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use super::{OptimizationConfig, Pinning};
+
+/// Lanes count messages in 20 bits (`worker_pool::lanes::room`).
+const MOST_MESSAGES: usize = (1 << 20) - 1;
+/// A terabyte: far beyond any machine, and far below what the byte counters hold.
+const MOST_BYTES: usize = 1 << 40;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} = {value} cannot work: {expected}")]
+pub struct ConfigError {
+    /// The field of [`OptimizationConfig`], as it is written in a file.
+    pub field: &'static str,
+    /// The value that it has.
+    pub value: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+impl ConfigError {
+    fn new(field: &'static str, value: impl Display, expected: impl Into<String>) -> Self {
+        Self { field, value: value.to_string(), expected: expected.into() }
+    }
+}
+
+fn count(field: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, value, format!("it must be from {} to {}", range.start(), range.end())))
+}
+
+fn time(field: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("it must be from {:?} to {:?}", range.start(), range.end());
+    Err(ConfigError::new(field, format_args!("{value:?}"), expected))
+}
+
+/// Each field by itself, then how they go together.
+pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
+    // Taken apart so that a new field does not compile until it is looked at here.
+    let OptimizationConfig {
+        worker_count,
+        worker_queue_capacity,
+        worker_timeout,
+        worker_pinning,
+        worker_spin,
+        worker_substitutes,
+        batch_size,
+        batch_timeout,
+        max_batch_wait,
+        cache_capacity,
+        cache_byte_capacity,
+        cache_ttl,
+        enable_cache_compression: _,
+        service_pool_size,
+        validator_pool_size,
+        buffer_pool_size,
+        buffer_initial_capacity,
+        buffer_max_capacity,
+        backpressure_threshold,
+        backpressure_window,
+        when_full: _,
+        max_bytes_in_flight,
+        max_concurrent_connections,
+        enable_metrics: _,
+        metrics_interval,
+        enable_detailed_tracing: _,
+        stream_channel_capacity,
+        stream_timeout,
+        enable_stream_compression: _,
+    } = *config;
+
+    count("worker_count", worker_count, 1..=1024)?;
+    count("worker_queue_capacity", worker_queue_capacity, 1..=MOST_MESSAGES)?;
+    time("worker_timeout", worker_timeout, MILLISECOND..=DAY)?;
+    if let Pinning::ReserveForIo(0) = worker_pinning {
+        return Err(ConfigError::new(
+            "worker_pinning",
+            worker_pinning,
+            "reserve at least one core, or write `all`",
+        ));
+    }
+    time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
+    count("worker_substitutes", worker_substitutes, 0..=1024)?;
+    count("batch_size", batch_size, 1..=4096)?;
+    time("batch_timeout", batch_timeout, Duration::ZERO..=Duration::from_secs(60))?;
+    time("max_batch_wait", max_batch_wait, Duration::ZERO..=Duration::from_secs(60))?;
+    count("cache_capacity", cache_capacity, 1..=1 << 28)?;
+    count("cache_byte_capacity", cache_byte_capacity, 1024..=MOST_BYTES)?;
+    time("cache_ttl", cache_ttl, MILLISECOND..=30 * DAY)?;
+    count("service_pool_size", service_pool_size, 1..=65_536)?;
+    count("validator_pool_size", validator_pool_size, 1..=65_536)?;
+    count("buffer_pool_size", buffer_pool_size, 1..=1 << 20)?;
+    count("buffer_initial_capacity", buffer_initial_capacity, 1..=1 << 30)?;
+    count("buffer_max_capacity", buffer_max_capacity, 1..=1 << 30)?;
+    if !(backpressure_threshold > 0.0 && backpressure_threshold <= 1.0) {
+        let expected = "it must be above 0 and at most 1";
+        return Err(ConfigError::new("backpressure_threshold", backpressure_threshold, expected));
+    }
+    time("backpressure_window", backpressure_window, MILLISECOND..=HOUR)?;
+    count("max_bytes_in_flight", max_bytes_in_flight, 1024..=MOST_BYTES)?;
+    count("max_concurrent_connections", max_concurrent_connections, 1..=1_000_000)?;
+    time("metrics_interval", metrics_interval, 10 * MILLISECOND..=HOUR)?;
+    count("stream_channel_capacity", stream_channel_capacity, 1..=MOST_MESSAGES)?;
+    time("stream_timeout", stream_timeout, MILLISECOND..=DAY)?;
+
+    at_most("batch_timeout", batch_timeout, "max_batch_wait", max_batch_wait)?;
+    at_most("buffer_initial_capacity", buffer_initial_capacity, "buffer_max_capacity", buffer_max_capacity)
+}
+
+fn at_most<T: PartialOrd + Debug>(
+    field: &'static str,
+    value: T,
+    other: &'static str,
+    bound: T,
+) -> Result<(), ConfigError> {
+    if value <= bound {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, format_args!("{value:?}"), format!("it must be at most {other} = {bound:?}")))
+}

@@ -1,0 +1,220 @@
+//! Everything that can go wrong, for the person who reads it: what, where, which value, what would be right.
+//!
+//! [`OptimizationError`] is the one error of the data plane; `grpc::status` is the one place that maps it to gRPC
+//! codes. A handler speaks [`HandlerError`].
+
+use std::{error::Error, fmt, time::Duration};
+
+use super::config::ConfigError;
+
+/// What the data plane answers when it cannot give a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptimizationError {
+    /// The worker pool could not be built.
+    #[error("Worker pool initialization failed: {0}")]
+    WorkerPoolError(#[source] Fault),
+    /// The cache could not do its work.
+    #[error("Cache initialization failed: {0}")]
+    CacheError(#[source] Fault),
+    /// A pool of handlers, validators or buffers could not do its work.
+    #[error("Resource pool error: {0}")]
+    ResourcePoolError(#[source] Fault),
+    /// The figures could not be gathered.
+    #[error("Performance monitoring error: {0}")]
+    MonitoringError(#[source] Fault),
+    /// A setting that cannot work.
+    #[error("Configuration error: {0}")]
+    ConfigError(#[from] ConfigError),
+    /// The message was not accepted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The message was accepted, and withdrawn before it had a result.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
+    /// The handler, or the validator, said no.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
+    /// The handler panicked; its instance was thrown away.
+    #[error("the handler panicked: {0}")]
+    Panicked(String),
+}
+
+/// What went wrong inside a part, and why.
+#[derive(Debug)]
+pub struct Fault {
+    what: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault with the error that caused it.
+    pub fn caused_by(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Fault {
+    fn from(what: T) -> Self {
+        Self { what: what.into(), source: None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// Why a message, or a stream, was not accepted. Nothing of it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The lanes are full, or held back by `backpressure_threshold`, and `when_full` is `shed`.
+    #[error(
+        "{waiting} messages are waiting (worker_queue_capacity = {capacity}); try again in {retry_after:?}"
+    )]
+    Overloaded {
+        /// Messages in the lanes.
+        waiting: usize,
+        /// What fits there.
+        capacity: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The message alone is larger than all that may be in flight.
+    #[error("a message of {weight} bytes is above max_bytes_in_flight = {limit}")]
+    TooLarge {
+        /// Bytes of the message.
+        weight: usize,
+        /// Bytes that may be in flight.
+        limit: usize,
+    },
+    /// Too many streams are open.
+    #[error("{limit} streams are open already (max_concurrent_connections = {limit})")]
+    TooManyStreams {
+        /// Streams that may be open.
+        limit: usize,
+    },
+    /// The data plane is shutting down.
+    #[error("the server is shutting down")]
+    Draining,
+}
+
+/// Why a message that was accepted has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Interruption {
+    /// Nobody waits for the answer any more.
+    #[error("cancelled")]
+    Cancelled,
+    /// The deadline of the message has passed.
+    #[error("the deadline has passed")]
+    DeadlineExceeded,
+    /// The handler ran for longer than `worker_timeout`.
+    #[error("the handler ran for longer than worker_timeout")]
+    Overstayed,
+    /// The drain deadline came before the message was started.
+    #[error("the server shut down before the message was started")]
+    ShutDown,
+}
+
+/// What kind of failure a handler reports; each is the gRPC code of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The message can never be right.
+    InvalidArgument,
+    /// What the message names does not exist.
+    NotFound,
+    /// The message may be right at another time or in another state.
+    FailedPrecondition,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// There is no such operation.
+    Unimplemented,
+    /// A limit was hit.
+    ResourceExhausted,
+    /// It took too long.
+    DeadlineExceeded,
+    /// Nobody waits for the answer any more.
+    Cancelled,
+    /// It may work when tried again.
+    Unavailable,
+    /// A fault of the handler.
+    Internal,
+}
+
+/// Why a handler, or a validator, has no result for a message.
+#[derive(Debug)]
+pub struct HandlerError {
+    kind: FailureKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl HandlerError {
+    /// A failure of a kind, with a message for the client: what is wrong, and what would be right.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The message can never be right.
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::InvalidArgument, message)
+    }
+
+    /// A fault of the handler.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Internal, message)
+    }
+
+    /// Keeps the error behind this one, for logs.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for HandlerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// A handler that stops at a checkpoint returns this with `?`; the message was answered already.
+impl From<Interruption> for HandlerError {
+    fn from(why: Interruption) -> Self {
+        let kind = match why {
+            Interruption::Cancelled => FailureKind::Cancelled,
+            Interruption::DeadlineExceeded | Interruption::Overstayed => FailureKind::DeadlineExceeded,
+            Interruption::ShutDown => FailureKind::Unavailable,
+        };
+        Self::new(kind, why.to_string())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a service author writes: the handler of one message, and, where it is worth it, a validator.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::JobScope;
+use crate::grpc::performance::{cache::CacheKey, error::HandlerError, monitor::Class, worker_pool::Priority};
+
+/// CPU-heavy work on one message.
+///
+/// Instances are pooled: each runs one message at a time, on a worker thread, and keeps its scratch space between
+/// messages. An instance that panicked is thrown away. Whatever does not need the instance (class, key, weight) is
+/// asked without one, on the thread that reads the stream, and has to be cheap.
+pub trait MessageHandler: Send + 'static {
+    /// One message of a stream.
+    type Request: Send + 'static;
+    /// Its answer.
+    type Response: Send + 'static;
+
+    /// Works on one message. Long handlers call [`JobScope::checkpoint`] often.
+    ///
+    /// # Errors
+    /// What the client is to be told in place of a result; the stream lives on.
+    fn handle(
+        &mut self,
+        request: Self::Request,
+        scope: &mut JobScope<'_>,
+    ) -> Result<Self::Response, HandlerError>;
+
+    /// What kind of work the message is: its times are kept by class.
+    fn class(_request: &Self::Request) -> Class {
+        Class::DEFAULT
+    }
+
+    /// Whether it is served before others.
+    fn priority(_request: &Self::Request) -> Priority {
+        Priority::Normal
+    }
+
+    /// How long its answer is of use, from now; `None`: as long as the stream lives.
+    fn timeout(_request: &Self::Request) -> Option<Duration> {
+        None
+    }
+
+    /// Bytes that the message keeps in memory: what `max_bytes_in_flight` counts.
+    fn weight(_request: &Self::Request) -> usize {
+        size_of::<Self::Request>()
+    }
+
+    /// A hash of everything that the answer depends on, if equal messages have equal answers; `None`: never cached.
+    fn cache_key(_request: &Self::Request) -> Option<CacheKey> {
+        None
+    }
+
+    /// The answer as the cache stores it; `None`: this one is not stored.
+    fn to_cache(_response: &Self::Response) -> Option<Bytes> {
+        None
+    }
+
+    /// The answer from what [`to_cache`](Self::to_cache) made of it; `None`: it cannot be read, and counts as a miss.
+    fn from_cache(_stored: Bytes) -> Option<Self::Response> {
+        None
+    }
+
+    /// Called when the instance goes back to the pool.
+    fn reset(&mut self) {}
+}
+
+/// Looks at a message before it is queued, on the thread that reads the stream: cheap checks that spare the workers.
+pub trait Validator<R>: Send + 'static {
+    /// # Errors
+    /// Why the message can never be worked on; it is answered with that, and the stream lives on.
+    fn validate(&mut self, request: &R) -> Result<(), HandlerError>;
+}
+
+impl<R, F> Validator<R> for F
+where
+    F: FnMut(&R) -> Result<(), HandlerError> + Send + 'static,
+{
+    fn validate(&mut self, request: &R) -> Result<(), HandlerError> {
+        self(request)
+    }
+}

@@ -1,0 +1,3 @@
+//! The tool `millstream`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The one door to the operating system, with a portable fallback beside each call.
+
+pub(crate) mod atomic;

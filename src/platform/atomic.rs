@@ -1,0 +1,7 @@
+//! The atomics of the concurrent parts: the standard library's, or loom's when the crate is built with `--cfg loom`,
+//! so that what the model checker runs is the real code.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
