@@ -19,7 +19,7 @@ pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationErro
 pub use monitor::Class;
 pub use processor::{JobScope, MessageHandler, Validator};
 pub use resource_pool::{BufferPool, PooledBuffer};
-pub use worker_pool::{JobContext, Priority};
+pub use worker_pool::{JobContext, JobHandle, JobOptions, Priority, TrySpawnError, WorkerPool};
 
 /// What the data plane has achieved since it started.
 #[derive(Debug, Clone, PartialEq)]

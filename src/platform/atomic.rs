@@ -1,7 +1,7 @@
-//! The atomics of the concurrent parts: the standard library's, or loom's when the crate is built with `--cfg loom`,
+//! The atomics of the concurrent parts: the standard library's, or loom's when the crate is built with `--cfg millstream_loom`,
 //! so that what the model checker runs is the real code.
 
-#[cfg(loom)]
+#[cfg(millstream_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
-#[cfg(not(loom))]
+#[cfg(not(millstream_loom))]
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};

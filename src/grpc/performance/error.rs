@@ -120,9 +120,12 @@ pub enum Interruption {
     /// The handler ran for longer than `worker_timeout`.
     #[error("the handler ran for longer than worker_timeout")]
     Overstayed,
-    /// The drain deadline came before the message was started.
-    #[error("the server shut down before the message was started")]
+    /// The drain deadline came before the message was finished.
+    #[error("the server shut down before the message was finished")]
     ShutDown,
+    /// The worker thread died under the message.
+    #[error("the worker thread died")]
+    WorkerLost,
 }
 
 /// What kind of failure a handler reports; each is the gRPC code of the same name.
@@ -214,6 +217,7 @@ impl From<Interruption> for HandlerError {
             Interruption::Cancelled => FailureKind::Cancelled,
             Interruption::DeadlineExceeded | Interruption::Overstayed => FailureKind::DeadlineExceeded,
             Interruption::ShutDown => FailureKind::Unavailable,
+            Interruption::WorkerLost => FailureKind::Internal,
         };
         Self::new(kind, why.to_string())
     }

@@ -1,8 +1,232 @@
 //! Pinned OS threads that pull jobs from bounded lanes.
+//!
+//! ```text
+//!  submitters ── Room (bounds, fair waiting) ── Lanes ══▶ workers ── Post ──▶ supervisor
+//!   (tokio)                                    Sleepers: whom to wake           (overstays, deaths, drain)
+//! ```
+//! A job passes through four rooms, each with its protocol in its own header: [`room`] says whether it is accepted,
+//! [`lanes`] where it waits, [`sleepers`] who comes for it, [`state`] who answers for it. [`post`] and [`supervisor`] see
+//! to it that a stuck or dead thread costs nobody but its own message.
+//!
+//! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
+//! waited for it, by the supervisor), or it is refused when the pool is cut short; [`state`] lets one of them win.
+//!
+//! **Workers leave** only when the room is closed and nobody holds a place: whoever holds one may still push.
 
 mod context;
+mod handoff;
+mod job;
+mod lanes;
+mod post;
 mod priority;
+mod room;
+mod shared;
+mod sleepers;
+mod spawn;
 mod state;
+mod supervisor;
+mod worker;
 
-pub use context::JobContext;
-pub use priority::Priority;
+use std::{fmt, sync::Arc, thread, time::Instant};
+
+use crossbeam::channel;
+use tokio::sync::oneshot;
+
+use self::{
+    shared::Shared,
+    supervisor::{Event, Supervisor},
+};
+use super::{
+    config::{OptimizationConfig, Pinning},
+    error::{Fault, OptimizationError},
+};
+use crate::platform::affinity::{Core, allowed_cores};
+
+pub use self::{
+    context::JobContext,
+    priority::Priority,
+    spawn::{JobHandle, JobOptions, TrySpawnError},
+};
+pub(crate) use self::{
+    handoff::Handoff,
+    job::{Job, Task, contained, drop_contained},
+    room::{NoRoom, Waiting},
+    state::{JobState, WithdrawnFrom},
+    supervisor::Chore,
+};
+
+/// How a [`WorkerPool::drain`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Messages that the deadline left without a result; each was answered with that.
+    pub unfinished: usize,
+}
+
+/// Worker threads for CPU-heavy work: pinned, bounded, with priorities, cancellation and a watch over stuck jobs.
+///
+/// A cheap handle; when the last one is dropped the pool accepts nothing more, and its threads end when all is done.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use millstream::{OptimizationConfig, WorkerPool};
+///
+/// let pool = WorkerPool::new(&OptimizationConfig::default())?;
+/// let sum = pool.spawn(|| (1..=1000u64).sum::<u64>()).await?;
+/// assert_eq!(sum, 500_500);
+/// # Ok::<(), millstream::OptimizationError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct WorkerPool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    workers: usize,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.tell(Event::Drain { deadline: None, done: None });
+    }
+}
+
+impl fmt::Debug for WorkerPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerPool")
+            .field("workers", &self.inner.workers)
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorkerPool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// A setting that cannot work, or the system gives no thread.
+    pub fn new(config: &OptimizationConfig) -> Result<Self, OptimizationError> {
+        Self::with_chore(config, |_| None)
+    }
+
+    /// Starts the threads, with something that the supervisor does now and then; it may look at the pool.
+    pub(crate) fn with_chore(
+        config: &OptimizationConfig,
+        chore: impl FnOnce(PoolGlance) -> Option<Chore>,
+    ) -> Result<Self, OptimizationError> {
+        config.validate()?;
+        let (events, inbox) = channel::unbounded();
+        let shared = Arc::new(Shared::new(config, events));
+        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
+        let cores = cores(config.worker_pinning);
+        let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
+        Supervisor::start(Arc::clone(&shared), inbox, config, cores, chore)
+            .and_then(|supervisor| {
+                thread::Builder::new().name("millstream-sup".into()).spawn(move || supervisor.main())
+            })
+            .map_err(|error| {
+                // Workers that run already find the room closed, and end.
+                shared.close();
+                let what =
+                    format!("the system gives no thread for worker_count = {}: {error}", config.worker_count);
+                OptimizationError::WorkerPoolError(Fault::caused_by(what, error))
+            })?;
+        Ok(Self { inner })
+    }
+
+    /// Queues a closure, at normal priority. The future is its outcome; dropped early it cancels it.
+    ///
+    /// Where the lanes are full the closure is queued when there is room and the future is polled; waiting is fair.
+    pub fn spawn<F, T>(&self, work: F) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_with(JobOptions::default(), move |_| work())
+    }
+
+    /// Queues a closure if there is room at once.
+    ///
+    /// # Errors
+    /// The closure, when the lanes are full or the pool is shutting down.
+    pub fn try_spawn<F, T>(&self, work: F) -> Result<JobHandle<T>, TrySpawnError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::try_spawn(&self.inner.shared, work)
+    }
+
+    /// Queues a closure as the options say; it gets a context, whose checkpoints tell it when nobody waits any more.
+    pub fn spawn_with<F, T>(&self, options: JobOptions, work: F) -> JobHandle<T>
+    where
+        F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::spawn(&self.inner.shared, options, work)
+    }
+
+    /// Accepts nothing more, and waits until everything accepted is done; at the deadline what has not started is
+    /// refused, and what still runs is answered for and left behind.
+    pub async fn drain(&self, deadline: Instant) -> Drained {
+        let (done, drained) = oneshot::channel();
+        self.inner.shared.tell(Event::Drain { deadline: Some(deadline), done: Some(done) });
+        // The supervisor drops the sender unanswered when the pool was over before.
+        drained.await.unwrap_or(Drained { unfinished: 0 })
+    }
+
+    /// Messages that wait in the lanes.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.inner.shared.room.places_held()
+    }
+
+    /// Payload bytes accepted and not yet answered.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> usize {
+        self.inner.shared.room.bytes_held()
+    }
+
+    /// Threads that take jobs.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.inner.workers
+    }
+
+    /// The seam for the processor, which queues messages of its own making.
+    pub(crate) fn seam(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+}
+
+/// What a chore may see of its pool, without keeping it open.
+pub(crate) struct PoolGlance {
+    shared: Arc<Shared>,
+}
+
+impl PoolGlance {
+    pub(crate) fn queued(&self) -> usize {
+        self.shared.room.places_held()
+    }
+
+    pub(crate) fn bytes_in_flight(&self) -> usize {
+        self.shared.room.bytes_held()
+    }
+}
+
+/// The cores that workers are pinned to, in turn; none: unpinned.
+fn cores(pinning: Pinning) -> Vec<Core> {
+    match pinning {
+        Pinning::Off => Vec::new(),
+        Pinning::AllCores => allowed_cores(),
+        Pinning::ReserveForIo(reserved) => {
+            let mut cores = allowed_cores();
+            let reserved = reserved.min(cores.len().saturating_sub(1));
+            cores.drain(..reserved);
+            cores
+        }
+    }
+}
+
+#[cfg(all(test, not(millstream_loom)))]
+mod tests;

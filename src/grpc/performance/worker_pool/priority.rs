@@ -18,13 +18,4 @@ pub enum Priority {
 impl Priority {
     /// All of them, most urgent first.
     pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
-
-    /// Position in [`Priority::ALL`].
-    pub(crate) fn rank(self) -> usize {
-        match self {
-            Self::High => 0,
-            Self::Normal => 1,
-            Self::Low => 2,
-        }
-    }
 }

@@ -15,7 +15,7 @@
 //!
 //! So every job has exactly one answer, whatever the interleaving of worker, timer, supervisor and client.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::{grpc::performance::error::Interruption, platform::atomic::AtomicU8};
 
@@ -32,6 +32,7 @@ fn code(why: Interruption) -> u8 {
             Interruption::DeadlineExceeded => 1,
             Interruption::Overstayed => 2,
             Interruption::ShutDown => 3,
+            Interruption::WorkerLost => 4,
         }
 }
 
@@ -40,7 +41,8 @@ fn reason(state: u8) -> Option<Interruption> {
         0 => Some(Interruption::Cancelled),
         1 => Some(Interruption::DeadlineExceeded),
         2 => Some(Interruption::Overstayed),
-        _ => Some(Interruption::ShutDown),
+        3 => Some(Interruption::ShutDown),
+        _ => Some(Interruption::WorkerLost),
     }
 }
 
@@ -111,11 +113,6 @@ impl JobState {
     pub(crate) fn withdrawn(&self) -> Option<Interruption> {
         reason(self.0.load(Relaxed))
     }
-
-    /// For a job that was never published (a refused submission): no worker will touch it.
-    pub(crate) fn retract(&self, why: Interruption) {
-        self.0.store(code(why), Release);
-    }
 }
 
 #[cfg(test)]
@@ -138,6 +135,7 @@ mod tests {
             Interruption::DeadlineExceeded,
             Interruption::Overstayed,
             Interruption::ShutDown,
+            Interruption::WorkerLost,
         ] {
             let state = JobState::queued();
             assert_eq!(state.withdraw(why), Some(WithdrawnFrom::Queued));

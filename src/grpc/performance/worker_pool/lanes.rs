@@ -1,0 +1,147 @@
+//! The bounded queues between submitters and workers: a lane for each priority, and what workers have cut off.
+//!
+//! **Bound.** A lane holds as many tasks as the whole pool may have messages waiting; who pushes holds a place in
+//! [`Room`](super::room::Room), and each task stands for at least one message with a place, so a push never finds its
+//! lane full.
+//!
+//! **Order.** Within a lane first come, first served. The rest of a batch that its worker cut off lies at the worker's
+//! seat, and counts as the head of its lane there; workers that find the lanes empty take it from another's seat.
+//!
+//! **No starvation.** Of [`TURNS`] picks of a worker, most look at high before normal before low, some at normal first,
+//! one at low first: so the head of any lane waits for at most [`TURNS`] picks of one worker.
+
+use crossbeam::{queue::ArrayQueue, utils::CachePadded};
+
+use super::{job::Task, priority::Priority};
+
+/// Picks after which every lane has come first.
+pub(super) const TURNS: usize = 16;
+
+/// Which lane a pick looks at first, by its turn. Ranks as in [`Priority::ALL`].
+pub(super) fn order(turn: usize) -> [usize; 3] {
+    match turn % TURNS {
+        3 | 7 | 11 => [1, 0, 2],
+        15 => [2, 0, 1],
+        _ => [0, 1, 2],
+    }
+}
+
+pub(super) struct Lanes {
+    shared: [CachePadded<ArrayQueue<Task>>; 3],
+    /// By seat, then by rank: at most one rest each.
+    rests: Box<[CachePadded<[ArrayQueue<Task>; 3]>]>,
+}
+
+impl Lanes {
+    pub(super) fn new(capacity: usize, seats: usize) -> Self {
+        let one = || CachePadded::new([(); 3].map(|()| ArrayQueue::new(1)));
+        Self {
+            shared: [(); 3].map(|()| CachePadded::new(ArrayQueue::new(capacity))),
+            rests: (0..seats).map(|_| one()).collect(),
+        }
+    }
+
+    /// Queues a task. The caller holds a place in the room for it.
+    pub(super) fn push(&self, task: Task) {
+        let lane = &self.shared[task.priority.rank()];
+        let pushed = lane.push(task);
+        assert!(pushed.is_ok(), "a task with a place in the room finds its lane full");
+    }
+
+    /// Leaves the rest of a batch at a seat, in reach of everybody. Only the worker of that seat does, after it took
+    /// the rest that lay there.
+    pub(super) fn push_rest(&self, seat: usize, task: Task) {
+        let rest = &self.rests[seat][task.priority.rank()];
+        let pushed = rest.push(task);
+        assert!(pushed.is_ok(), "a worker cuts a batch before it took its last rest");
+    }
+
+    /// The next task for a worker, on its `turn`-th pick.
+    pub(super) fn pick(&self, seat: usize, turn: usize) -> Option<Task> {
+        let order = order(turn);
+        order
+            .iter()
+            .find_map(|&rank| self.rests[seat][rank].pop().or_else(|| self.shared[rank].pop()))
+            .or_else(|| order.iter().find_map(|&rank| self.rests.iter().find_map(|seat| seat[rank].pop())))
+    }
+
+    /// Any task at all, for a shutdown that empties the lanes.
+    pub(super) fn take_any(&self) -> Option<Task> {
+        self.pick(0, 0)
+    }
+
+    /// Tasks that nobody has taken: exact only while nobody pushes or picks.
+    pub(super) fn waiting(&self) -> usize {
+        let shared: usize = self.shared.iter().map(|lane| lane.len()).sum();
+        let rests: usize = self.rests.iter().flat_map(|seat| seat.iter()).map(ArrayQueue::len).sum();
+        shared + rests
+    }
+}
+
+impl Priority {
+    /// Position in [`Priority::ALL`].
+    pub(super) fn rank(self) -> usize {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use super::*;
+    use crate::grpc::performance::{error::Interruption, worker_pool::job::Job};
+
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn split(&self, _: u32) -> Option<u32> {
+            None
+        }
+        fn run(&self, _: u32, started: Instant) -> Instant {
+            started
+        }
+        fn refuse(&self, _: u32, _: Interruption) {}
+        fn abandon(&self, _: u32, _: Interruption) {}
+    }
+
+    fn task(priority: Priority, unit: u32) -> Task {
+        Task { job: Arc::new(Nothing), unit, priority }
+    }
+
+    #[test]
+    fn every_lane_is_served_within_its_turns_while_the_others_never_run_dry() {
+        let lanes = Lanes::new(100, 1);
+        for unit in 0..100 {
+            for priority in Priority::ALL {
+                lanes.push(task(priority, unit));
+            }
+        }
+        let picked: Vec<_> = (0..TURNS).map(|turn| lanes.pick(0, turn).unwrap().priority).collect();
+        let count = |priority| picked.iter().filter(|&&p| p == priority).count();
+        assert_eq!((count(Priority::High), count(Priority::Normal), count(Priority::Low)), (12, 3, 1));
+    }
+
+    #[test]
+    fn within_a_lane_first_come_is_first_served_and_a_rest_is_the_head() {
+        let lanes = Lanes::new(10, 2);
+        lanes.push(task(Priority::Normal, 1));
+        lanes.push(task(Priority::Normal, 2));
+        lanes.push_rest(0, task(Priority::Normal, 0));
+        let units: Vec<_> = (0..3).map(|_| lanes.pick(0, 0).unwrap().unit).collect();
+        assert_eq!(units, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_rest_is_taken_from_a_busy_neighbour() {
+        let lanes = Lanes::new(10, 2);
+        lanes.push_rest(0, task(Priority::Low, 7));
+        assert_eq!(lanes.waiting(), 1);
+        assert_eq!(lanes.pick(1, 0).unwrap().unit, 7);
+        assert_eq!(lanes.waiting(), 0);
+    }
+}

@@ -1,0 +1,206 @@
+//! Room: how many messages may wait, how many bytes may be in flight, and who gets the next place.
+//!
+//! **What is counted.** A *place* is held by a message from its admission until a worker starts it (or it is refused);
+//! its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one compare-exchange
+//! takes both or neither, and the bounds are exact at every moment.
+//!
+//! **Fast path.** [`Room::try_acquire`] and [`Room::release`] are one compare-exchange each while nobody waits. Nothing
+//! overtakes a waiter of its own or a higher priority.
+//!
+//! **Waiting.** Who finds no room queues a [`Waiter`] (lock-free, one queue for each priority), and is handed a place by
+//! whoever releases one: [`Room::settle`] takes room *for* the head of a queue and then tells it, so that a woken waiter
+//! never has to compete. The turn between the priorities is that of the lanes, and moves on only when a place was given:
+//! the head whose turn it is may be large, and nobody takes the bytes that it waits for.
+//!
+//! **Settling** is done by one thread at a time, and nobody waits for it: `settling` counts the calls, the first caller
+//! settles, the others leave at once, and it goes round again until the count has stood still. A release that comes
+//! while somebody settles is therefore seen by that somebody.
+//!
+//! **No waiter is forgotten.** A waiter settles once after it has queued; a release settles when it finds a waiter. By
+//! the total order of these (all SeqCst), either the release sees the waiter, or the waiter's own settling sees the
+//! release. A waiter that is held back by `backpressure_threshold` alone implies that something is in flight, whose
+//! release comes.
+//!
+//! **Closing** ends all waiting, and refuses all that comes later: the closed bit is in the same word as the usage, so
+//! "closed, and no place is held" is final.
+
+mod pressure;
+mod usage;
+mod waiter;
+
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Instant,
+};
+
+use crossbeam::{queue::SegQueue, utils::CachePadded};
+use parking_lot::Mutex;
+
+use self::{pressure::Pressure, usage::Usage, waiter::Waiter};
+use super::{lanes, priority::Priority};
+use crate::{grpc::performance::config::OptimizationConfig, platform::atomic::AtomicUsize};
+
+pub(crate) use self::{usage::NoRoom, waiter::Waiting};
+
+/// The bounds, and who holds what of them.
+pub(crate) struct Room {
+    usage: CachePadded<Usage>,
+    messages: usize,
+    bytes: usize,
+    pressure: Pressure,
+    /// Waiters queued and not yet dealt with, by rank.
+    waiting: [AtomicUsize; 3],
+    queues: [SegQueue<Arc<Waiter>>; 3],
+    settling: CachePadded<AtomicUsize>,
+    /// What the settling thread remembers between rounds; only ever tried by the one that settles.
+    desk: Mutex<Desk>,
+}
+
+/// The heads of the queues, and whose turn it is.
+#[derive(Default)]
+struct Desk {
+    heads: [Option<Arc<Waiter>>; 3],
+    turn: usize,
+}
+
+impl Room {
+    pub(crate) fn new(config: &OptimizationConfig) -> Self {
+        Self {
+            usage: CachePadded::new(Usage::new()),
+            messages: config.worker_queue_capacity,
+            bytes: config.max_bytes_in_flight,
+            pressure: Pressure::new(config.backpressure_threshold, config.backpressure_window),
+            waiting: [(); 3].map(|()| AtomicUsize::new(0)),
+            queues: [(); 3].map(|()| SegQueue::new()),
+            settling: CachePadded::new(AtomicUsize::new(0)),
+            desk: Mutex::new(Desk::default()),
+        }
+    }
+
+    /// Bytes that may be in flight.
+    pub(crate) fn byte_capacity(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages that may wait.
+    pub(crate) fn capacity(&self) -> usize {
+        self.messages
+    }
+
+    /// Messages that hold a place.
+    pub(crate) fn places_held(&self) -> usize {
+        self.usage.read().messages
+    }
+
+    /// Bytes in flight.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.usage.read().bytes
+    }
+
+    /// Takes a place and `bytes`, at once or not at all.
+    pub(crate) fn try_acquire(&self, priority: Priority, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+        let ahead = &self.waiting[..=priority.rank()];
+        // SeqCst as everything that concerns waiters: see the module.
+        if ahead.iter().any(|count| count.load(SeqCst) > 0) {
+            return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
+        }
+        self.take(bytes, now)
+    }
+
+    /// Queues for a place and `bytes` (at most [`byte_capacity`](Self::byte_capacity)).
+    pub(crate) fn wait(self: &Arc<Self>, priority: Priority, bytes: usize) -> Waiting {
+        debug_assert!(bytes <= self.bytes, "a message larger than the room waits for ever");
+        let waiter = Arc::new(Waiter::new(bytes));
+        self.waiting[priority.rank()].fetch_add(1, SeqCst);
+        self.queues[priority.rank()].push(Arc::clone(&waiter));
+        self.settle();
+        Waiting::new(Arc::clone(self), waiter)
+    }
+
+    /// Gives back places and bytes, to who waits first.
+    pub(crate) fn release(&self, places: usize, bytes: usize) {
+        self.usage.give(places, bytes);
+        if self.waiting.iter().any(|count| count.load(SeqCst) > 0) {
+            self.settle();
+        }
+    }
+
+    /// Refuses everything from now on; who waits is told.
+    pub(crate) fn close(&self) {
+        self.usage.close();
+        self.settle();
+    }
+
+    /// Closed, and nobody holds a place: nothing will ever be queued again.
+    pub(crate) fn is_over(&self) -> bool {
+        let usage = self.usage.read();
+        usage.closed && usage.messages == 0
+    }
+
+    fn take(&self, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+        let usage = self.usage.read();
+        let load = (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
+        let share = self.pressure.open_share(load, now);
+        // Sustained load leaves less than everything, but always room for one message when there is no other.
+        let messages = ((self.messages as f64 * share) as usize).max(1);
+        let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
+        self.usage.take(bytes, messages, byte_limit)
+    }
+
+    /// Hands room to waiters. See the module.
+    pub(super) fn settle(&self) {
+        if self.settling.fetch_add(1, SeqCst) != 0 {
+            return;
+        }
+        loop {
+            let calls = self.settling.load(SeqCst);
+            self.hand_over();
+            if self.settling.compare_exchange(calls, 0, SeqCst, SeqCst).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// One round of settling: as many waiters as there is room for.
+    fn hand_over(&self) {
+        let mut desk = self.desk.try_lock().expect("one thread settles at a time");
+        let now = Instant::now();
+        loop {
+            for rank in 0..self.queues.len() {
+                self.fetch_head(&mut desk, rank);
+            }
+            let next = lanes::order(desk.turn).into_iter().find(|&rank| desk.heads[rank].is_some());
+            let Some(rank) = next else { return };
+            let head = desk.heads[rank].as_ref().expect("the rank was chosen for its head");
+            match self.take(head.bytes(), now) {
+                Ok(()) if head.grant() => desk.turn += 1,
+                // It left in this moment; its room goes to the next.
+                Ok(()) => self.usage.give(1, head.bytes()),
+                Err(NoRoom::Closed) => head.close(),
+                Err(NoRoom::Full) => return,
+            }
+            self.dismiss(&mut desk, rank);
+        }
+    }
+
+    /// Makes the head of a queue one that still waits, if there is one.
+    fn fetch_head(&self, desk: &mut Desk, rank: usize) {
+        while desk.heads[rank].as_ref().is_none_or(|head| head.has_left()) {
+            if desk.heads[rank].is_some() {
+                self.dismiss(desk, rank);
+            }
+            match self.queues[rank].pop() {
+                Some(waiter) => desk.heads[rank] = Some(waiter),
+                None => return,
+            }
+        }
+    }
+
+    fn dismiss(&self, desk: &mut Desk, rank: usize) {
+        desk.heads[rank] = None;
+        self.waiting[rank].fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(all(test, not(millstream_loom)))]
+mod tests;

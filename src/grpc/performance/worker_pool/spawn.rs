@@ -1,0 +1,317 @@
+//! Closures as jobs, and the future of their outcome.
+//!
+//! One allocation holds the closure, its state and its outcome. The worker writes the outcome and then moves the state
+//! to finished; the future registers its waker and then looks at the state: so either the future sees the outcome, or
+//! the worker sees the waker.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use atomic_waker::AtomicWaker;
+use tokio::time::Sleep;
+
+use super::{
+    Priority, Shared,
+    context::JobContext,
+    handoff::Handoff,
+    job::{Job, Task, contained, drop_contained},
+    room::{NoRoom, Room, Waiting},
+    state::{JobState, WithdrawnFrom},
+};
+use crate::grpc::performance::error::{Interruption, OptimizationError, Refusal};
+
+/// How a job is to be treated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JobOptions {
+    /// Which lane it waits in.
+    pub priority: Priority,
+    /// Bytes that it keeps in memory, counted against `max_bytes_in_flight` until it is done.
+    pub weight: usize,
+    /// When its outcome stops being of use: from then on it is not started, and its future says so at once. Waiting for
+    /// it needs a tokio runtime with time.
+    pub deadline: Option<Instant>,
+}
+
+/// Why [`WorkerPool::try_spawn`](super::WorkerPool::try_spawn) gave the closure back.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySpawnError<F> {
+    /// The lanes are full.
+    #[error("the worker pool has no room")]
+    Full(F),
+    /// The pool is shutting down.
+    #[error("the worker pool is shutting down")]
+    Closed(F),
+}
+
+impl<F> TrySpawnError<F> {
+    /// The closure.
+    pub fn into_inner(self) -> F {
+        match self {
+            Self::Full(work) | Self::Closed(work) => work,
+        }
+    }
+}
+
+impl<F> fmt::Debug for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+/// Bytes in flight, given back when the job is no more.
+struct Charge {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.release(0, self.bytes);
+        }
+    }
+}
+
+struct ClosureJob<F, T> {
+    state: JobState,
+    work: Handoff<F>,
+    outcome: Handoff<Result<T, OptimizationError>>,
+    waker: AtomicWaker,
+    deadline: Option<Instant>,
+    charge: Handoff<Charge>,
+}
+
+impl<F, T> Job for ClosureJob<F, T>
+where
+    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    fn split(&self, _unit: u32) -> Option<u32> {
+        None
+    }
+
+    fn run(&self, _unit: u32, started: Instant) -> Instant {
+        if self.deadline.is_some_and(|deadline| deadline <= started) {
+            self.withdraw(Interruption::DeadlineExceeded);
+        }
+        if self.state.begin().is_err() {
+            return started;
+        }
+        let work = self.work.take().expect("the input of a job that has begun is the worker's");
+        let outcome = contained(|| work(&mut JobContext::new(&self.state, self.deadline)));
+        let finished = Instant::now();
+        self.outcome.put(outcome.map_err(OptimizationError::Panicked));
+        // The charge before the outcome is told: who awaits it finds its bytes free.
+        drop(self.charge.take());
+        if self.state.finish().is_err() {
+            drop_contained(self.outcome.take());
+        }
+        self.waker.wake();
+        finished
+    }
+
+    fn refuse(&self, _unit: u32, why: Interruption) {
+        self.withdraw(why);
+    }
+
+    fn abandon(&self, _unit: u32, why: Interruption) {
+        self.withdraw(why);
+    }
+}
+
+/// The future's view of a job, whatever its closure.
+trait Outcome<T>: Send + Sync {
+    /// The job has its room: what it weighs is given back when it is done.
+    fn charge(&self, charge: Charge);
+    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
+    fn withdraw(&self, why: Interruption);
+}
+
+impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
+    fn charge(&self, charge: Charge) {
+        self.charge.put(charge);
+    }
+
+    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
+        self.waker.register(cx.waker());
+        if self.state.is_finished() {
+            return Poll::Ready(self.outcome.take().expect("a finished job has one outcome, for one future"));
+        }
+        match self.state.withdrawn() {
+            Some(why) => Poll::Ready(Err(why.into())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn withdraw(&self, why: Interruption) {
+        if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
+            drop_contained(self.work.take());
+            drop(self.charge.take());
+        }
+        self.waker.wake();
+    }
+}
+
+/// How far a job is on its way.
+enum Stage {
+    /// There was no room yet.
+    Unqueued(Waiting, Task),
+    /// In a lane, or further.
+    Queued,
+    /// It was never accepted.
+    Refused(Refusal),
+    /// The outcome was given out.
+    Over,
+}
+
+/// The outcome of a job, when it is there.
+///
+/// Dropped before the job has started it cancels the job; later, the job sees the cancellation at its next checkpoint.
+/// Where there was no room at once, the job is queued while this is polled.
+#[must_use = "a dropped handle cancels its job"]
+pub struct JobHandle<T> {
+    shared: Arc<Shared>,
+    job: Arc<dyn Outcome<T>>,
+    stage: Stage,
+    weight: usize,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl<T> JobHandle<T> {
+    /// Queues the job, whose room has been acquired.
+    fn queue(&mut self, task: Task) {
+        self.job.charge(Charge { room: Arc::clone(&self.shared.room), bytes: self.weight });
+        self.stage = Stage::Queued;
+        self.shared.submit(task);
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) {
+        let Stage::Unqueued(waiting, _) = &mut self.stage else { return };
+        let Poll::Ready(room) = Pin::new(waiting).poll(cx) else { return };
+        let Stage::Unqueued(_, task) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            unreachable!("the stage was matched above")
+        };
+        match room {
+            Ok(()) => self.queue(task),
+            Err(_) => self.stage = Stage::Refused(Refusal::Draining),
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<T> Future for JobHandle<T> {
+    type Output = Result<T, OptimizationError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.poll_room(cx);
+        if matches!(this.stage, Stage::Refused(_)) {
+            let Stage::Refused(refusal) = std::mem::replace(&mut this.stage, Stage::Over) else {
+                unreachable!("the stage was matched above")
+            };
+            return Poll::Ready(Err(refusal.into()));
+        }
+        assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
+        let mut outcome = this.job.poll_outcome(cx);
+        if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
+            this.job.withdraw(Interruption::DeadlineExceeded);
+            outcome = this.job.poll_outcome(cx);
+        }
+        if outcome.is_ready() {
+            this.stage = Stage::Over;
+        }
+        outcome
+    }
+}
+
+impl<T> Drop for JobHandle<T> {
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Over) {
+            self.job.withdraw(Interruption::Cancelled);
+        }
+    }
+}
+
+/// Makes a job of a closure, and queues it if there is room; else its handle waits for that.
+pub(super) fn spawn<F, T>(shared: &Arc<Shared>, options: JobOptions, work: F) -> JobHandle<T>
+where
+    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (task, mut handle) = prepare(shared, options, work);
+    let (priority, weight, room) = (options.priority, options.weight, &shared.room);
+    if weight > room.byte_capacity() {
+        handle.stage = Stage::Refused(Refusal::TooLarge { weight, limit: room.byte_capacity() });
+        return handle;
+    }
+    match room.try_acquire(priority, weight, Instant::now()) {
+        Ok(()) => handle.queue(task),
+        Err(_) => handle.stage = Stage::Unqueued(room.wait(priority, weight), task),
+    }
+    handle
+}
+
+/// Makes a job of a closure if there is room at once.
+pub(super) fn try_spawn<F, T>(shared: &Arc<Shared>, work: F) -> Result<JobHandle<T>, TrySpawnError<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let options = JobOptions::default();
+    match shared.room.try_acquire(options.priority, options.weight, Instant::now()) {
+        Ok(()) => {
+            let (task, mut handle) = prepare(shared, options, move |_: &mut JobContext<'_>| work());
+            handle.queue(task);
+            Ok(handle)
+        }
+        Err(NoRoom::Full) => Err(TrySpawnError::Full(work)),
+        Err(NoRoom::Closed) => Err(TrySpawnError::Closed(work)),
+    }
+}
+
+/// A job ready to be queued, and its handle.
+fn prepare<F, T>(shared: &Arc<Shared>, options: JobOptions, work: F) -> (Task, JobHandle<T>)
+where
+    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let job = Arc::new(ClosureJob {
+        state: JobState::queued(),
+        work: Handoff::new(work),
+        outcome: Handoff::empty(),
+        waker: AtomicWaker::new(),
+        deadline: options.deadline,
+        charge: Handoff::empty(),
+    });
+    let handle = JobHandle {
+        shared: Arc::clone(shared),
+        job: Arc::clone(&job) as Arc<dyn Outcome<T>>,
+        stage: Stage::Over,
+        weight: options.weight,
+        deadline: options.deadline,
+        timer: None,
+    };
+    (Task { job, unit: 0, priority: options.priority }, handle)
+}

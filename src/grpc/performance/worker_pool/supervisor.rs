@@ -1,0 +1,235 @@
+//! The thread that keeps the pool whole: it answers for tasks that overstay, replaces the threads that are stuck in them
+//! or dead, ends the pool, and does the regular chores.
+//!
+//! It never polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
+//! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it.
+//!
+//! A worker that overstays loses its [`Post`]: its message is answered at once, a substitute sits down on its seat, and
+//! the thread ends when it comes back. At most `worker_substitutes` threads may be stuck like that at a time; beyond it,
+//! and when the system gives no thread, the seat stays empty until a thread has come back or a second has passed.
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use tokio::sync::oneshot;
+
+use super::{Drained, Shared, post::Post, worker::Worker};
+use crate::{
+    grpc::performance::{config::OptimizationConfig, error::Interruption},
+    platform::affinity::Core,
+};
+
+/// How soon an empty seat is tried again when the system gave no thread for it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the supervisor is told.
+pub(super) enum Event {
+    /// A thread has ended as it should.
+    Left { seat: usize, post: Arc<Post> },
+    /// A thread panicked outside every handler: a fault of ours.
+    Died { seat: usize, post: Arc<Post> },
+    /// Accept nothing more, finish what was accepted, refuse what is left at the deadline.
+    Drain { deadline: Option<Instant>, done: Option<oneshot::Sender<Drained>> },
+}
+
+/// Something to do now and then.
+pub(crate) struct Chore {
+    pub(crate) interval: Duration,
+    pub(crate) run: Box<dyn FnMut() + Send>,
+}
+
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    seats: Vec<Option<Arc<Post>>>,
+    cores: Vec<Core>,
+    timeout: Duration,
+    substitutes: usize,
+    epoch: Instant,
+    /// Threads that overstayed and have not come back.
+    stuck: usize,
+    /// Threads started, for their names.
+    started: usize,
+    chore: Option<Chore>,
+    drain: Option<Drain>,
+}
+
+struct Drain {
+    deadline: Option<Instant>,
+    done: Vec<oneshot::Sender<Drained>>,
+}
+
+impl Supervisor {
+    /// Starts every worker.
+    ///
+    /// # Errors
+    /// The system gives no thread, and which; those that run already end by themselves when the room is closed.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        events: Receiver<Event>,
+        config: &OptimizationConfig,
+        cores: Vec<Core>,
+        chore: Option<Chore>,
+    ) -> io::Result<Self> {
+        let mut supervisor = Self {
+            shared,
+            events,
+            seats: vec![None; config.worker_count],
+            cores,
+            timeout: config.worker_timeout,
+            substitutes: config.worker_substitutes,
+            epoch: Instant::now(),
+            stuck: 0,
+            started: 0,
+            chore,
+            drain: None,
+        };
+        for seat in 0..supervisor.seats.len() {
+            supervisor.seat_worker(seat)?;
+        }
+        Ok(supervisor)
+    }
+
+    /// The supervisor thread's whole life.
+    pub(super) fn main(mut self) {
+        let mut next_chore = self.chore.as_ref().map(|chore| Instant::now() + chore.interval);
+        loop {
+            let now = Instant::now();
+            let mut wake = self.inspect(now);
+            if let (Some(due), Some(chore)) = (&mut next_chore, &mut self.chore) {
+                if now >= *due {
+                    (chore.run)();
+                    *due = now + chore.interval;
+                }
+                wake = wake.min(*due);
+            }
+            if let Some(drain) = &self.drain {
+                if self.seats.iter().all(Option::is_none) && self.shared.is_over() {
+                    return self.conclude(0);
+                }
+                if let Some(deadline) = drain.deadline {
+                    if now >= deadline {
+                        return self.cut_short();
+                    }
+                    wake = wake.min(deadline);
+                }
+            }
+            match self.events.recv_deadline(wake) {
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("`shared` holds a sender"),
+            }
+        }
+    }
+
+    /// Looks at every post; says when to look again.
+    fn inspect(&mut self, now: Instant) -> Instant {
+        let mut next = now + self.timeout;
+        for seat in 0..self.seats.len() {
+            match self.seats[seat].as_ref().and_then(|post| post.turn()) {
+                Some(turn) if turn.started + self.timeout > now => {
+                    next = next.min(turn.started + self.timeout)
+                }
+                Some(turn) => {
+                    let post = self.seats[seat].as_ref().expect("it has a turn");
+                    if let Some(task) = post.seize(turn) {
+                        tracing::warn!(seat, ran = ?(now - turn.started), "a message overstays worker_timeout");
+                        self.seats[seat] = None;
+                        self.stuck += 1;
+                        task.job.abandon(task.unit, Interruption::Overstayed);
+                    }
+                }
+                None => {}
+            }
+        }
+        if self.fill_seats() { next } else { next.min(now + RETRY) }
+    }
+
+    /// Puts a worker on every empty seat, as far as substitutes are allowed; false when the system gave no thread.
+    fn fill_seats(&mut self) -> bool {
+        // A seat may be left empty for each thread that is stuck beyond the substitutes allowed.
+        let may_be_empty = self.stuck.saturating_sub(self.substitutes);
+        let empty: Vec<_> = (0..self.seats.len()).filter(|&seat| self.seats[seat].is_none()).collect();
+        if self.shared.is_over() {
+            return true;
+        }
+        for &seat in empty.iter().skip(may_be_empty) {
+            if let Err(error) = self.seat_worker(seat) {
+                tracing::warn!(seat, %error, "no thread for an empty seat of the worker pool");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn seat_worker(&mut self, seat: usize) -> io::Result<()> {
+        let post = Arc::new(Post::new(self.epoch));
+        let worker = Worker::new(Arc::clone(&self.shared), seat, Arc::clone(&post));
+        let core = (!self.cores.is_empty()).then(|| self.cores[seat % self.cores.len()]);
+        thread::Builder::new()
+            .name(format!("millstream-w{}", self.started))
+            .spawn(move || worker.main(core))?;
+        self.started += 1;
+        self.seats[seat] = Some(post);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Left { post, .. } if post.is_seized() => self.stuck -= 1,
+            Event::Left { seat, .. } => self.seats[seat] = None,
+            Event::Died { seat, post } => {
+                tracing::error!(seat, "a worker thread died; another takes its place");
+                if post.is_seized() {
+                    self.stuck -= 1;
+                    return;
+                }
+                self.seats[seat] = None;
+                if let Some(task) = post.turn().and_then(|turn| post.seize(turn)) {
+                    task.job.refuse(task.unit, Interruption::WorkerLost);
+                }
+            }
+            Event::Drain { deadline, done } => {
+                self.shared.close();
+                let drain = self.drain.get_or_insert(Drain { deadline: None, done: Vec::new() });
+                drain.done.extend(done);
+                drain.deadline = match (drain.deadline, deadline) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            }
+        }
+    }
+
+    /// The drain deadline: what waits is refused, what runs is answered for and left behind.
+    fn cut_short(mut self) {
+        let mut unfinished = 0;
+        // A submitter may stand between taking its place and pushing; it is a few instructions away.
+        while !self.shared.is_over() {
+            unfinished += self.shared.refuse_all(Interruption::ShutDown);
+            thread::yield_now();
+        }
+        for post in self.seats.iter().flatten() {
+            if let Some(task) = post.turn().and_then(|turn| post.seize(turn)) {
+                task.job.abandon(task.unit, Interruption::ShutDown);
+                unfinished += 1;
+            }
+        }
+        self.conclude(unfinished);
+    }
+
+    fn conclude(&mut self, unfinished: usize) {
+        if let Some(chore) = &mut self.chore {
+            (chore.run)();
+        }
+        for done in self.drain.take().into_iter().flat_map(|drain| drain.done) {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(Drained { unfinished });
+        }
+    }
+}

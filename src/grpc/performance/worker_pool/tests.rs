@@ -1,0 +1,297 @@
+//! What the pool promises, with real threads.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+
+use super::*;
+use crate::grpc::performance::error::{Interruption, Refusal};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn config(workers: usize) -> OptimizationConfig {
+    OptimizationConfig { worker_count: workers, backpressure_threshold: 1.0, ..OptimizationConfig::default() }
+}
+
+fn pool(config: &OptimizationConfig) -> WorkerPool {
+    WorkerPool::new(config).unwrap()
+}
+
+/// Keeps one worker busy until the sender is dropped; returns when it is.
+async fn occupy(pool: &WorkerPool) -> (Sender<()>, JobHandle<()>) {
+    let (release, wait) = bounded::<()>(0);
+    let (started, is_started) = oneshot::channel();
+    let handle = pool.spawn(move || {
+        started.send(()).unwrap();
+        assert!(wait.recv().is_err());
+    });
+    let mut handle = handle;
+    tokio::select! {
+        _ = is_started => {}
+        outcome = &mut handle => panic!("ended early: {outcome:?}"),
+    }
+    (release, handle)
+}
+
+#[tokio::test]
+async fn a_closure_comes_back_with_its_outcome() {
+    let pool = pool(&config(2));
+    assert_eq!(pool.spawn(|| 6 * 7).await.unwrap(), 42);
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+    assert!(matches!(pool.spawn(|| ()).await, Err(OptimizationError::Refused(Refusal::Draining))));
+    assert!(matches!(pool.try_spawn(|| ()), Err(TrySpawnError::Closed(_))));
+}
+
+#[tokio::test]
+async fn a_full_pool_gives_the_closure_back_and_makes_others_wait_in_order() {
+    let pool = pool(&OptimizationConfig { worker_queue_capacity: 1, ..config(1) });
+    let (release, busy) = occupy(&pool).await;
+    let (done, order) = unbounded();
+    let queued = pool.try_spawn(|| ()).unwrap();
+    let handed_back = pool.try_spawn(|| "mine").unwrap_err().into_inner();
+    assert_eq!(handed_back(), "mine");
+    let waiting: Vec<_> = (0..10)
+        .map(|n| {
+            let done = done.clone();
+            tokio::spawn(pool.spawn(move || done.send(n).unwrap()))
+        })
+        .collect();
+    drop(release);
+    busy.await.unwrap();
+    queued.await.unwrap();
+    for handle in waiting {
+        handle.await.unwrap().unwrap();
+    }
+    drop(done);
+    assert_eq!(order.iter().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_worker_lives_on() {
+    struct PanicsInDrop;
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+    let pool = pool(&config(1));
+    let error = pool.spawn(|| panic!("of {}", 7)).await.map(|()| ()).unwrap_err();
+    assert!(matches!(&error, OptimizationError::Panicked(text) if text == "of 7"), "{error}");
+    let error = pool.spawn(|| std::panic::panic_any(PanicsInDrop)).await.map(|()| ()).unwrap_err();
+    assert!(matches!(error, OptimizationError::Panicked(_)));
+    // The outcome of a job that nobody waits for is dropped by the worker.
+    let (release, handle) = {
+        let (release, wait) = bounded::<()>(0);
+        let (started, is_started) = oneshot::channel();
+        let handle = pool.spawn(move || {
+            started.send(()).unwrap();
+            assert!(wait.recv().is_err());
+            PanicsInDrop
+        });
+        let _ = is_started.await;
+        (release, handle)
+    };
+    drop(handle);
+    drop(release);
+    assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn urgent_work_goes_first_and_the_rest_is_not_starved() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    let (done, order) = unbounded();
+    let mut handles = Vec::new();
+    for priority in [Priority::Low, Priority::Normal, Priority::High] {
+        for _ in 0..16 {
+            let done = done.clone();
+            let options = JobOptions { priority, ..JobOptions::default() };
+            handles.push(pool.spawn_with(options, move |_| done.send(priority).unwrap()));
+        }
+    }
+    drop(release);
+    busy.await.unwrap();
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    drop(done);
+    let order: Vec<_> = order.iter().collect();
+    assert_eq!(order[0], Priority::High);
+    assert!(order[..16].contains(&Priority::Low), "{order:?}");
+    assert!(order[..16].iter().filter(|&&p| p == Priority::High).count() >= 11, "{order:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_handle_cancels_what_has_not_started_and_frees_it() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    let kept = Arc::new(());
+    let alive = Arc::downgrade(&kept);
+    let options = JobOptions { weight: 1000, ..JobOptions::default() };
+    let handle = pool.spawn_with(options, move |_| drop(kept));
+    assert_eq!(pool.bytes_in_flight(), 1000);
+    drop(handle);
+    assert_eq!(pool.bytes_in_flight(), 0);
+    assert!(alive.upgrade().is_none(), "its closure is gone before any worker came");
+    drop(release);
+    busy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_job_sees_its_cancellation_at_a_checkpoint() {
+    let pool = pool(&config(1));
+    let (started, is_started) = oneshot::channel();
+    let (seen, outcome) = oneshot::channel();
+    let handle = pool.spawn_with(JobOptions::default(), move |job| {
+        started.send(()).unwrap();
+        let why = loop {
+            if let Err(why) = job.checkpoint() {
+                break why;
+            }
+        };
+        seen.send(why).unwrap();
+    });
+    is_started.await.unwrap();
+    drop(handle);
+    assert_eq!(outcome.await.unwrap(), Interruption::Cancelled);
+}
+
+#[tokio::test]
+async fn a_job_whose_deadline_passes_in_the_lane_is_answered_while_all_workers_are_busy() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    let options =
+        JobOptions { deadline: Some(Instant::now() + Duration::from_millis(20)), ..JobOptions::default() };
+    let outcome = pool.spawn_with(options, |_| panic!("started after its deadline")).await;
+    assert!(
+        matches!(outcome, Err::<(), _>(OptimizationError::Interrupted(Interruption::DeadlineExceeded))),
+        "{outcome:?}"
+    );
+    drop(release);
+    busy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stuck_job_is_answered_at_the_timeout_and_its_thread_replaced() {
+    let pool = pool(&OptimizationConfig { worker_timeout: Duration::from_millis(50), ..config(1) });
+    let (release, stuck) = occupy(&pool).await;
+    let outcome = stuck.await;
+    assert!(matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed))), "{outcome:?}");
+    assert_eq!(pool.spawn(|| "capacity is back").await.unwrap(), "capacity is back");
+    drop(release);
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+}
+
+#[tokio::test]
+async fn beyond_the_substitutes_a_seat_stays_empty_until_a_thread_is_back() {
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: Duration::from_millis(50),
+        worker_substitutes: 0,
+        ..config(1)
+    });
+    let (release, stuck) = occupy(&pool).await;
+    assert!(stuck.await.is_err());
+    let waiting = pool.spawn(|| 1);
+    assert_eq!(pool.queued(), 1, "nobody is there to take it");
+    drop(release);
+    assert_eq!(waiting.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_was_accepted_and_refuses_the_rest_at_its_deadline() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    let queued: Vec<_> = (0..10).map(|_| pool.spawn(|| ())).collect();
+    let drained = pool.drain(Instant::now() + Duration::from_millis(30)).await;
+    assert_eq!(drained, Drained { unfinished: 11 });
+    for handle in queued {
+        assert!(matches!(handle.await, Err(OptimizationError::Interrupted(Interruption::ShutDown))));
+    }
+    assert!(matches!(busy.await, Err(OptimizationError::Interrupted(Interruption::ShutDown))));
+    drop(release);
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_still_finishes_what_was_accepted() {
+    let pool = pool(&config(2));
+    let handles: Vec<_> = (0..100).map(|n| pool.spawn(move || n)).collect();
+    drop(pool);
+    for (n, handle) in handles.into_iter().enumerate() {
+        assert_eq!(handle.await.unwrap(), n);
+    }
+}
+
+#[tokio::test]
+async fn what_weighs_more_than_all_that_may_be_in_flight_is_refused() {
+    let pool = pool(&OptimizationConfig { max_bytes_in_flight: 1024, ..config(1) });
+    let options = JobOptions { weight: 1025, ..JobOptions::default() };
+    let outcome = pool.spawn_with(options, |_| ()).await;
+    assert!(matches!(
+        outcome,
+        Err(OptimizationError::Refused(Refusal::TooLarge { weight: 1025, limit: 1024 }))
+    ));
+}
+
+#[tokio::test]
+async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
+    /// Panics outside the handler's containment: a fault of ours, made on purpose.
+    struct Deadly(Sender<Interruption>);
+    impl Job for Deadly {
+        fn split(&self, _: u32) -> Option<u32> {
+            None
+        }
+        fn run(&self, _: u32, _: Instant) -> Instant {
+            panic!("a fault injected into the worker");
+        }
+        fn refuse(&self, _: u32, why: Interruption) {
+            self.0.send(why).unwrap();
+        }
+        fn abandon(&self, _: u32, _: Interruption) {}
+    }
+    let pool = pool(&config(1));
+    let (answer, answered): (_, Receiver<_>) = bounded(1);
+    let seam = pool.seam();
+    seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
+    seam.submit(Task { job: Arc::new(Deadly(answer)), unit: 0, priority: Priority::Normal });
+    assert_eq!(answered.recv_timeout(LONG), Ok(Interruption::WorkerLost));
+    assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_under_many_submitters_and_few_places() {
+    let pool = pool(&OptimizationConfig { worker_queue_capacity: 4, ..config(3) });
+    let ran = Arc::new(AtomicUsize::new(0));
+    let submitters: Vec<_> = (0..8)
+        .map(|submitter| {
+            let (pool, ran) = (pool.clone(), Arc::clone(&ran));
+            tokio::spawn(async move {
+                let mut finished = 0;
+                for n in 0..1000 {
+                    let ran = Arc::clone(&ran);
+                    let priority = Priority::ALL[(submitter + n) % 3];
+                    let options = JobOptions { priority, weight: n, ..JobOptions::default() };
+                    let handle = pool.spawn_with(options, move |_| ran.fetch_add(1, SeqCst));
+                    if n % 10 == 0 {
+                        drop(handle);
+                    } else {
+                        handle.await.unwrap();
+                        finished += 1;
+                    }
+                }
+                finished
+            })
+        })
+        .collect();
+    let mut finished = 0;
+    for submitter in submitters {
+        finished += submitter.await.unwrap();
+    }
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+    assert_eq!(finished, 8 * 900);
+    assert!(ran.load(SeqCst) >= finished);
+    assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
+}

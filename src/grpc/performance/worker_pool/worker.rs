@@ -1,0 +1,122 @@
+//! What a worker thread does: take, run, search, sleep.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Shared,
+    job::Task,
+    lanes::TURNS,
+    post::{Post, Return},
+    supervisor::Event,
+};
+use crate::platform::affinity::{Core, pin_current_thread};
+
+/// Looks between two readings of the clock while spinning.
+const LOOKS: u32 = 16;
+/// Busy-wait hints between two looks: some 100 ns, so that the submitter's cache lines are left alone meanwhile.
+const HINTS: u32 = 8;
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    seat: usize,
+    post: Arc<Post>,
+    turn: usize,
+}
+
+/// Tells the supervisor how the thread ended, on every way out.
+struct LastWords {
+    shared: Arc<Shared>,
+    seat: usize,
+    post: Arc<Post>,
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let post = Arc::clone(&self.post);
+        let event = if std::thread::panicking() {
+            Event::Died { seat: self.seat, post }
+        } else {
+            Event::Left { seat: self.seat, post }
+        };
+        self.shared.tell(event);
+    }
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, seat: usize, post: Arc<Post>) -> Self {
+        Self { shared, seat, post, turn: 0 }
+    }
+
+    /// The thread's whole life.
+    pub(super) fn main(mut self, core: Option<Core>) {
+        let _last_words =
+            LastWords { shared: Arc::clone(&self.shared), seat: self.seat, post: Arc::clone(&self.post) };
+        if let Some(core) = core
+            && !pin_current_thread(core)
+        {
+            self.shared.report_unpinned(core);
+        }
+        while let Some(task) = self.pick().or_else(|| self.search()) {
+            if self.work(task) == Return::Leave {
+                return;
+            }
+        }
+    }
+
+    fn pick(&mut self) -> Option<Task> {
+        let task = self.shared.lanes.pick(self.seat, self.turn)?;
+        self.turn = (self.turn + 1) % TURNS;
+        Some(task)
+    }
+
+    fn work(&mut self, task: Task) -> Return {
+        let shared = &*self.shared;
+        if let Some(rest) = task.job.split(task.unit) {
+            shared.lanes.push_rest(self.seat, Task { unit: rest, ..task.clone() });
+            shared.notify();
+        }
+        shared.leave_queue();
+        let job = Arc::clone(&task.job);
+        let unit = task.unit;
+        let started = Instant::now();
+        self.post.occupy(task, started);
+        let finished = job.run(unit, started);
+        self.shared.learn(finished - started);
+        self.post.vacate()
+    }
+
+    /// Looks for a task, first spinning, then asleep in between; `None` when the pool is over.
+    fn search(&mut self) -> Option<Task> {
+        let searching = self.shared.sleepers.begin_search();
+        let mut found = if searching <= self.shared.most_spinning { self.spin() } else { self.pick() };
+        while found.is_none() {
+            self.shared.sleepers.announce_sleep(self.seat);
+            found = self.pick();
+            if found.is_some() || self.shared.is_over() {
+                self.shared.sleepers.recall_sleep(self.seat);
+                break;
+            }
+            self.shared.sleepers.sleep(self.seat);
+            found = self.pick();
+        }
+        self.shared.sleepers.end_search(|| self.shared.lanes.waiting());
+        found
+    }
+
+    fn spin(&mut self) -> Option<Task> {
+        let deadline = Instant::now() + self.shared.spin;
+        loop {
+            for _ in 0..LOOKS {
+                if let Some(task) = self.pick() {
+                    return Some(task);
+                }
+                (0..HINTS).for_each(|_| std::hint::spin_loop());
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.
+            std::thread::yield_now();
+        }
+    }
+}
