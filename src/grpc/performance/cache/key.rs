@@ -1,0 +1,146 @@
+//! What an answer depends on, as 32 bytes.
+
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
+
+/// A hash of everything that an answer depends on: equal keys mean equal answers.
+///
+/// Each part is hashed with its length, so that parts cannot run into each other: `["ab", "c"]` and `["a", "bc"]` are
+/// different keys.
+///
+/// ```
+/// use millstream::CacheKey;
+///
+/// let mut key = CacheKey::builder("thumbnail");
+/// key.part(b"image bytes").part(&320_u32.to_le_bytes());
+/// assert_eq!(key.finish(), key.finish());
+/// assert_ne!(CacheKey::of(&[b"ab", b"c"]), CacheKey::of(&[b"a", b"bc"]));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CacheKey([u8; 32]);
+
+impl CacheKey {
+    /// The key of these parts, in this order.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut builder = CacheKeyBuilder(blake3::Hasher::new());
+        for part in parts {
+            builder.part(part);
+        }
+        builder.finish()
+    }
+
+    /// Builds a key part by part. Keys of different domains (operations, say) differ even when their parts are equal.
+    #[must_use]
+    pub fn builder(domain: &str) -> CacheKeyBuilder {
+        CacheKeyBuilder(blake3::Hasher::new_derive_key(domain))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The bits that tables place the key by: any 64 of a BLAKE3 digest are as good as a hash.
+    fn placement(&self) -> u64 {
+        let (first, _) = self.0.split_first_chunk().expect("32 bytes begin with 8");
+        u64::from_le_bytes(*first)
+    }
+}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.placement());
+    }
+}
+
+/// The first four bytes, in hex: enough to tell keys apart in a log.
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "CacheKey({a:02x}{b:02x}{c:02x}{d:02x}…)")
+    }
+}
+
+/// A [`CacheKey`] in the making; see [`CacheKey::builder`].
+#[derive(Debug, Clone)]
+pub struct CacheKeyBuilder(blake3::Hasher);
+
+impl CacheKeyBuilder {
+    /// Adds a part, with its length.
+    pub fn part(&mut self, part: &[u8]) -> &mut Self {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The key of the parts so far.
+    #[must_use]
+    pub fn finish(&self) -> CacheKey {
+        CacheKey(self.0.finalize().into())
+    }
+}
+
+/// Places keys in tables by the bits that they bring along.
+pub(super) type Placement = BuildHasherDefault<PlacementHasher>;
+
+/// Hands on the one `u64` that a [`CacheKey`] hashes as.
+#[derive(Default)]
+pub(super) struct PlacementHasher(u64);
+
+impl Hasher for PlacementHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a CacheKey hashes as one u64");
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let keys = [
+            CacheKey::of(&[b"ab", b"c"]),
+            CacheKey::of(&[b"a", b"bc"]),
+            CacheKey::of(&[b"abc"]),
+            CacheKey::of(&[]),
+        ];
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(keys.iter().position(|other| other == key), Some(i));
+        }
+        assert_eq!(CacheKey::of(&[b"ab", b"c"]), keys[0]);
+    }
+
+    #[test]
+    fn domains_keep_equal_parts_apart() {
+        let key = |domain| {
+            let mut builder = CacheKey::builder(domain);
+            builder.part(b"the same");
+            builder.finish()
+        };
+        assert_eq!(key("digest"), key("digest"));
+        assert_ne!(key("digest"), key("compress"));
+        assert_ne!(key("digest"), CacheKey::of(&[b"the same"]));
+    }
+
+    #[test]
+    fn a_key_is_placed_by_its_first_eight_bytes_and_told_by_its_first_four() {
+        let key = CacheKey(std::array::from_fn(|i| i as u8));
+        assert_eq!(Placement::default().hash_one(key), 0x0706_0504_0302_0100);
+        assert_eq!(format!("{key:?}"), "CacheKey(00010203…)");
+    }
+}

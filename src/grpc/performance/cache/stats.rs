@@ -1,0 +1,118 @@
+//! What the cache has done, in plain counters.
+//!
+//! All counters are relaxed: each stands for itself, and a reader gets figures that are at most a moment apart.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam::utils::CachePadded;
+
+/// What the cache has done since it was made, and what it holds. Every look-up counts once: as a hit, as a join, or as
+/// a miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Look-ups that were answered from the cache.
+    pub hits: u64,
+    /// Look-ups that had to be computed.
+    pub misses: u64,
+    /// Look-ups that were answered by a computation that was already going on.
+    pub joins: u64,
+    /// Answers that were stored.
+    pub insertions: u64,
+    /// Answers that were thrown out to make room.
+    pub evictions: u64,
+    /// Answers that were found too old when they were asked for, and thrown out.
+    pub expired: u64,
+    /// Answers that were not stored since they are larger than what the cache may hold.
+    pub rejected_too_large: u64,
+    /// Answers that were stored compressed.
+    pub compressed: u64,
+    /// Bytes that compression has saved, over all answers ever stored.
+    pub bytes_saved: u64,
+    /// Answers that are stored now, too old ones included until they are noticed.
+    pub entries: usize,
+    /// Bytes that they take, as `cache_byte_capacity` counts them.
+    pub bytes: usize,
+}
+
+impl CacheStats {
+    /// Share of look-ups that did not have to be computed, from 0 to 1; 0 before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        let answered = self.hits + self.joins;
+        match answered + self.misses {
+            0 => 0.0,
+            lookups => answered as f64 / lookups as f64,
+        }
+    }
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// For gauges: what was added before goes again.
+    pub(super) fn subtract(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The counters of one cache. What every look-up writes has a cache line of its own.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) hits: CachePadded<Counter>,
+    pub(super) misses: CachePadded<Counter>,
+    pub(super) joins: CachePadded<Counter>,
+    pub(super) insertions: Counter,
+    /// Whatever the store pushed out while it took something in, or was resized.
+    pub(super) displaced: Counter,
+    /// The part of `displaced` that did not make room for another key: a value replaced, or refused.
+    pub(super) superseded: Counter,
+    pub(super) expired: Counter,
+    pub(super) rejected_too_large: Counter,
+    pub(super) compressed: Counter,
+    pub(super) bytes_saved: Counter,
+    /// A gauge.
+    pub(super) bytes: Counter,
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self, entries: usize) -> CacheStats {
+        // Read before `displaced`, which is counted first: the difference is never too small.
+        let superseded = self.superseded.read();
+        CacheStats {
+            hits: self.hits.read(),
+            misses: self.misses.read(),
+            joins: self.joins.read(),
+            insertions: self.insertions.read(),
+            evictions: self.displaced.read().saturating_sub(superseded),
+            expired: self.expired.read(),
+            rejected_too_large: self.rejected_too_large.read(),
+            compressed: self.compressed.read(),
+            bytes_saved: self.bytes_saved.read(),
+            entries,
+            bytes: self.bytes.read() as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hit_ratio_counts_joins_as_answered() {
+        assert_eq!(CacheStats::default().hit_ratio(), 0.0);
+        let stats = CacheStats { hits: 2, joins: 1, misses: 1, ..CacheStats::default() };
+        assert_eq!(stats.hit_ratio(), 0.75);
+    }
+}

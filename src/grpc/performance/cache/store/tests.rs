@@ -1,0 +1,274 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+fn store(entries: usize, bytes: usize) -> Store {
+    configured(|c| (c.cache_capacity, c.cache_byte_capacity) = (entries, bytes))
+}
+
+fn configured(turn: impl FnOnce(&mut OptimizationConfig)) -> Store {
+    let mut config = OptimizationConfig::default();
+    turn(&mut config);
+    Store::new(&config).unwrap()
+}
+
+fn key(n: usize) -> CacheKey {
+    CacheKey::of(&[&n.to_le_bytes()])
+}
+
+impl Store {
+    fn put(&self, n: usize, value: &[u8]) {
+        drop(self.insert(key(n), self.prepare(value), Instant::now()));
+    }
+
+    fn has(&self, n: usize) -> bool {
+        self.get(&key(n), Instant::now()).is_some()
+    }
+
+    /// What lies in the table agrees with the books, and is within the budgets.
+    fn audit(&self, entries: usize, bytes: usize) {
+        let sizes: Vec<u64> = self.cache.iter().map(|(_, stored)| stored.body.size()).collect();
+        assert!(sizes.len() <= entries, "{} of {entries} entries", sizes.len());
+        assert!(sizes.iter().sum::<u64>() <= bytes as u64, "{} of {bytes} bytes", sizes.iter().sum::<u64>());
+        assert_eq!(self.stats().entries, sizes.len());
+        assert_eq!(self.stats().bytes as u64, sizes.iter().sum::<u64>());
+    }
+}
+
+#[test]
+fn a_cache_of_any_size_holds_as_many_as_it_says_and_takes_one_more_in() {
+    for entries in [1, 2, 3, 10, 100, 255] {
+        let store = store(entries, MIB);
+        for n in 0..entries {
+            store.put(n, b"small");
+        }
+        assert!((0..entries).all(|n| store.has(n)), "{entries} entries");
+        for n in entries..3 * entries {
+            store.put(n, b"small");
+            assert!(store.has(n), "the newest of {n} in {entries}");
+            store.audit(entries, MIB);
+        }
+        assert_eq!(store.stats().evictions, 2 * entries as u64);
+    }
+}
+
+#[test]
+fn shards_are_few_enough_to_fill_up() {
+    for entries in [256, 1000, 5000] {
+        let store = store(entries, 64 * MIB);
+        for n in 0..entries {
+            store.put(n, b"small");
+        }
+        store.audit(entries, 64 * MIB);
+        assert!(store.stats().entries * 100 >= entries * 88, "{} of {entries}", store.stats().entries);
+    }
+    assert_eq!(shards(100, 64 * MIB), 1);
+    assert_eq!(shards(1_000_000, 31 * MIB), 1);
+    assert_eq!(shards(1000, 64 * MIB), 4);
+    assert!(shards(1 << 28, 1 << 40) <= 4 * num_cpus::get());
+}
+
+#[test]
+fn what_the_budget_cannot_hold_is_refused_counted_and_hides_what_was_there() {
+    let store = store(100, MIB);
+    store.put(1, b"before");
+    store.put(1, &vec![1; MIB]);
+    assert!(!store.has(1));
+    // Within the whole, and above the 97% that one entry may take: the table itself refuses it.
+    store.put(2, b"before");
+    store.put(2, &vec![2; MIB - ENTRY_OVERHEAD - 10]);
+    assert!(!store.has(2));
+    let stats = store.stats();
+    assert_eq!((stats.rejected_too_large, stats.insertions, stats.evictions, stats.entries), (2, 2, 0, 0));
+    store.audit(0, 0);
+
+    store.put(3, &vec![3; MIB * 96 / 100]);
+    assert!(store.has(3));
+}
+
+#[test]
+fn a_value_that_is_replaced_is_not_counted_as_evicted() {
+    let store = store(10, MIB);
+    store.put(1, b"");
+    store.put(1, b"");
+    store.put(1, b"longer");
+    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), "longer");
+    let stats = store.stats();
+    assert_eq!((stats.insertions, stats.evictions, stats.rejected_too_large), (3, 0, 0));
+    store.audit(1, ENTRY_OVERHEAD + 6);
+    assert!(store.remove(&key(1)));
+    assert!(!store.remove(&key(1)));
+    store.audit(0, 0);
+}
+
+#[test]
+fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
+    let store = store(100, MIB);
+    for n in 0..10 {
+        store.put(n, b"popular");
+    }
+    for n in 100..1000 {
+        store.put(n, b"once");
+        assert!((0..10).filter(|popular| store.has(*popular)).count() > 0);
+    }
+    assert!((0..10).all(|n| store.has(n)));
+}
+
+#[test]
+fn an_expired_answer_is_never_served() {
+    let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
+    let start = Instant::now();
+    drop(store.insert(key(1), store.prepare(b"old"), start));
+    let due = start + Duration::from_secs(10);
+    assert_eq!(store.get(&key(1), due - Duration::from_nanos(1)).unwrap(), "old");
+    assert_eq!(store.get(&key(1), due), None);
+    assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
+    store.audit(0, 0);
+
+    drop(store.insert(key(1), store.prepare(b"old"), start));
+    drop(store.insert(key(1), store.prepare(b"new"), due));
+    assert_eq!(store.get(&key(1), due).unwrap(), "new");
+    assert_eq!(store.stats().expired, 1);
+}
+
+#[test]
+fn compression_saves_bytes_where_it_can_and_is_counted() {
+    let store = configured(|c| c.enable_cache_compression = true);
+    let long = vec![42; 100_000];
+    store.put(1, &long);
+    store.put(2, b"incompressible");
+    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), long);
+    assert_eq!(store.get(&key(2), Instant::now()).unwrap(), "incompressible");
+    let stats = store.stats();
+    assert_eq!(stats.compressed, 1);
+    assert_eq!(stats.bytes as u64 + stats.bytes_saved, size(long.len()) + size(14));
+    assert!(stats.bytes < 2000, "{} bytes", stats.bytes);
+    store.audit(2, 2000);
+
+    let plain = configured(|c| c.enable_cache_compression = false);
+    plain.put(1, &long);
+    assert_eq!((plain.stats().compressed, plain.stats().bytes as u64), (0, size(long.len())));
+}
+
+#[test]
+fn compression_makes_room_for_values_that_would_be_too_large() {
+    let store = configured(|c| (c.cache_byte_capacity, c.enable_cache_compression) = (MIB, true));
+    store.put(1, &vec![0; 8 * MIB]);
+    assert_eq!(store.get(&key(1), Instant::now()).unwrap().len(), 8 * MIB);
+}
+
+#[test]
+fn a_resize_keeps_what_fits() {
+    let store = store(100, MIB);
+    for n in 0..100 {
+        store.put(n, &[0; 1000]);
+    }
+    for (entries, bytes) in
+        [(200, MIB), (200, 8 * MIB), (100, MIB), (100, 100 * (1000 + ENTRY_OVERHEAD) + 1000)]
+    {
+        store.resize(entries, bytes).unwrap();
+        assert_eq!(store.stats().entries, 100, "in {entries} entries and {bytes} bytes");
+    }
+    store.resize(10, MIB).unwrap();
+    assert_eq!(store.stats().entries, 10);
+    store.audit(10, MIB);
+    store.resize(100, 5 * (1000 + ENTRY_OVERHEAD) + 200).unwrap();
+    assert_eq!(store.stats().entries, 5);
+    assert_eq!(store.stats().evictions, 95);
+    store.resize(1, MIB).unwrap();
+    store.put(200, b"the only one");
+    assert!(store.has(200));
+    store.audit(1, MIB);
+}
+
+#[test]
+fn a_resize_evicts_the_least_useful_first() {
+    let store = store(100, MIB);
+    for n in 0..100 {
+        store.put(n, b"");
+    }
+    for _ in 0..3 {
+        assert!((90..100).all(|n| store.has(n)));
+    }
+    store.resize(10, MIB).unwrap();
+    assert!((90..100).all(|n| store.has(n)));
+}
+
+#[test]
+fn a_resize_that_cannot_work_says_what_would() {
+    let store = store(1000, 64 * MIB);
+    assert_eq!(
+        store.resize(3, 64 * MIB).unwrap_err().to_string(),
+        "Configuration error: cache_capacity = 3 cannot work: \
+         it must be at least 4, since the cache was made with 4 shards"
+    );
+    assert!(store.resize(4, 2000).unwrap_err().to_string().contains("cache_byte_capacity = 2000"));
+    assert!(store.resize(0, MIB).is_err());
+    assert!(store.resize(4, usize::MAX).is_err());
+    store.resize(4, 4096).unwrap();
+    for n in 0..100 {
+        store.put(n, b"");
+        store.audit(4, 4096);
+    }
+}
+
+#[test]
+fn budgets_hold_after_a_resize_amid_insertions() {
+    let store = store(1000, 64 * MIB);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..20_000 {
+                    store.put(thread * 500 + n % 1000, &[0; 100]);
+                }
+            });
+        }
+        for round in 0..100 {
+            let (entries, bytes) = if round % 2 == 0 { (20, MIB) } else { (1000, 64 * MIB) };
+            store.resize(entries, bytes).unwrap();
+        }
+        store.resize(20, 4 * MIB).unwrap();
+    });
+    store.audit(20, 4 * MIB);
+}
+
+#[test]
+fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
+    let store = store(10_000, MIB * 31);
+    for n in 0..100_000 {
+        store.put(n, b"");
+    }
+    let per_entry = store.cache.memory_used().total() / store.stats().entries;
+    // Beside the table: two allocations of the value, their headers included.
+    let heap = 64;
+    assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");
+}
+
+proptest! {
+    #[test]
+    fn budgets_hold_after_any_insertions(
+        entries in 1..2000_usize,
+        bytes in 1024..4_000_000_usize,
+        values in prop::collection::vec((0..500_usize, 0..20_000_usize), 1..400),
+    ) {
+        let store = store(entries, bytes);
+        let mut last = HashMap::new();
+        for (n, len) in values {
+            store.put(n, &vec![n as u8; len]);
+            last.insert(n, len);
+        }
+        store.audit(entries, bytes);
+        for (n, len) in last {
+            if let Some(value) = store.get(&key(n), Instant::now()) {
+                prop_assert_eq!(value, vec![n as u8; len]);
+            }
+        }
+        store.clear();
+        store.audit(0, 0);
+    }
+}

@@ -1,0 +1,112 @@
+//! An answer as it lies in the cache: a copy of its own, plain or as an LZ4 block.
+
+use std::{num::NonZeroUsize, time::Instant};
+
+use bytes::Bytes;
+
+/// Bytes that an entry takes beside its value: the key (32), the entry and its links in the table (about 80), half as
+/// much again for the table's memory of what it evicted, the index (about 10), and the heap's and [`Bytes`]' own
+/// headers (about 64). `store::tests` holds the table's part against what it really uses.
+pub(super) const ENTRY_OVERHEAD: usize = 256;
+
+/// The bytes of a stored answer.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    data: Bytes,
+    /// Bytes when decompressed; `None`: `data` is the answer.
+    inflated: Option<NonZeroUsize>,
+}
+
+impl Body {
+    /// A copy of the answer. A copy, since a [`Bytes`] may be a few bytes cut from a large buffer, which it keeps
+    /// alive: the budget could not be relied on.
+    pub(super) fn plain(value: &[u8]) -> Self {
+        Self { data: owned(value.into()), inflated: None }
+    }
+
+    /// The answer as an LZ4 block, if that is smaller.
+    pub(super) fn compressed(value: &[u8]) -> Option<Self> {
+        let inflated = NonZeroUsize::new(value.len())?;
+        let block = lz4_flex::block::compress(value);
+        (block.len() < value.len())
+            .then(|| Self { data: owned(block.into_boxed_slice()), inflated: Some(inflated) })
+    }
+
+    /// The answer. Allocates only to decompress.
+    pub(super) fn open(self) -> Bytes {
+        match self.inflated {
+            None => self.data,
+            Some(len) => lz4_flex::block::decompress(&self.data, len.get())
+                .expect("the block was made by `compressed`, and its length kept beside it")
+                .into(),
+        }
+    }
+
+    /// Bytes that the entry takes, all told.
+    pub(super) fn size(&self) -> u64 {
+        size(self.data.len())
+    }
+
+    /// Bytes that compression saved; `None`: not compressed.
+    pub(super) fn saved(&self) -> Option<u64> {
+        self.inflated.map(|len| (len.get() - self.data.len()) as u64)
+    }
+
+    /// Whether both are the same copy, not just equal. Never for empty ones, which have no place of their own.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        !self.data.is_empty() && self.data.as_ptr() == other.data.as_ptr()
+    }
+}
+
+/// Bytes that an entry takes whose value is stored in so many.
+pub(super) fn size(stored: usize) -> u64 {
+    (stored + ENTRY_OVERHEAD) as u64
+}
+
+/// Counted from the start, so that no reader pays for turning it into a shared one, as the first clone of a copied
+/// [`Bytes`] would.
+fn owned(data: Box<[u8]>) -> Bytes {
+    Bytes::from_owner(data)
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) body: Body,
+    pub(super) expires: Instant,
+    /// What it counts for in the table. Kept with it, since it must stay the same while it is there.
+    pub(super) weight: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compresses_is_smaller_and_comes_back_whole() {
+        let value = vec![7; 10_000];
+        let body = Body::compressed(&value).unwrap();
+        assert!(body.size() < size(value.len()));
+        assert_eq!(body.saved(), Some(size(value.len()) - body.size()));
+        assert_eq!(body.open(), value);
+    }
+
+    #[test]
+    fn what_does_not_compress_is_left_alone() {
+        let noise: Vec<u8> =
+            (0..64).flat_map(|i: u64| *crate::CacheKey::of(&[&i.to_le_bytes()]).as_bytes()).collect();
+        assert!(Body::compressed(&noise).is_none());
+        assert!(Body::compressed(&[]).is_none());
+    }
+
+    #[test]
+    fn a_plain_body_is_a_copy_that_is_not_copied_again() {
+        let whole = Bytes::from(vec![7; 10_000]);
+        let body = Body::plain(&whole.slice(..10));
+        assert!(whole.is_unique());
+        let read = body.clone().open();
+        assert_eq!(read, [7; 10][..]);
+        assert_eq!(read.as_ptr(), body.data.as_ptr());
+        assert_eq!(body.saved(), None);
+    }
+}
