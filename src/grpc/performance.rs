@@ -18,7 +18,7 @@ pub use config::{ConfigError, OptimizationConfig, PerformanceLevel, Pinning, Whe
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
 pub use monitor::Class;
 pub use processor::{JobScope, MessageHandler, Validator};
-pub use resource_pool::{BufferPool, PooledBuffer};
+pub use resource_pool::{BufferPool, PooledBuffer, ResourceFactories, ResourcePool, ResourcePoolStats};
 pub use worker_pool::{JobContext, Priority};
 
 /// What the data plane has achieved since it started.
