@@ -114,6 +114,7 @@ impl<H, V> ResourcePool<H, V> {
     ///
     /// # Panics
     /// When none is idle and the factory panics.
+    #[must_use]
     pub fn handler(&self) -> Pooled<H> {
         self.handlers.checkout()
     }
@@ -122,6 +123,7 @@ impl<H, V> ResourcePool<H, V> {
     ///
     /// # Panics
     /// When none is idle and the factory panics.
+    #[must_use]
     pub fn validator(&self) -> Pooled<V> {
         self.validators.checkout()
     }

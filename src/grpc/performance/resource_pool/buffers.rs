@@ -49,6 +49,7 @@ impl BufferPool {
     }
 
     /// An empty buffer. Waits for nobody.
+    #[must_use]
     pub fn checkout(&self) -> PooledBuffer {
         PooledBuffer { buffer: self.buffers.checkout() }
     }
@@ -72,7 +73,6 @@ fn tidy(buffer: &mut Vec<u8>, initial: usize, max: usize) -> Keep {
 }
 
 /// A buffer on loan, empty at first: it goes back to its pool when this is dropped.
-#[must_use = "a buffer that is not used goes straight back"]
 pub struct PooledBuffer {
     buffer: Pooled<Vec<u8>>,
 }

@@ -150,7 +150,6 @@ impl<T> fmt::Debug for Pool<T> {
 
 /// An instance on loan: it goes back to its pool when this is dropped. It keeps the pool alive, and may be sent to, and
 /// dropped on, another thread.
-#[must_use = "an instance that is not used goes straight back"]
 pub struct Pooled<T> {
     /// `None` only between `into_inner`, or the begin of `drop`, and the end of `drop`.
     value: Option<Box<T>>,
