@@ -18,8 +18,8 @@ pub use config::{ConfigError, OptimizationConfig, PerformanceLevel, Pinning, Whe
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
 pub use monitor::Class;
 pub use processor::{JobScope, MessageHandler, Validator};
-pub use resource_pool::{BufferPool, PooledBuffer};
 pub use worker_pool::{JobContext, JobHandle, JobOptions, Priority, TrySpawnError, WorkerPool};
+pub use resource_pool::{BufferPool, PooledBuffer, ResourceFactories, ResourcePool, ResourcePoolStats};
 
 /// What the data plane has achieved since it started.
 #[derive(Debug, Clone, PartialEq)]
