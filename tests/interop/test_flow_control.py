@@ -1,0 +1,61 @@
+"""Many small messages, sent as fast as flow control lets them, to a server that is slow to take them.
+
+Each small DATA frame that waits to be read is charged, by recent HTTP/2 servers, against a budget for the whole
+connection (a defence against floods of tiny frames); a server that just stops reading is made to kill its connection
+by a client that does nothing wrong. Python's client sends just so.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from wire import MIB, Code, code, ids, request
+
+# What the server may grow by at most, from idle to the most that it ever was, through all of a test: some 600 bytes
+# for each message that it may have accepted (lanes, streams) or have waiting in HTTP/2 windows at one time.
+GROWTH = 32 * MIB
+
+
+def exchange(server, streams, messages, payload, busy, timeout):
+    """All the messages on all the streams of one connection; fails unless each is answered once, and in order."""
+    stub = server.connect()
+
+    def talk(number):
+        content = (b"%d " % number).ljust(payload)[:payload]
+        requests = (request("echo", content, id=id, busy=busy) for id in range(messages))
+        responses = list(stub.Stream(requests, timeout=timeout))
+        assert ids(responses) == list(range(messages))
+        assert all(code(response) is Code.OK and response.result == content for response in responses)
+
+    with ThreadPoolExecutor(streams) as pool:
+        for finished in [pool.submit(talk, number) for number in range(streams)]:
+            finished.result()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "streams, messages, payload, busy",
+    [
+        pytest.param(1, 20_000, 64, "5ms", id="20000 of 64 bytes on one stream"),
+        pytest.param(100, 500, 64, "5ms", id="500 of 64 bytes on each of 100 streams"),
+        # The smaller the frames, the dearer: nothing but the operation and its parameter.
+        pytest.param(100, 500, 0, "1ms", id="500 empty ones on each of 100 streams"),
+    ],
+)
+def test_small_messages_to_a_slow_server_are_all_answered_in_bounded_memory(fresh, streams, messages, payload, busy):
+    exchange(fresh, streams, 10, payload, "0ms", timeout=60)
+    before = fresh.memory("VmHWM")
+    exchange(fresh, streams, messages, payload, busy, timeout=500)
+    grown = fresh.memory("VmHWM") - before
+    assert grown <= GROWTH, f"{grown / MIB:.1f} MiB"
+    fresh.await_idle()
+
+
+def test_a_client_that_does_not_read_is_waited_for_and_nobody_else_is(server):
+    """Its answers fill the windows, its messages pile up, and it still gets everything once it reads."""
+    slow_stub, payload = server.connect(), bytes(10_000)
+    requests = [request("echo", payload, id=id) for id in range(2000)]
+    slow = slow_stub.Stream(iter(requests), timeout=50)
+    assert next(slow).id == 0
+    exchange(server, 10, 50, 64, "0ms", timeout=20)
+    assert ids(slow) == list(range(1, 2000))
