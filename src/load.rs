@@ -30,7 +30,8 @@
 //! - An answer to what was answered, or never asked, is a fault of the server, and counted as such.
 //!
 //! Memory is bounded by the messages of the run, rate × length, and reaches that only if the server reads nothing.
-//! Dropping the future of [`run`] abandons the run: its streams are reset, and the pacer ends at its next message.
+//! Dropping the future of [`run`] abandons the run: its connections are closed, and the pacer ends at its next message.
+//! At the end of a run nothing is left of it, whatever the server does.
 
 mod books;
 mod connection;
@@ -42,19 +43,15 @@ mod pacer;
 mod report;
 mod schedule;
 mod stream;
+mod streams;
 mod table;
 mod tally;
 mod times;
 mod verdict;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{future::Future, panic::resume_unwind};
 
-use tokio::{
-    sync::mpsc::{self, Sender, UnboundedSender},
-    task::JoinSet,
-    time::timeout,
-};
-use tonic::transport::Channel;
+use tokio::runtime::{Builder, Runtime};
 
 pub use error::LoadError;
 pub use options::{LoadOptions, Order, Payload, WeightedMessage};
@@ -63,34 +60,28 @@ pub use schedule::{Arrivals, Schedule};
 pub use times::Percentiles;
 pub use verdict::Invalidity;
 
-use crate::grpc::proto::data_plane_client::DataPlaneClient;
-use books::{Due, Ending};
-use mix::{Dealer, Mix};
+use mix::Dealer;
 use pacer::Pacer;
-use stream::Outbox;
-use tally::Tally;
-
-/// How long the run waits for its streams to open. A server that admits fewer at a time lets the rest wait until others
-/// end, which is never; then the schedule starts all the same, and what these cannot send is lost.
-const OPENING: Duration = Duration::from_secs(5);
+use streams::Streams;
 
 /// Runs the load, and reports when the last answer is in, or the drain is over.
 ///
-/// It wants a tokio runtime with time and I/O; several threads help.
+/// It may be called from any tokio runtime: the traffic has threads of its own.
 ///
 /// # Errors
 /// When an option cannot work, or there is no connection to the server. What goes wrong later is in the report.
 pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
     options.validate()?;
+    let threads = Threads::start()?;
+    threads.run(offer(options)).await
+}
+
+async fn offer(options: LoadOptions) -> Result<LoadReport, LoadError> {
     let clients = connection::connect(&options).await?;
     let mut streams = Streams::open(&options, &clients).await;
+    let length = options.warm_up + options.duration;
     let pacer = Pacer {
-        schedule: Schedule::new(
-            options.arrivals,
-            options.rate_per_s,
-            options.warm_up + options.duration,
-            options.seed,
-        ),
+        schedule: Schedule::new(options.arrivals, options.rate_per_s, length, options.seed),
         dealer: Dealer::new(&options),
         warm_up: options.warm_up,
         streams: std::mem::take(&mut streams.lanes),
@@ -100,63 +91,33 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
     Ok(LoadReport::new(&options, &tally, &endings, paced))
 }
 
-/// The streams of a run.
-struct Streams {
-    /// Where the pacer hands over.
-    lanes: Vec<UnboundedSender<Due>>,
-    outboxes: Vec<Arc<Outbox>>,
-    /// Each returns its stream's number.
-    tasks: JoinSet<(usize, Ending)>,
+/// The threads that carry the traffic of one run.
+///
+/// They are its own so that it ends when the run does: the transport keeps a stream, and its connection, for as long as
+/// it has requests to write, which for a server that reads no more is for ever. Besides, a server in the same process
+/// does not have to share its threads with the generator.
+struct Threads {
+    /// `None` once dropped.
+    runtime: Option<Runtime>,
 }
 
-impl Streams {
-    /// Opens the streams, spread evenly over the connections.
-    async fn open(options: &LoadOptions, clients: &[DataPlaneClient<Channel>]) -> Self {
-        let mix = Arc::new(Mix::new(options));
-        let (opening, mut all_open) = mpsc::channel(1);
-        let mut streams = Self { lanes: Vec::new(), outboxes: Vec::new(), tasks: JoinSet::new() };
-        for client in clients.iter().cycle().take(options.streams) {
-            streams.add(client.clone(), &mix, options, opening.clone());
-        }
-        drop(opening);
-        if timeout(OPENING, all_open.recv()).await.is_err() {
-            tracing::warn!(streams = options.streams, "not all streams are open after {OPENING:?}");
-        }
-        streams
+impl Threads {
+    fn start() -> Result<Self, LoadError> {
+        let runtime = Builder::new_multi_thread().thread_name("load").enable_all().build();
+        Ok(Self { runtime: Some(runtime.map_err(LoadError::Thread)?) })
     }
 
-    fn add(
-        &mut self,
-        client: DataPlaneClient<Channel>,
-        mix: &Arc<Mix>,
-        options: &LoadOptions,
-        opening: Sender<Infallible>,
-    ) {
-        let number = self.outboxes.len();
-        let (lane, due) = mpsc::unbounded_channel();
-        let timeouts = options.mix.iter().map(|message| message.timeout).collect();
-        let outbox = Arc::new(Outbox::new(number, timeouts, due, opening));
-        let conversation = stream::converse(client, Arc::clone(&outbox), Arc::clone(mix), options.order);
-        self.tasks.spawn(async move { (number, conversation.await) });
-        self.lanes.push(lane);
-        self.outboxes.push(outbox);
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let runtime = self.runtime.as_ref().expect("it is not dropped");
+        runtime.spawn(work).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
     }
+}
 
-    /// Waits until each stream has ended, or the drain is over, and closes the books.
-    async fn drain(mut self, options: &LoadOptions) -> (Tally, Vec<Ending>) {
-        let mut endings: Vec<Ending> = self.outboxes.iter().map(|_| Ending::Cut).collect();
-        let all_ended = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                let (number, ending) = ended.expect("a stream's task neither panics nor is aborted");
-                endings[number] = ending;
-            }
-        };
-        // Those that have not ended by then stay cut.
-        timeout(options.drain(), all_ended).await.ok();
-        let mut tally = Tally::new(options.mix.len());
-        for (outbox, ending) in self.outboxes.iter().zip(&endings) {
-            tally.merge(&outbox.close(ending));
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting is not possible where the caller's runtime runs. Each task ends where it awaits.
+            runtime.shutdown_background();
         }
-        (tally, endings)
     }
 }

@@ -30,7 +30,7 @@ pub enum LoadError {
         /// What happened.
         source: tonic::transport::Error,
     },
-    /// The operating system has no thread for the pacer.
-    #[error("cannot start the pacing thread")]
+    /// The operating system has no threads for the pacer or the traffic.
+    #[error("cannot start the threads of the load generator")]
     Thread(#[source] std::io::Error),
 }

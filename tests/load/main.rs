@@ -151,6 +151,7 @@ async fn a_server_that_never_ends_a_stream_is_waited_for_no_longer_than_the_drai
     let report = run(LoadOptions { drain: Some(Duration::from_millis(200)), ..options(&server) }).await;
     assert_eq!(counts(&report), (300, 200, 0, 100));
     assert_eq!((report.streams_cut, report.streams_failed), (2, 0));
+    server.until(|server| server.open_streams() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,6 +162,7 @@ async fn a_server_that_stops_reading_holds_up_nobody_but_itself() {
     let report = run(options).await;
     assert_eq!(counts(&report), (300, 0, 0, 300), "all was offered, whatever the server read");
     assert!(report.unsent > 0, "2.4 MB for each stream is more than its window");
+    server.until(|server| server.open_streams() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
