@@ -1,6 +1,8 @@
 //! A data plane for CPU-heavy gRPC services.
 
 pub mod grpc;
+#[cfg(feature = "cli")]
+pub mod load;
 mod platform;
 
 pub use grpc::performance::*;
