@@ -59,7 +59,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
         let limit = self.limit;
-        self.inner.call(request.map(|body| Body::new(BoundedBody { body, scan: Scan::new(limit), ended: false })))
+        self.inner
+            .call(request.map(|body| Body::new(BoundedBody { body, scan: Scan::new(limit), ended: false })))
     }
 }
 

@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn windows_that_would_cut_off_a_trickling_client_are_refused_with_the_figures() {
         let error = refusal(|o| o.stream_window = 1 << 20);
-        assert!(error.to_string().contains("128 streams (max_concurrent_streams) of 1048576 bytes"), "{error}");
+        assert!(
+            error.to_string().contains("128 streams (max_concurrent_streams) of 1048576 bytes"),
+            "{error}"
+        );
         let error = refusal(|o| o.connection_window = 64 << 20);
         assert!(error.to_string().contains("above its budget of 33554432"), "{error}");
     }

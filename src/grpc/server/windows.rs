@@ -10,9 +10,10 @@
 //! an empty message, which is its five bytes of prefix: [`SMALLEST_FRAME`]. Whoever cuts its messages into still
 //! smaller frames, and is not being read, is cut off.
 //!
-//! The connection window is a credit, not memory: what a connection can make the server hold is bounded by the
-//! windows of its streams, S × W bytes of payload. Frames that small cost more to hold than they carry (about 200
-//! bytes each), which is the reason to keep S × W small as well.
+//! The connection window is a credit, not memory: what a connection can make the server hold, unread, is bounded by
+//! the windows of its streams. That is S × W bytes of payload, 8 MiB by default, when the frames are large; small
+//! frames cost more to hold than they carry, 264 bytes each (measured), so that 128 streams of 64 KiB full of empty
+//! messages hold 424 MiB. Whoever serves strangers makes S × W smaller.
 
 use crate::ConfigError;
 
