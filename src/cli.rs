@@ -1,0 +1,4 @@
+//! The tool `millstream`.
+
+pub(crate) mod config;
+pub(crate) mod units;
