@@ -10,10 +10,9 @@ use crate::grpc::proto::data_plane_client::DataPlaneClient;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Connects to `http://HOST:PORT`, or `HOST:PORT`.
+/// Connects to a server.
 pub(super) async fn connect(url: &str) -> anyhow::Result<DataPlaneClient<Channel>> {
-    let complete = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let endpoint = Endpoint::from_shared(complete).map_err(|error| {
+    let endpoint = Endpoint::from_shared(complete(url)).map_err(|error| {
         BadUsage::new(format_args!("`{url}` is no URL of a server ({error}); write http://HOST:PORT"))
     })?;
     let channel = endpoint
@@ -24,4 +23,9 @@ pub(super) async fn connect(url: &str) -> anyhow::Result<DataPlaneClient<Channel
         .with_context(|| format!("cannot connect to {url}"))?;
     // Answers may be as large as the server makes them: it has a limit, and is trusted with it.
     Ok(DataPlaneClient::new(channel).max_decoding_message_size(usize::MAX))
+}
+
+/// `HOST:PORT` stands for `http://HOST:PORT`.
+pub(super) fn complete(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
