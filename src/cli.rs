@@ -2,7 +2,7 @@
 //!
 //! What a command has to say goes to stdout, talk about it (logs, progress, failures) to stderr. How it ended is one
 //! of four [`Exit`] codes. Logs are chosen by `MILLSTREAM_LOG`, in the syntax of
-//! [`EnvFilter`](tracing_subscriber::EnvFilter): `info`, `warn,millstream=debug`.
+//! [`EnvFilter`]: `info`, `warn,millstream=debug`.
 
 mod client;
 mod config;

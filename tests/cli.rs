@@ -1,5 +1,7 @@
 //! The tool `millstream` from the outside: arguments, files and signals in; stdout, stderr and exit codes out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

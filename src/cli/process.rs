@@ -6,7 +6,7 @@
 //!              ▲                                                   │
 //!              └──────────── the place is free again ◄─────────────┘
 //! ```
-//! - **Bounded**: a file is read when it has a place in the [`Window`](passage::Window), which has so many places and
+//! - **Bounded**: a file is read when it has a place in the window, which has so many places and
 //!   so many bytes; it leaves with its answer. Memory is the window, however many files there are.
 //! - **One fate each**: a file that cannot be read, is refused or fails is named with its reason; the others go on.
 //! - **A stream that breaks** takes the answers of all that was on it along, and does not say which message broke it.

@@ -2,6 +2,8 @@
 //!
 //! The service is a stand-in that does what a test asks for: what is under test is the transport around it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod raw;
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};

@@ -11,15 +11,15 @@ use tokio::{
     time::timeout,
 };
 
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GO_AWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GO_AWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 
-pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
 const END_STREAM: u8 = 1;
@@ -31,13 +31,13 @@ const WINDOW: u32 = 1 << 30;
 
 /// A frame that the server has sent.
 #[derive(Debug)]
-pub struct Frame {
-    pub kind: u8,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
     flags: u8,
     payload: Vec<u8>,
 }
 
-pub struct RawClient {
+pub(crate) struct RawClient {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
 }
@@ -53,7 +53,7 @@ fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 impl RawClient {
-    pub async fn connect(addr: SocketAddr) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let (reader, mut writer) = TcpStream::connect(addr).await.unwrap().into_split();
         writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &WINDOW.to_be_bytes()].concat();
@@ -63,7 +63,7 @@ impl RawClient {
     }
 
     /// Begins a call of `DataPlane.Stream`.
-    pub async fn open(&mut self, call: u32) {
+    pub(crate) async fn open(&mut self, call: u32) {
         // HPACK without Huffman coding: two indexed fields (POST, http), then literals.
         let mut block = vec![0x83, 0x86];
         literal(&mut block, ":path", "/millstream.v1.DataPlane/Stream");
@@ -74,27 +74,27 @@ impl RawClient {
     }
 
     /// Sends each piece in a frame of its own.
-    pub async fn data(&mut self, call: u32, pieces: impl Iterator<Item = &[u8]>) {
+    pub(crate) async fn data(&mut self, call: u32, pieces: impl Iterator<Item = &[u8]>) {
         let frames: Vec<u8> = pieces.flat_map(|piece| encode(DATA, 0, stream(call), piece)).collect();
         self.send(&frames).await;
     }
 
-    pub async fn half_close(&mut self, call: u32) {
+    pub(crate) async fn half_close(&mut self, call: u32) {
         self.send(&encode(DATA, END_STREAM, stream(call), &[])).await;
     }
 
-    pub async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) {
         self.send(&encode(PING, 0, 0, &[0; 8])).await;
     }
 
     /// A call that breaks the protocol: its window is raised above what there is.
-    pub async fn break_the_protocol(&mut self, call: u32) {
+    pub(crate) async fn break_the_protocol(&mut self, call: u32) {
         self.open(call).await;
         self.send(&encode(WINDOW_UPDATE, 0, stream(call), &(u32::MAX >> 1).to_be_bytes())).await;
     }
 
     /// What the server's first frame says about a setting.
-    pub async fn setting(&mut self, setting: u16) -> Option<u32> {
+    pub(crate) async fn setting(&mut self, setting: u16) -> Option<u32> {
         let settings = self.next_of(&[SETTINGS]).await;
         settings
             .payload
@@ -104,7 +104,7 @@ impl RawClient {
     }
 
     /// The next frame of one of these kinds.
-    pub async fn next_of(&mut self, kinds: &[u8]) -> Frame {
+    pub(crate) async fn next_of(&mut self, kinds: &[u8]) -> Frame {
         loop {
             let frame = timeout(PATIENCE, self.next()).await.expect("the server answers");
             if kinds.contains(&frame.kind) {
@@ -114,7 +114,7 @@ impl RawClient {
     }
 
     /// The next frame of one of these kinds that ends its stream, or the connection.
-    pub async fn next_end_of_stream(&mut self, kinds: &[u8]) -> Frame {
+    pub(crate) async fn next_end_of_stream(&mut self, kinds: &[u8]) -> Frame {
         loop {
             let frame = self.next_of(kinds).await;
             if frame.kind != HEADERS || frame.flags & END_STREAM != 0 {
