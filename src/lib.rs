@@ -1,5 +1,7 @@
 //! A data plane for CPU-heavy gRPC services.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod grpc;
 #[cfg(feature = "cli")]
 pub mod load;

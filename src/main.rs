@@ -1,3 +1,5 @@
 //! The tool `millstream`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    millstream::cli::main()
+}

@@ -3,3 +3,5 @@
 pub mod performance;
 #[cfg(feature = "server")]
 pub mod proto;
+#[cfg(feature = "server")]
+pub mod server;

@@ -1,0 +1,113 @@
+//! `millstream serve`: the server, from the configuration to the last answer.
+//!
+//! The first SIGINT or SIGTERM begins the drain: the socket closes, messages that arrive on open streams are refused
+//! with UNAVAILABLE, and what was accepted is answered, for as long as `server.drain_timeout` allows. The second ends
+//! the process at once. Signals are listened for before the socket is, so that none is missed.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use super::{
+    Exit,
+    config_flags::{ConfigFlags, ServerFlags},
+    plane,
+};
+use crate::grpc::server::{Drained, Server};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let sections = self.config.load(&self.server)?.sections;
+        let mut signals = Signals::listen()?;
+        let options = sections.server.transport.clone();
+        let (wanted, drain_timeout) = (options.listen, options.drain_timeout);
+        let server = Server::bind(options).await.with_context(|| format!("cannot listen on {wanted}"))?;
+        sections.plane.log_configuration();
+        let plane = plane::build(&sections)?;
+        announce(&server).context("cannot write to stdout")?;
+
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            // An error: nobody is left to say stop, because the command has ended.
+            if stopped.await.is_ok() {
+                tracing::info!(timeout = ?drain_timeout, "draining");
+                (plane.drain)();
+            }
+        };
+        let signalled = async {
+            signals.next().await;
+            // Not received only when the server has failed, which is what the command then ends with.
+            stop.send(()).ok();
+            signals.next().await;
+        };
+        tokio::select! {
+            drained = server.serve(plane.service, shutdown) => {
+                match drained? {
+                    Drained::Clean => tracing::info!("drained"),
+                    Drained::Deadline => tracing::warn!("the drain deadline has passed, connections are cut"),
+                }
+                Ok(Exit::Done)
+            }
+            () = signalled => {
+                tracing::warn!("second signal, ending at once");
+                Ok(Exit::Failed)
+            }
+        }
+    }
+}
+
+/// Whoever started the server waits for this line.
+fn announce(server: &Server) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening on {}", server.local_addr())?;
+    stdout.flush()
+}
+
+/// SIGINT and SIGTERM, one after the other.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "cannot listen for Ctrl-C");
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the server around the service can be told.
+
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::windows;
+use crate::ConfigError;
+
+/// The settings of a [`Server`](super::Server). In a file they stand in the table `[server]`.
+///
+/// | field | meaning | unit | default | range |
+/// |---|---|---|---|---|
+/// | `listen` | where connections are accepted; port 0 picks a free one | address | 127.0.0.1:50051 | – |
+/// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
+/// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
+/// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
+/// | `stream_window` | bytes of one call that may be under way, unread | bytes | 64 KiB | 1 KiB to 2 GiB |
+/// | `connection_window` | the same for all calls of a connection: a credit, not memory | bytes | 1 GiB | 64 KiB to 2 GiB |
+/// | `keepalive_interval` | how often a silent connection is pinged; 0: never | time | 1 min | 0, or 1 s to 1 day |
+/// | `keepalive_timeout` | how long the answer to a ping may take before the connection is ended | time | 20 s | 1 ms to 1 h |
+/// | `drain_timeout` | how long open calls may go on once the server is to end | time | 10 s | 0 to 1 h |
+///
+/// `max_concurrent_streams`, `stream_window` and `connection_window` must go together, or clients that trickle small
+/// messages lose their connection: [`validate`](Self::validate) says so, with the figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerOptions {
+    /// Where connections are accepted.
+    pub listen: SocketAddr,
+    /// Bytes of the largest request.
+    pub max_message_size: usize,
+    /// Calls that one connection may have open.
+    pub max_concurrent_streams: u32,
+    /// Calls of one connection that may break the protocol before it is ended.
+    pub max_local_error_reset_streams: usize,
+    /// Bytes of one call that may be under way, unread.
+    pub stream_window: u32,
+    /// Bytes of all calls of one connection that may be under way, unread.
+    pub connection_window: u32,
+    /// How often a silent connection is pinged; zero: never.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_interval: Duration,
+    /// How long the answer to a ping may take.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_timeout: Duration,
+    /// How long open calls may go on once the server is to end.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50_051)),
+            max_message_size: 4 << 20,
+            max_concurrent_streams: 128,
+            max_local_error_reset_streams: 1024,
+            stream_window: 64 << 10,
+            connection_window: 1 << 30,
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Checks every field and how they go together.
+    ///
+    /// # Errors
+    /// The first field that cannot work, with its value and what would.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let hour = Duration::from_secs(3600);
+        count("server.max_message_size", self.max_message_size as u64, 1024..=(1 << 31) - 1)?;
+        count("server.max_concurrent_streams", self.max_concurrent_streams.into(), 1..=100_000)?;
+        let resets = self.max_local_error_reset_streams as u64;
+        count("server.max_local_error_reset_streams", resets, 1..=1_000_000)?;
+        let largest = windows::LARGEST_WINDOW.into();
+        count("server.stream_window", self.stream_window.into(), 1024..=largest)?;
+        // HTTP/2 starts every connection with 65,535 bytes, and the window can only be raised from there.
+        count("server.connection_window", self.connection_window.into(), 65_535..=largest)?;
+        if !self.keepalive_interval.is_zero() {
+            let day = Duration::from_secs(24 * 3600);
+            time("server.keepalive_interval", self.keepalive_interval, Duration::from_secs(1)..=day)?;
+        }
+        time("server.keepalive_timeout", self.keepalive_timeout, Duration::from_millis(1)..=hour)?;
+        time("server.drain_timeout", self.drain_timeout, Duration::ZERO..=hour)?;
+        windows::check(self.max_concurrent_streams, self.stream_window, self.connection_window)
+    }
+}
+
+fn count(field: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("it must be from {} to {}", range.start(), range.end());
+    Err(ConfigError { field, value: value.to_string(), expected })
+}
+
+fn time(field: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("it must be from {:?} to {:?}", range.start(), range.end());
+    Err(ConfigError { field, value: format!("{value:?}"), expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut ServerOptions)) -> ConfigError {
+        let mut options = ServerOptions::default();
+        change(&mut options);
+        options.validate().unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_work() {
+        assert_eq!(ServerOptions::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let refused = [
+            refusal(|o| o.max_message_size = 0),
+            refusal(|o| o.max_concurrent_streams = 0),
+            refusal(|o| o.max_local_error_reset_streams = 0),
+            refusal(|o| o.stream_window = 1 << 31),
+            refusal(|o| o.connection_window = 65_534),
+            refusal(|o| o.connection_window = 1 << 31),
+            refusal(|o| o.keepalive_interval = Duration::from_millis(1)),
+            refusal(|o| o.keepalive_timeout = Duration::ZERO),
+            refusal(|o| o.drain_timeout = Duration::MAX),
+        ];
+        let fields: Vec<_> = refused.iter().map(|error| error.field).collect();
+        assert_eq!(
+            fields,
+            [
+                "server.max_message_size",
+                "server.max_concurrent_streams",
+                "server.max_local_error_reset_streams",
+                "server.stream_window",
+                "server.connection_window",
+                "server.connection_window",
+                "server.keepalive_interval",
+                "server.keepalive_timeout",
+                "server.drain_timeout",
+            ]
+        );
+    }
+
+    #[test]
+    fn windows_that_would_cut_off_a_trickling_client_are_refused_with_the_figures() {
+        let error = refusal(|o| o.stream_window = 1 << 20);
+        assert!(
+            error.to_string().contains("128 streams (max_concurrent_streams) of 1048576 bytes"),
+            "{error}"
+        );
+        let error = refusal(|o| o.connection_window = 64 << 20);
+        assert!(error.to_string().contains("above its budget of 33554432"), "{error}");
+    }
+}

@@ -1,0 +1,406 @@
+//! The tool `millstream` from the outside: arguments, files and signals in; stdout, stderr and exit codes out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use millstream::grpc::proto::{StreamRequest, data_plane_client::DataPlaneClient, stream_response::Outcome};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The tool, without what the environment of the tests may say to it.
+fn millstream(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MILLSTREAM_") {
+            command.env_remove(name);
+        }
+    }
+    command.kill_on_drop(true);
+    command
+}
+
+/// What a run of the tool left behind.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+async fn finish(command: &mut Command) -> Run {
+    let output = timeout(PATIENCE, command.output()).await.expect("the tool ends").unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn run(arguments: &[&str]) -> Run {
+    finish(&mut millstream(arguments)).await
+}
+
+/// A running `millstream serve`.
+struct Serving {
+    child: Child,
+    addr: String,
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Serving {
+    async fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            millstream(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = timeout(PATIENCE, stdout.next_line()).await.expect("it says where it listens").unwrap();
+        let line = line.expect("it says where it listens");
+        let addr = line.strip_prefix("listening on ").expect("the line of the contract").to_owned();
+        Self { child, addr, _stdout: stdout }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    async fn ended(mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.expect("the server ends").unwrap().code()
+    }
+}
+
+async fn signal(child: &Child, name: &str) {
+    let pid = child.id().expect("the process runs").to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
+}
+
+/// Files in a directory of their own.
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self.text(name)
+    }
+}
+
+fn digest_line(path: &str) -> String {
+    format!("{}  {path}", blake3::hash(&fs::read(path).unwrap()))
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_usage() {
+    for arguments in [
+        &[][..],
+        &["make-coffee"],
+        &["process", "digest"],
+        &["process", "digest", "x", "--order", "random"],
+        &["process", "digest", "x", "--param", "no-equals-sign"],
+        &["process", "digest", "x", "--server", "http://127.0.0.1:1", "--set", "worker_count=1"],
+        &["process", "make-coffee", "x"],
+        &["serve", "--listen", "nowhere"],
+        &["top"],
+        &["top", "--server", "http://127.0.0.1:1", "--interval", "10"],
+        &["config", "show", "--set", "worker_count"],
+    ] {
+        let run = run(arguments).await;
+        assert_eq!(run.code, Some(2), "{arguments:?}: {run:?}");
+        assert_eq!(run.stdout, "", "{arguments:?}");
+        assert_ne!(run.stderr, "", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_work_is_usage_for_every_command_that_reads_it() {
+    let files = Files::new();
+    let file = files.write("millstream.toml", "worker_count = 2\nworker_cuont = 2\n");
+    for command in [&["serve"][..], &["process", "digest", &file], &["config", "show"]] {
+        let run = run(&[command, &["--config", &file]].concat()).await;
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert_eq!(
+            run.stderr,
+            format!("millstream: unknown key `worker_cuont` ({file}:2): is it `worker_count`?\n")
+        );
+    }
+    let run = finish(millstream(&["serve"]).env("MILLSTREAM_WORKER_COUNTS", "4")).await;
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("is it MILLSTREAM_WORKER_COUNT?"), "{run:?}");
+    let run = finish(millstream(&["config", "presets"]).env("MILLSTREAM_LOG", "what=[")).await;
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("MILLSTREAM_LOG"), "{run:?}");
+}
+
+#[tokio::test]
+async fn the_configuration_in_force_is_shown_with_origins_and_reads_back() {
+    let files = Files::new();
+    let file = files.write("millstream.toml", "batch_size = 7\n[server]\ndrain_timeout = '3s'\n");
+    let arguments =
+        ["config", "show", "--config", &file, "--preset", "memory_efficient", "--set", "when_full=shed"];
+    let shown = finish(millstream(&arguments).env("MILLSTREAM_WORKER_COUNT", "4")).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    for line in [
+        "preset = \"memory_efficient\"  # --preset",
+        &format!("batch_size = 7  # {file}:1"),
+        "cache_capacity = 100  # preset memory_efficient",
+        "worker_count = 4  # MILLSTREAM_WORKER_COUNT",
+        "when_full = \"shed\"  # --set",
+        "worker_timeout = \"30s\"  # default",
+        &format!("drain_timeout = \"3s\"  # {file}:3"),
+    ] {
+        assert!(shown.stdout.lines().any(|shown| shown == line), "{line}\n{}", shown.stdout);
+    }
+    let file = files.write("shown.toml", &shown.stdout);
+    let again = run(&["config", "show", "--config", &file]).await;
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(values(&again.stdout), values(&shown.stdout));
+}
+
+#[tokio::test]
+async fn a_file_is_checked_and_presets_are_listed() {
+    let files = Files::new();
+    let good = files.write("good.toml", "preset = 'development'\n");
+    let bad = files.write("bad.toml", "worker_timeout = 5\n");
+    let checked = run(&["config", "check", &good]).await;
+    assert_eq!((checked.code, checked.stdout), (Some(0), format!("{good}: ok\n")));
+    let checked = run(&["config", "check", &bad]).await;
+    assert_eq!(checked.code, Some(2));
+    assert!(
+        checked.stderr.contains(&format!("worker_timeout = 5 ({bad}:1): expected a duration")),
+        "{checked:?}"
+    );
+    let presets = run(&["config", "presets"]).await;
+    assert_eq!(presets.code, Some(0));
+    assert!(presets.stdout.contains("high_performance: throughput first\n"), "{presets:?}");
+}
+
+#[tokio::test]
+async fn a_server_drains_on_the_first_signal_and_its_logs_are_plain_on_stderr() {
+    let mut server = Serving::start(&["--set", "server.drain_timeout=1h"]).await;
+    let mut client = DataPlaneClient::connect(server.url()).await.unwrap();
+    let (requests, stream) = mpsc::channel(1);
+    let mut answers = client.stream(ReceiverStream::new(stream)).await.unwrap().into_inner();
+    let echo = |id| StreamRequest { id, operation: "echo".into(), payload: "x".into(), ..Default::default() };
+    requests.send(echo(1)).await.unwrap();
+    let answer = answers.message().await.unwrap().unwrap();
+    assert_eq!((answer.id, answer.outcome), (1, Some(Outcome::Result("x".into()))));
+
+    signal(&server.child, "-TERM").await;
+    // The drain has begun once the socket is closed: what is sent from then on is refused.
+    while tokio::net::TcpStream::connect(&server.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    requests.send(echo(2)).await.unwrap();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(Outcome::Error(error)) = answer.outcome else { panic!("accepted while draining: {answer:?}") };
+    assert_eq!(Code::from(error.code), Code::Unavailable, "{error:?}");
+    drop(requests);
+    assert_eq!(answers.message().await.unwrap(), None);
+    drop(client);
+
+    let mut stderr = String::new();
+    let pipe = server.child.stderr.take().unwrap();
+    assert_eq!(server.ended().await, Some(0));
+    tokio::io::AsyncReadExt::read_to_string(&mut { pipe }, &mut stderr).await.unwrap();
+    assert!(stderr.contains("draining"), "{stderr}");
+    assert!(!stderr.contains('\x1b'), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_second_signal_ends_the_server_at_once() {
+    let server = Serving::start(&["--set", "server.drain_timeout=1h"]).await;
+    let mut client = DataPlaneClient::connect(server.url()).await.unwrap();
+    let open = client.stream(tokio_stream::pending::<StreamRequest>()).await.unwrap();
+    signal(&server.child, "-INT").await;
+    while tokio::net::TcpStream::connect(&server.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    signal(&server.child, "-TERM").await;
+    assert_eq!(server.ended().await, Some(1));
+    drop(open);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_a_failure() {
+    let server = Serving::start(&[]).await;
+    let second = run(&["serve", "--listen", &server.addr]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains(&format!("cannot listen on {}", server.addr)), "{second:?}");
+    assert_eq!(second.stdout, "");
+}
+
+#[tokio::test]
+async fn digests_are_listed_on_stdout_in_order_and_a_file_that_fails_does_not_stop_the_others() {
+    let files = Files::new();
+    let names: Vec<String> =
+        (0..300).map(|i| files.write(&format!("f{i}"), format!("{i}").repeat(i))).collect();
+    let missing = files.text("missing");
+    let mut arguments = vec!["process", "digest"];
+    arguments.extend(names[..150].iter().map(String::as_str));
+    arguments.extend([missing.as_str(), files.dir.path().to_str().unwrap()]);
+    arguments.extend(names[150..].iter().map(String::as_str));
+    let lines: Vec<String> = names.iter().map(|name| digest_line(name)).collect();
+
+    let done = run(&arguments).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(done.stdout.lines().collect::<Vec<_>>(), lines);
+    assert!(done.stderr.contains(&format!("{missing}: No such file")), "{}", done.stderr);
+    assert!(done.stderr.contains(": not a regular file"), "{}", done.stderr);
+    assert!(done.stderr.contains("files         302 (2 failed)\n"), "{}", done.stderr);
+    assert!(!done.stderr.contains('\x1b'), "{}", done.stderr);
+
+    arguments.extend(["--order", "completion"]);
+    let done = run(&arguments).await;
+    let mut finished: Vec<_> = done.stdout.lines().collect();
+    finished.sort_unstable();
+    let mut lines = lines;
+    lines.sort_unstable();
+    assert_eq!(finished, lines);
+}
+
+#[tokio::test]
+async fn results_are_written_under_their_names_and_the_table_is_on_stdout() {
+    let files = Files::new();
+    let (a, b) = (files.write("in/a.json", "{\"b\": 1, \"a\": 2}"), files.write("in/b.json", "[1.0]"));
+    let out = files.text("out");
+    for (operation, results) in [
+        ("echo", [("a.json", "{\"b\": 1, \"a\": 2}"), ("b.json", "[1.0]")]),
+        ("validate", [("a.json", "{\"a\":2,\"b\":1}"), ("b.json", "[1]")]),
+    ] {
+        let done = run(&["process", operation, &a, &b, "--output", &out]).await;
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
+        for figure in ["files         2\n", "messages/s ", "cache hits ", " p50 ", " p95 ", " p99\n"] {
+            assert!(done.stdout.contains(figure), "{figure}\n{}", done.stdout);
+        }
+        for (name, content) in results {
+            assert_eq!(fs::read_to_string(Path::new(&out).join(name)).unwrap(), content);
+        }
+    }
+    let done = run(&["process", "digest", &a, "--output", &out]).await;
+    assert_eq!(done.code, Some(0));
+    let digest = fs::read_to_string(Path::new(&out).join("a.json.blake3")).unwrap();
+    assert_eq!(digest, format!("{}  a.json\n", blake3::hash(b"{\"b\": 1, \"a\": 2}")));
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a.json", "a.json.blake3", "b.json"]);
+}
+
+#[tokio::test]
+async fn what_fails_on_the_server_is_named_with_its_reason() {
+    let files = Files::new();
+    let (good, bad) = (files.write("good.json", "[]"), files.write("bad.json", "["));
+    let done = run(&["process", "validate", &bad, &good]).await;
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.starts_with(&format!("{bad}: ")), "{done:?}");
+    assert!(done.stderr.contains("line 1") && done.stderr.contains("(InvalidArgument)"), "{done:?}");
+    assert!(done.stdout.starts_with("files         2 (1 failed)\n"), "{done:?}");
+}
+
+#[tokio::test]
+async fn an_input_is_never_overwritten_nor_one_result_by_another() {
+    let files = Files::new();
+    let (a, b) = (files.write("a/x", "a"), files.write("b/x", "b"));
+    let done = run(&["process", "echo", &a, "--output", &files.text("a")]).await;
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("would overwrite the input"), "{done:?}");
+    let done = run(&["process", "echo", &a, &b, "--output", &files.text("out")]).await;
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("would both be"), "{done:?}");
+    assert_eq!((fs::read(a).unwrap(), fs::read(b).unwrap()), (b"a".to_vec(), b"b".to_vec()));
+}
+
+#[tokio::test]
+async fn a_file_that_the_server_finds_too_large_does_not_take_the_others_along() {
+    let files = Files::new();
+    let server = Serving::start(&["--set", "server.max_message_size=10KiB"]).await;
+    let size = |i: usize| if i % 40 == 20 { 20_000 } else { 100 + i };
+    let names: Vec<String> = (0..100).map(|i| files.write(&format!("f{i}"), vec![7; size(i)])).collect();
+    let mut arguments = vec!["process", "digest"];
+    arguments.extend(names.iter().map(String::as_str));
+    let url = server.url();
+    arguments.extend(["--server", &url]);
+    let done = run(&arguments).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(done.stderr.matches("is above the limit of 10240 bytes").count(), 2, "{}", done.stderr);
+    assert!(done.stderr.contains(&format!("{}: a message of 200", names[20])), "{}", done.stderr);
+    let mut finished: Vec<_> = done.stdout.lines().map(str::to_owned).collect();
+    finished.sort_unstable();
+    let fitting = names.iter().enumerate().filter(|(i, _)| i % 40 != 20);
+    let mut lines: Vec<_> = fitting.map(|(_, name)| digest_line(name)).collect();
+    lines.sort_unstable();
+    assert_eq!(finished, lines);
+    signal(&server.child, "-TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_file_above_the_embedded_limit_is_told_which_setting_raises_it() {
+    let files = Files::new();
+    let (large, small) = (files.write("large", vec![0; 5 << 20]), files.write("small", "x"));
+    let done = run(&["process", "digest", &large, &small]).await;
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("--set server.max_message_size=SIZE raises it"), "{done:?}");
+    assert_eq!(done.stdout, digest_line(&small) + "\n");
+    let done = run(&["process", "digest", &large, "--set", "server.max_message_size=6MiB"]).await;
+    assert_eq!((done.code, done.stdout), (Some(0), digest_line(&large) + "\n"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_a_failure() {
+    let files = Files::new();
+    let file = files.write("x", "x");
+    // A port that was just free.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    for arguments in [&["process", "digest", &file][..], &["top"]] {
+        let done = run(&[arguments, &["--server", &url]].concat()).await;
+        assert_eq!(done.code, Some(1));
+        assert!(done.stderr.contains(&format!("cannot connect to {url}")), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn top_shows_a_table_once_and_a_line_for_each_look_without_a_terminal() {
+    let server = Serving::start(&[]).await;
+    let once = run(&["top", "--server", &server.addr, "--once"]).await;
+    assert_eq!(once.code, Some(0), "{once:?}");
+    assert!(once.stdout.contains("uptime ") && once.stdout.contains("in flight "), "{once:?}");
+    let mut top = millstream(&["top", "--server", &server.url(), "--interval", "20ms"]).spawn().unwrap();
+    let mut lines = BufReader::new(top.stdout.take().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(line.starts_with("up ") && !line.contains('\x1b'), "{line}");
+    signal(&top, "-INT").await;
+    assert_eq!(timeout(PATIENCE, top.wait()).await.unwrap().unwrap().code(), Some(0));
+}
