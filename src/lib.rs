@@ -5,6 +5,8 @@ pub mod cli;
 pub mod grpc;
 #[cfg(feature = "cli")]
 pub mod load;
+#[cfg(feature = "cli")]
+pub mod operations;
 mod platform;
 
 pub use grpc::performance::*;

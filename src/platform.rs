@@ -2,4 +2,6 @@
 
 pub(crate) mod affinity;
 pub(crate) mod atomic;
+#[cfg(feature = "cli")]
+pub(crate) mod cpu_clock;
 pub(crate) mod park;
