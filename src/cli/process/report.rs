@@ -14,6 +14,9 @@ use tonic::Status;
 use super::plan::Plan;
 use crate::{cli::units, grpc::proto::Timing};
 
+/// Nanoseconds of the longest `worker_timeout`.
+const A_DAY: u64 = 24 * 3600 * 1_000_000_000;
+
 /// The bar is drawn on terminals alone, on stderr.
 pub(super) struct Report {
     bar: ProgressBar,
@@ -44,7 +47,7 @@ impl Report {
         } else {
             ProgressBar::hidden()
         };
-        let histogram = || Histogram::new(3).expect("three digits are allowed");
+        let histogram = || Histogram::new_with_max(A_DAY, 3).expect("a day is within three digits");
         Self {
             bar,
             started: Instant::now(),
