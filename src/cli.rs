@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod config_command;
 mod config_flags;
+mod load;
 mod plane;
 mod process;
 mod serve;
@@ -64,6 +65,8 @@ enum Command {
     Serve(serve::Args),
     /// Stream files through an operation.
     Process(process::Args),
+    /// Offer load to a server on a fixed schedule, and measure how it is answered.
+    Load(load::Args),
     /// Show what a server is doing.
     Top(top::Args),
     /// Show or check the configuration.
@@ -102,6 +105,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Config(command) => command.run(),
         Command::Serve(args) => on_runtime(args.run()),
         Command::Process(args) => on_runtime(args.run()),
+        Command::Load(args) => on_runtime(args.run()),
         Command::Top(args) => on_runtime(args.run()),
     }
 }

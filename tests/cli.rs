@@ -404,3 +404,43 @@ async fn top_shows_a_table_once_and_a_line_for_each_look_without_a_terminal() {
     signal(&top, "-INT").await;
     assert_eq!(timeout(PATIENCE, top.wait()).await.unwrap().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn load_is_measured_told_and_judged() {
+    let files = Files::new();
+    let server = Serving::start(&[]).await;
+    let (url, json) = (server.url(), files.text("load.json"));
+    let arguments = ["load", "--server", &url, "--operation", "digest", "--rate", "200", "--streams", "4"];
+    let more = ["--duration", "500ms", "--warm-up", "0s", "--payload", "1KiB", "--seed", "7", "--json", &json];
+    let done = run(&[&arguments[..], &more].concat()).await;
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    // Whether the generator kept up is the machine's affair: what it says about it is ours.
+    if report["valid"] == true {
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(!done.stdout.contains("INVALID"), "{done:?}");
+    } else {
+        assert_eq!(done.code, Some(3), "{done:?}");
+        assert!(done.stdout.starts_with("INVALID"), "{done:?}");
+    }
+    assert_eq!((&report["seed"], &report["lost"]), (&7.into(), &0.into()), "{report}");
+    assert_eq!(report["sent"], report["answered_ok"], "{report}");
+    assert_ne!(report["sent"], 0);
+    assert_eq!(report["errors"]["RESOURCE_EXHAUSTED"], 0);
+}
+
+#[tokio::test]
+async fn load_that_cannot_be_offered_is_usage() {
+    let arguments = ["load", "--server", "127.0.0.1:1", "--operation", "echo", "--streams", "1"];
+    for wrong in [
+        &["--rate", "0", "--duration", "1s"][..],
+        &["--rate", "10", "--duration", "10"],
+        &["--rate", "10", "--duration", "1s", "--payload", "4KX"],
+        &["--rate", "10"],
+    ] {
+        let run = run(&[&arguments[..], wrong].concat()).await;
+        assert_eq!(run.code, Some(2), "{wrong:?}: {run:?}");
+    }
+    let run = run(&[&arguments[..], &["--rate", "10", "--duration", "1s"]].concat()).await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("cannot connect to http://127.0.0.1:1"), "{run:?}");
+}
