@@ -4,4 +4,5 @@ pub(crate) mod affinity;
 pub(crate) mod atomic;
 #[cfg(feature = "cli")]
 pub(crate) mod cpu_clock;
+pub(crate) mod memory;
 pub(crate) mod park;

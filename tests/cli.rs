@@ -411,7 +411,8 @@ async fn load_is_measured_told_and_judged() {
     let server = Serving::start(&[]).await;
     let (url, json) = (server.url(), files.text("load.json"));
     let arguments = ["load", "--server", &url, "--operation", "digest", "--rate", "200", "--streams", "4"];
-    let more = ["--duration", "500ms", "--warm-up", "0s", "--payload", "1KiB", "--seed", "7", "--json", &json];
+    let more =
+        ["--duration", "500ms", "--warm-up", "0s", "--payload", "1KiB", "--seed", "7", "--json", &json];
     let done = run(&[&arguments[..], &more].concat()).await;
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     // Whether the generator kept up is the machine's affair: what it says about it is ours.

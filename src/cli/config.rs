@@ -25,7 +25,7 @@ use self::{
     layers::{Assignment, environment, file},
     values::Values,
 };
-use crate::{OptimizationConfig, grpc::server::ServerOptions};
+use crate::{OptimizationConfig, grpc::server::ServerOptions, operations::Settings};
 
 pub(crate) use layers::{LOG_VARIABLE, Origin};
 pub(crate) use preset::describe as describe_presets;
@@ -38,6 +38,8 @@ pub(crate) struct Sections {
     pub(crate) plane: OptimizationConfig,
     /// `[server]`.
     pub(crate) server: ServerSection,
+    /// `[operations]`.
+    pub(crate) operations: Settings,
 }
 
 /// `[server]`: the transport, and what the server allows its clients.
@@ -52,7 +54,8 @@ pub(crate) struct ServerSection {
 impl Sections {
     fn validate(&self) -> Result<(), crate::ConfigError> {
         self.plane.validate()?;
-        self.server.transport.validate()
+        self.server.transport.validate()?;
+        self.operations.validate()
     }
 }
 

@@ -31,7 +31,6 @@ impl Args {
         let options = sections.server.transport.clone();
         let (wanted, drain_timeout) = (options.listen, options.drain_timeout);
         let server = Server::bind(options).await.with_context(|| format!("cannot listen on {wanted}"))?;
-        sections.plane.log_configuration();
         let plane = plane::build(&sections)?;
         announce(&server).context("cannot write to stdout")?;
 
@@ -40,7 +39,7 @@ impl Args {
             // An error: nobody is left to say stop, because the command has ended.
             if stopped.await.is_ok() {
                 tracing::info!(timeout = ?drain_timeout, "draining");
-                (plane.drain)();
+                plane.begin_drain(drain_timeout);
             }
         };
         let signalled = async {
@@ -50,7 +49,7 @@ impl Args {
             signals.next().await;
         };
         tokio::select! {
-            drained = server.serve(plane.service, shutdown) => {
+            drained = server.serve(plane.service.clone(), shutdown) => {
                 match drained? {
                     Drained::Clean => tracing::info!("drained"),
                     Drained::Deadline => tracing::warn!("the drain deadline has passed, connections are cut"),

@@ -7,3 +7,5 @@ pub mod proto;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "tonic")]
+mod status;

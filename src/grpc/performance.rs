@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
 pub use config::{ConfigError, OptimizationConfig, PerformanceLevel, Pinning, WhenFull};
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
-pub use monitor::Class;
-pub use processor::{JobScope, MessageHandler, Validator};
-pub use worker_pool::{JobContext, JobHandle, JobOptions, Priority, TrySpawnError, WorkerPool};
+pub use monitor::{Class, StreamPerformanceMonitor};
+pub use processor::{JobScope, MessageHandler, OptimizedStreamProcessor, Validator};
 pub use resource_pool::{BufferPool, PooledBuffer, ResourceFactories, ResourcePool, ResourcePoolStats};
+pub use worker_pool::{JobContext, JobHandle, JobOptions, Priority, TrySpawnError, WorkerPool};
 
 /// What the data plane has achieved since it started.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@
 //!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop.
 //! - **Draining**: once `shutdown` is ready the socket closes, and each connection is told (GOAWAY) to begin no
 //!   further calls; it closes when its last call has ended. A peer that never ends its call, or never even said
-//!   hello, would hold that up for ever, so the server stops waiting after `drain_timeout`. The tasks of the
+//!   hello, would hold that up for ever, so the server stops waiting half a second after `drain_timeout`. The tasks of the
 //!   connections that are left end with the runtime: drop it, or end the process. What happens to messages that
 //!   arrive on open calls meanwhile is the service's to say.
 //! - **Limits**: every connection has a bound on its calls and on the calls that may break the protocol. The
@@ -37,6 +37,9 @@ use super::proto::data_plane_server::{DataPlane, DataPlaneServer};
 
 pub use options::ServerOptions;
 
+/// What the drain deadline left unfinished is answered so; this long that may take to reach the clients.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// A listening socket, and how to serve on it.
 ///
 /// ```no_run
@@ -62,7 +65,7 @@ pub struct Server {
 pub enum Drained {
     /// Every connection had closed.
     Clean,
-    /// `drain_timeout` passed first; the connections that were left end with the runtime.
+    /// `drain_timeout` (and the time for the last answers) passed first; the connections that were left end with the runtime.
     Deadline,
 }
 
@@ -108,7 +111,7 @@ impl Server {
             .serve_with_incoming_shutdown(incoming, shutdown);
         let deadline = async {
             if drain.await.is_ok() {
-                tokio::time::sleep(options.drain_timeout).await;
+                tokio::time::sleep(options.drain_timeout + LAST_ANSWERS).await;
             } else {
                 std::future::pending().await
             }

@@ -1,5 +1,94 @@
-//! The service `millstream.v1.DataPlane`.
+//! The tonic service: `millstream.v1.DataPlane` over a processor. A few lines a method; what the wire says is translated
+//! in [`wire`], what the figures are in [`stats`].
 
 mod request;
+mod stats;
+mod wire;
 
-pub use request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo};
+use std::{pin::Pin, time::Duration};
+
+use futures_core::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub use self::request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo};
+use self::{
+    stats::StatsStream,
+    wire::{Requests, Responses},
+};
+use super::{
+    performance::{OptimizedStreamProcessor, processor::StreamOptions},
+    proto::{
+        self, GetStatsRequest, GetStatsResponse, ListOperationsRequest, ListOperationsResponse,
+        StreamRequest, StreamResponse, WatchStatsRequest,
+    },
+};
+
+type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Between two looks of `WatchStats`, when the client does not say.
+const USUAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The data plane on the wire.
+pub struct DataPlaneService<H: DataPlaneHandler> {
+    processor: OptimizedStreamProcessor<H>,
+    max_message_size: usize,
+}
+
+impl<H: DataPlaneHandler> DataPlaneService<H> {
+    /// Serves what the processor's handler can do. A result of more than `max_message_size` bytes is answered with
+    /// RESOURCE_EXHAUSTED in its place: the transport could only end the whole stream for it.
+    #[must_use]
+    pub fn new(processor: OptimizedStreamProcessor<H>, max_message_size: usize) -> Self {
+        Self { processor, max_message_size }
+    }
+}
+
+#[tonic::async_trait]
+impl<H: DataPlaneHandler> proto::data_plane_server::DataPlane for DataPlaneService<H> {
+    type StreamStream = BoxedStream<StreamResponse>;
+    type WatchStatsStream = BoxedStream<GetStatsResponse>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<StreamRequest>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let options = StreamOptions {
+            order: wire::order(request.metadata())?,
+            deadline: wire::call_deadline(request.metadata())?,
+        };
+        let answers = self.processor.stream(Requests::new(request.into_inner()), options)?;
+        Ok(Response::new(Box::pin(Responses::new(answers, self.max_message_size))))
+    }
+
+    async fn process(&self, request: Request<StreamRequest>) -> Result<Response<StreamResponse>, Status> {
+        let deadline = wire::call_deadline(request.metadata())?;
+        let answer = self.processor.answer(wire::message(request.into_inner()), deadline).await;
+        wire::unary(answer, self.max_message_size).map(Response::new)
+    }
+
+    async fn list_operations(
+        &self,
+        _request: Request<ListOperationsRequest>,
+    ) -> Result<Response<ListOperationsResponse>, Status> {
+        let operations = H::operations().into_iter().map(proto::Operation::from).collect();
+        Ok(Response::new(ListOperationsResponse { operations }))
+    }
+
+    async fn get_stats(
+        &self,
+        _request: Request<GetStatsRequest>,
+    ) -> Result<Response<GetStatsResponse>, Status> {
+        stats::read_once(&self.processor).map(Response::new)
+    }
+
+    async fn watch_stats(
+        &self,
+        request: Request<WatchStatsRequest>,
+    ) -> Result<Response<Self::WatchStatsStream>, Status> {
+        let interval = match request.into_inner().interval {
+            Some(interval) => stats::interval(interval)?,
+            None => USUAL_INTERVAL,
+        };
+        Ok(Response::new(Box::pin(StatsStream::new(self.processor.clone(), interval))))
+    }
+}

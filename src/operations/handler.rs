@@ -66,9 +66,10 @@ impl MessageHandler for OperationsHandler {
         if !operation.cacheable() {
             return None;
         }
-        let mut key = CacheKey::builder("millstream.operations").part(operation.name().as_bytes());
+        let mut key = CacheKey::builder("millstream.operations");
+        key.part(operation.name().as_bytes());
         for (name, value) in parameters.in_force() {
-            key = key.part(name.as_bytes()).part(value.as_bytes());
+            key.part(name.as_bytes()).part(value.as_bytes());
         }
         Some(key.part(&request.payload).finish())
     }

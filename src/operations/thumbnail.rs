@@ -109,6 +109,7 @@ impl Seek for Watched<'_, '_> {
 /// Why there is no picture.
 enum Undecodable {
     TooManyPixels { width: u32, height: u32, pixels: u64 },
+    CutOff,
     Decoder(ImageError),
 }
 
@@ -135,8 +136,35 @@ fn decode(
     if pixels > max_pixels {
         return Err(Undecodable::TooManyPixels { width, height, pixels });
     }
+    // The decoder would paint what is missing grey, and be content.
+    if format == ImageFormat::Jpeg && !reaches_end_of_image(payload) {
+        return Err(Undecodable::CutOff);
+    }
     let orientation = decoder.orientation()?;
     Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Whether the segments of a JPEG lead to its end marker. What stands inside of a segment (a preview has an end marker
+/// too) is skipped.
+fn reaches_end_of_image(jpeg: &[u8]) -> bool {
+    const MARKER: u8 = 0xFF;
+    const STUFFED_OR_FILL: [u8; 2] = [0x00, 0xFF];
+    const START_OF_IMAGE: u8 = 0xD8;
+    const END_OF_IMAGE: u8 = 0xD9;
+    let mut rest = jpeg;
+    while let Some(at) =
+        rest.windows(2).position(|two| two[0] == MARKER && !STUFFED_OR_FILL.contains(&two[1]))
+    {
+        let (marker, after) = (rest[at + 1], &rest[at + 2..]);
+        let skipped = match marker {
+            END_OF_IMAGE => return true,
+            // Restart markers and the start have no length; they stand alone.
+            0xD0..=0xD7 | START_OF_IMAGE | 0x01 => 0,
+            _ => after.first_chunk().map_or(after.len(), |length| u16::from_be_bytes(*length).into()),
+        };
+        rest = after.get(skipped..).unwrap_or_default();
+    }
+    false
 }
 
 /// What the client is told when there is no picture.
@@ -151,6 +179,9 @@ fn refuse(why: Undecodable, max_pixels: u64, scope: &mut JobScope<'_>) -> Handle
             format!(
                 "the picture has {width} x {height} = {pixels} pixels; at most max_pixels = {max_pixels} are decoded"
             ),
+        ),
+        Undecodable::CutOff => HandlerError::invalid_argument(
+            "the picture is malformed: the JPEG is cut off, its end-of-image marker (ff d9) is missing",
         ),
         Undecodable::Decoder(ImageError::Limits(limit)) => HandlerError::new(
             FailureKind::ResourceExhausted,
@@ -239,7 +270,7 @@ impl Operation for Thumbnail {
     }
 
     fn description(&self) -> &'static str {
-        "The picture in the payload (PNG, JPEG or WebP) made to fit into a box: upright, its shape kept, never enlarged."
+        "The picture in the payload (PNG, JPEG, WebP) made to fit into a box: upright, its shape kept, never enlarged."
     }
 
     fn parameters(&self) -> &'static [ParameterInfo] {

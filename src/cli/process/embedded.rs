@@ -22,14 +22,16 @@ impl Embedded {
         options.listen = ([127, 0, 0, 1], 0).into();
         let server = Server::bind(options).await.context("cannot listen on the loopback interface")?;
         let port = server.local_addr().port();
+        let drain_timeout = sections.server.transport.drain_timeout;
         let plane = plane::build(&sections)?;
+        let service = plane.service.clone();
         let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
+        let shutdown = async move {
             // An error is a command that ended without `stop`: then the server ends as well.
             stopped.await.ok();
-            (plane.drain)();
+            plane.begin_drain(drain_timeout);
         };
-        let serving = tokio::spawn(server.serve(plane.service, shutdown));
+        let serving = tokio::spawn(server.serve(service, shutdown));
         Ok(Self { port, stop, serving })
     }
 

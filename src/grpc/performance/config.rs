@@ -14,6 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use limits::ConfigError;
+#[cfg(feature = "server")]
+pub(crate) use limits::{count, time};
 pub use pinning::Pinning;
 
 /// What happens to a message that arrives when the lanes are full, or held back by `backpressure_threshold`.

@@ -38,6 +38,29 @@ pub enum OptimizationError {
     /// The handler panicked; its instance was thrown away.
     #[error("the handler panicked: {0}")]
     Panicked(String),
+    /// The stream was silent for `stream_timeout`.
+    #[error("nothing was in flight and nothing came for stream_timeout = {0:?}")]
+    StreamIdle(Duration),
+}
+
+impl OptimizationError {
+    /// What kind of failure the client is to see: the gRPC code of the same name.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Refused(Refusal::Draining) => FailureKind::Unavailable,
+            Self::Refused(_) => FailureKind::ResourceExhausted,
+            Self::Interrupted(why) => why.kind(),
+            Self::Handler(error) => error.kind(),
+            Self::StreamIdle(_) => FailureKind::DeadlineExceeded,
+            Self::WorkerPoolError(_)
+            | Self::CacheError(_)
+            | Self::ResourcePoolError(_)
+            | Self::MonitoringError(_)
+            | Self::ConfigError(_)
+            | Self::Panicked(_) => FailureKind::Internal,
+        }
+    }
 }
 
 /// What went wrong inside a part, and why.
@@ -128,6 +151,17 @@ pub enum Interruption {
     WorkerLost,
 }
 
+impl Interruption {
+    fn kind(self) -> FailureKind {
+        match self {
+            Self::Cancelled => FailureKind::Cancelled,
+            Self::DeadlineExceeded | Self::Overstayed => FailureKind::DeadlineExceeded,
+            Self::ShutDown => FailureKind::Unavailable,
+            Self::WorkerLost => FailureKind::Internal,
+        }
+    }
+}
+
 /// What kind of failure a handler reports; each is the gRPC code of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -213,12 +247,6 @@ impl Error for HandlerError {
 /// A handler that stops at a checkpoint returns this with `?`; the message was answered already.
 impl From<Interruption> for HandlerError {
     fn from(why: Interruption) -> Self {
-        let kind = match why {
-            Interruption::Cancelled => FailureKind::Cancelled,
-            Interruption::DeadlineExceeded | Interruption::Overstayed => FailureKind::DeadlineExceeded,
-            Interruption::ShutDown => FailureKind::Unavailable,
-            Interruption::WorkerLost => FailureKind::Internal,
-        };
-        Self::new(kind, why.to_string())
+        Self::new(why.kind(), why.to_string())
     }
 }

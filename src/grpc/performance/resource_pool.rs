@@ -161,5 +161,5 @@ impl<H, V> fmt::Debug for ResourcePool<H, V> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(millstream_loom)))]
 mod tests;

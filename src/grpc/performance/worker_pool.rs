@@ -50,7 +50,7 @@ pub use self::{
 pub(crate) use self::{
     handoff::Handoff,
     job::{Job, Task, contained, drop_contained},
-    room::{NoRoom, Waiting},
+    room::{Charge, NoRoom, Waiting},
     state::{JobState, WithdrawnFrom},
     supervisor::Chore,
 };

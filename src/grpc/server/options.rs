@@ -1,11 +1,11 @@
 //! What the server around the service can be told.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::windows;
-use crate::ConfigError;
+use crate::grpc::performance::config::{ConfigError, count, time};
 
 /// The settings of a [`Server`](super::Server). In a file they stand in the table `[server]`.
 ///
@@ -72,14 +72,14 @@ impl ServerOptions {
     /// The first field that cannot work, with its value and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let hour = Duration::from_secs(3600);
-        count("server.max_message_size", self.max_message_size as u64, 1024..=(1 << 31) - 1)?;
-        count("server.max_concurrent_streams", self.max_concurrent_streams.into(), 1..=100_000)?;
-        let resets = self.max_local_error_reset_streams as u64;
+        count("server.max_message_size", self.max_message_size, 1024..=(1 << 31) - 1)?;
+        count("server.max_concurrent_streams", self.max_concurrent_streams, 1..=100_000)?;
+        let resets = self.max_local_error_reset_streams;
         count("server.max_local_error_reset_streams", resets, 1..=1_000_000)?;
-        let largest = windows::LARGEST_WINDOW.into();
-        count("server.stream_window", self.stream_window.into(), 1024..=largest)?;
+        let largest = windows::LARGEST_WINDOW;
+        count("server.stream_window", self.stream_window, 1024..=largest)?;
         // HTTP/2 starts every connection with 65,535 bytes, and the window can only be raised from there.
-        count("server.connection_window", self.connection_window.into(), 65_535..=largest)?;
+        count("server.connection_window", self.connection_window, 65_535..=largest)?;
         if !self.keepalive_interval.is_zero() {
             let day = Duration::from_secs(24 * 3600);
             time("server.keepalive_interval", self.keepalive_interval, Duration::from_secs(1)..=day)?;
@@ -88,22 +88,6 @@ impl ServerOptions {
         time("server.drain_timeout", self.drain_timeout, Duration::ZERO..=hour)?;
         windows::check(self.max_concurrent_streams, self.stream_window, self.connection_window)
     }
-}
-
-fn count(field: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let expected = format!("it must be from {} to {}", range.start(), range.end());
-    Err(ConfigError { field, value: value.to_string(), expected })
-}
-
-fn time(field: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let expected = format!("it must be from {:?} to {:?}", range.start(), range.end());
-    Err(ConfigError { field, value: format!("{value:?}"), expected })
 }
 
 #[cfg(test)]

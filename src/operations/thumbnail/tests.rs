@@ -184,6 +184,26 @@ fn a_malformed_picture_is_refused_with_the_decoders_reason() {
 }
 
 #[test]
+fn a_jpeg_that_is_cut_off_is_refused_wherever_it_is_cut() {
+    let mut whole = Vec::new();
+    let mut encoder = JpegEncoder::new_with_quality(&mut whole, 95);
+    // A preview inside, with an end marker of its own.
+    encoder.set_exif_metadata(vec![0xFF, 0xD8, 0xFF, 0xD9]).unwrap();
+    let speckled = RgbImage::from_fn(60, 40, |x, y| Rgb([(x * 97 + y * 31) as u8, (x * y) as u8, 9]));
+    DynamicImage::from(speckled).write_with_encoder(encoder).unwrap();
+    for cut in 3..whole.len() {
+        let error = refused(whole[..cut].to_vec());
+        assert_eq!(error.kind(), FailureKind::InvalidArgument, "cut at {cut}");
+        assert!(error.message().starts_with("the picture is malformed: "), "cut at {cut}: {error}");
+    }
+    let error = refused(whole[..whole.len() / 2].to_vec());
+    assert!(error.message().contains("the JPEG is cut off, its end-of-image marker"), "{error}");
+    // What follows the end is not the picture's.
+    whole.extend(b"and more");
+    assert_eq!(thumbnail(whole, &[]).dimensions(), (60, 40));
+}
+
+#[test]
 fn wrong_values_are_refused_with_the_range() {
     let payload = encoded(&gradient(8, 8), ImageFormat::Png);
     for (name, value, right) in [

@@ -34,14 +34,24 @@ impl ConfigError {
     }
 }
 
-fn count(field: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+/// A number within its range.
+pub(crate) fn count<T: PartialOrd + Display>(
+    field: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
     Err(ConfigError::new(field, value, format!("it must be from {} to {}", range.start(), range.end())))
 }
 
-fn time(field: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), ConfigError> {
+/// A duration within its range.
+pub(crate) fn time(
+    field: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }

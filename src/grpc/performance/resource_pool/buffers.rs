@@ -109,7 +109,7 @@ impl fmt::Debug for PooledBuffer {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(millstream_loom)))]
 mod tests {
     use std::mem;
 

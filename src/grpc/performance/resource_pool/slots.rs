@@ -167,7 +167,7 @@ impl<T> Drop for Slots<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(millstream_loom)))]
 mod tests {
     use super::*;
 
@@ -225,7 +225,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, millstream_loom))]
 mod loom_tests {
     use loom::{sync::Arc, thread};
 

@@ -24,6 +24,7 @@
 //! **Closing** ends all waiting, and refuses all that comes later: the closed bit is in the same word as the usage, so
 //! "closed, and no place is held" is final.
 
+mod charge;
 mod pressure;
 mod usage;
 mod waiter;
@@ -40,7 +41,7 @@ use self::{pressure::Pressure, usage::Usage, waiter::Waiter};
 use super::{lanes, priority::Priority};
 use crate::{grpc::performance::config::OptimizationConfig, platform::atomic::AtomicUsize};
 
-pub(crate) use self::{usage::NoRoom, waiter::Waiting};
+pub(crate) use self::{charge::Charge, usage::NoRoom, waiter::Waiting};
 
 /// The bounds, and who holds what of them.
 pub(crate) struct Room {

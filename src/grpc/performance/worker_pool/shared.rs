@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) struct Shared {
-    pub(super) room: Arc<Room>,
+    pub(crate) room: Arc<Room>,
     pub(super) lanes: Lanes,
     pub(super) sleepers: Sleepers,
     pub(super) events: Sender<Event>,
@@ -49,9 +49,14 @@ impl Shared {
     }
 
     /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it.
-    pub(super) fn submit(&self, task: Task) {
+    pub(crate) fn submit(&self, task: Task) {
         self.lanes.push(task);
         self.notify();
+    }
+
+    /// Whether a worker sleeps: then a message is better queued by itself than behind others.
+    pub(crate) fn anyone_asleep(&self) -> bool {
+        self.sleepers.anyone_asleep()
     }
 
     /// Accepts nothing more. Workers end when everything is done.
@@ -70,7 +75,7 @@ impl Shared {
     }
 
     /// A message has left the lanes: its place is free.
-    pub(super) fn leave_queue(&self) {
+    pub(crate) fn leave_queue(&self) {
         self.room.release(1, 0);
         if self.room.is_over() {
             // The last one: whoever sleeps is to see that nothing will come any more.
@@ -98,7 +103,7 @@ impl Shared {
     }
 
     /// How long the lanes will take to drain, by what was learnt; at least a millisecond.
-    pub(super) fn drain_estimate(&self) -> Duration {
+    pub(crate) fn drain_estimate(&self) -> Duration {
         let waiting = self.room.places_held() as u64;
         let nanoseconds = self.mean_service.load(Relaxed).saturating_mul(waiting) / self.workers as u64;
         Duration::from_nanos(nanoseconds).max(Duration::from_millis(1))

@@ -88,6 +88,11 @@ impl Sleepers {
         }
     }
 
+    /// Whether somebody sleeps, and could take something at once if it were woken.
+    pub(super) fn anyone_asleep(&self) -> bool {
+        self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
+    }
+
     /// A worker that has run out of work begins to search; says how many search now.
     pub(super) fn begin_search(&self) -> usize {
         self.searching.fetch_add(1, SeqCst) + 1

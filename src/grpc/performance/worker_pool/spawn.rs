@@ -21,7 +21,7 @@ use super::{
     context::JobContext,
     handoff::Handoff,
     job::{Job, Task, contained, drop_contained},
-    room::{NoRoom, Room, Waiting},
+    room::{Charge, NoRoom, Waiting},
     state::{JobState, WithdrawnFrom},
 };
 use crate::grpc::performance::error::{Interruption, OptimizationError, Refusal};
@@ -65,20 +65,6 @@ impl<F> fmt::Debug for TrySpawnError<F> {
             Self::Full(_) => "Full(..)",
             Self::Closed(_) => "Closed(..)",
         })
-    }
-}
-
-/// Bytes in flight, given back when the job is no more.
-struct Charge {
-    room: Arc<Room>,
-    bytes: usize,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.room.release(0, self.bytes);
-        }
     }
 }
 
@@ -197,7 +183,7 @@ impl<T> fmt::Debug for JobHandle<T> {
 impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
     fn queue(&mut self, task: Task) {
-        self.job.charge(Charge { room: Arc::clone(&self.shared.room), bytes: self.weight });
+        self.job.charge(Charge::new(&self.shared.room, self.weight));
         self.stage = Stage::Queued;
         self.shared.submit(task);
     }

@@ -1,0 +1,55 @@
+//! What one thread counts and measures.
+
+use std::time::Duration;
+
+use super::{
+    class::Class,
+    classes::Classes,
+    counters::{Counter, Outcome, Tallies},
+    snapshot::{Merge, Stage},
+    tally::Tally,
+};
+
+/// Written by the thread that it belongs to, read by any (see [`tally`](super::tally)).
+#[derive(Debug)]
+pub(super) struct Recorder {
+    tallies: Tallies,
+    busy: Tally,
+    classes: Classes,
+}
+
+impl Recorder {
+    pub(super) const fn new() -> Self {
+        Self { tallies: Tallies::new(), busy: Tally::new(), classes: Classes::new() }
+    }
+
+    #[inline]
+    pub(super) fn add(&self, counter: Counter, more: u64) {
+        self.tallies.add(counter, more);
+    }
+
+    #[inline]
+    pub(super) fn answered(&self, outcome: Outcome) {
+        self.tallies.answered(outcome);
+    }
+
+    #[inline]
+    pub(super) fn run(&self, class: Class, queue_wait: u64, service: u64) {
+        self.busy.add(service);
+        let times = self.classes.of(class);
+        times.stage(Stage::QueueWait).record(queue_wait);
+        times.stage(Stage::ServiceTime).record(service);
+    }
+
+    #[inline]
+    pub(super) fn sojourn(&self, class: Class, nanos: u64) {
+        self.classes.of(class).stage(Stage::SojournTime).record(nanos);
+    }
+
+    pub(super) fn add_to(&self, merge: &mut Merge) {
+        self.tallies.add_to(&mut merge.counts);
+        merge.busy += Duration::from_nanos(self.busy.read());
+        merge.crowded_out += self.classes.crowded_out();
+        self.classes.iter().for_each(|times| merge.add(times));
+    }
+}

@@ -1,0 +1,337 @@
+//! Step 3 of a stream's circle: reading messages, and everything that is decided before a worker is involved.
+//!
+//! In this order: the validator, the deadline, the size, the cache, room, an equal message in work, the lane. Whatever
+//! stops a message on its way gives its answer; the stream lives on.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use futures_core::Stream;
+
+use super::{
+    AnswerStream, Message, MessageHandler,
+    engine::Engine,
+    mailbox::Mailbox,
+    slot::{Input, Outcome},
+    stream::{AfterHold, Entry, Held},
+};
+use crate::grpc::performance::{
+    cache::{CacheKey, FlightSink, Follower, Lead, Lookup},
+    config::WhenFull,
+    error::{Interruption, OptimizationError, Refusal},
+    monitor::{Class, Counter},
+    worker_pool::{Charge, NoRoom, Priority, Task, contained, drop_contained},
+};
+
+/// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
+const ADMISSIONS_PER_POLL: usize = 64;
+
+/// What the handler says of a message before it is queued.
+struct Inspection {
+    class: Class,
+    priority: Priority,
+    weight: usize,
+    deadline: Option<Instant>,
+    key: Option<CacheKey>,
+}
+
+/// Asks the handler, and the validator. Both are the user's code: a panic is the message's, and nobody else's.
+fn inspect<H: MessageHandler, T>(
+    engine: &Engine<H>,
+    message: &mut Message<H::Request, T>,
+    now: Instant,
+) -> (Inspection, Result<(), OptimizationError>) {
+    let request = &message.request;
+    let asked = contained(|| {
+        let timeout = [H::timeout(request), message.timeout].into_iter().flatten().min();
+        let inspection = Inspection {
+            class: H::class(request),
+            priority: H::priority(request),
+            weight: H::weight(request),
+            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
+            key: message.cached.then(|| H::cache_key(request)).flatten(),
+        };
+        let verdict = match message.rejected.take() {
+            Some(why) => Err(why),
+            None => engine.resources.validator().validate(request),
+        };
+        (inspection, verdict)
+    });
+    match asked {
+        Ok((inspection, verdict)) => (inspection, verdict.map_err(OptimizationError::from)),
+        Err(text) => {
+            let inspection = Inspection {
+                class: Class::DEFAULT,
+                priority: Priority::Normal,
+                weight: 0,
+                deadline: None,
+                key: None,
+            };
+            (inspection, Err(OptimizationError::Panicked(text)))
+        }
+    }
+}
+
+impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
+    /// Slots that the stream may have.
+    pub(super) fn capacity(&self) -> usize {
+        self.context.config.stream_channel_capacity
+    }
+
+    /// A slot for the next message, if there may be one more.
+    fn slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.free.pop() {
+            self.batches.forget(slot);
+            return Some(slot);
+        }
+        if self.entries.len() >= self.capacity() {
+            return None;
+        }
+        let slot = self.entries.len() as u32;
+        self.mailbox.slots.grow_to(slot);
+        self.entries.push(Entry::vacant(self.context.session_start));
+        Some(slot)
+    }
+
+    /// Accepts a message into a slot, and takes it as far as it gets.
+    fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) {
+        let now = Instant::now();
+        let engine = Arc::clone(&self.mailbox.engine);
+        engine.monitor.count(Counter::Accepted);
+        let (inspection, verdict) = inspect(&engine, &mut message, now);
+        let Inspection { class, priority, weight, deadline, key } = inspection;
+        let deadline = [deadline, self.options.deadline].into_iter().flatten().min();
+        let sequence = self.context.message_count;
+        self.context.increment_message_count();
+        self.last_activity = now;
+        self.in_flight += 1;
+        self.entries[slot as usize] = Entry {
+            sequence,
+            tag: Some(message.tag),
+            class,
+            priority,
+            key,
+            accepted: now,
+            outcome: None,
+            returned: false,
+        };
+        if self.options.order == super::Order::Request {
+            self.leaving.push_back(slot);
+        }
+        let limit = engine.pool.seam().room.byte_capacity();
+        let stopped = if let Err(error) = verdict {
+            Some(Outcome::failed(error))
+        } else if deadline.is_some_and(|deadline| deadline <= now) {
+            Some(Outcome::failed(Interruption::DeadlineExceeded))
+        } else if weight > limit {
+            Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
+        } else {
+            key.and_then(|key| self.cached(key))
+        };
+        if let Some(outcome) = stopped {
+            drop_contained(message.request);
+            self.settle(slot, outcome);
+            return;
+        }
+        if let Some(deadline) = deadline {
+            self.timer.add(deadline, slot, sequence);
+            let entries = &self.entries;
+            self.timer.sweep(self.in_flight, |slot, sequence| {
+                let entry = &entries[slot as usize];
+                entry.sequence == sequence && entry.is_open()
+            });
+        }
+        let place = self.mailbox.slots.get(slot);
+        place.state.reset();
+        place.input.put(Input {
+            request: message.request,
+            class,
+            accepted: now,
+            deadline,
+            charge: None,
+            lead: None,
+        });
+        self.find_room(slot, priority, weight, now);
+    }
+
+    /// An answer that is in the cache.
+    fn cached(&self, key: CacheKey) -> Option<Outcome<H>> {
+        let engine = self.engine();
+        let stored = engine.cache.get(&key)?;
+        let response = contained(|| H::from_cache(stored)).ok().flatten()?;
+        engine.monitor.count(Counter::CacheHits);
+        Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
+    }
+
+    /// Answers a message that nobody else knows.
+    fn settle(&mut self, slot: u32, outcome: Outcome<H>) {
+        self.set_outcome(slot, outcome);
+        self.set_returned(slot);
+    }
+
+    /// The same, for a message whose input is in its slot already.
+    fn withdraw_and_settle(&mut self, slot: u32, outcome: Outcome<H>) {
+        let withdrawn = self.mailbox.withdraw(slot, Interruption::Cancelled);
+        debug_assert!(withdrawn.is_some(), "a message that was not queued is the task's to withdraw");
+        self.settle(slot, outcome);
+    }
+
+    /// Takes a place and the bytes, or waits for them, or refuses, as configured.
+    fn find_room(&mut self, slot: u32, priority: Priority, bytes: usize, now: Instant) {
+        let engine = Arc::clone(&self.mailbox.engine);
+        let shared = engine.pool.seam();
+        match shared.room.try_acquire(priority, bytes, now) {
+            Ok(()) => self.enter(slot, bytes, AfterHold::Admission, now),
+            Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
+            Err(NoRoom::Full) if engine.config.when_full == WhenFull::Shed => {
+                let refusal = Refusal::Overloaded {
+                    waiting: shared.room.places_held(),
+                    capacity: shared.room.capacity(),
+                    retry_after: shared.drain_estimate(),
+                };
+                self.withdraw_and_settle(slot, Outcome::failed(refusal));
+            }
+            Err(NoRoom::Full) => self.hold(slot, priority, bytes, AfterHold::Admission),
+        }
+    }
+
+    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize, then: AfterHold) {
+        let waiting = self.engine().pool.seam().room.wait(priority, bytes);
+        self.held.push_back(Held { slot, waiting, bytes, then });
+    }
+
+    /// A message has a place in the lanes and its bytes.
+    fn enter(&mut self, slot: u32, bytes: usize, then: AfterHold, now: Instant) {
+        let mailbox = Arc::clone(&self.mailbox);
+        let shared = mailbox.engine.pool.seam();
+        let place = mailbox.slots.get(slot);
+        if then == AfterHold::Admission {
+            let mut input = place.input.take().expect("the input of an unqueued message is the task's");
+            input.charge = Some(Charge::new(&shared.room, bytes));
+            place.input.put(input);
+            if let Some(key) = self.entries[slot as usize].key
+                && !self.lead(slot, key)
+            {
+                // It needs no worker, for now.
+                shared.leave_queue();
+                return;
+            }
+        }
+        self.queue(&mailbox, slot, now);
+    }
+
+    /// Looks whether an equal message is in work; true when this one is to be computed.
+    fn lead(&mut self, slot: u32, key: CacheKey) -> bool {
+        let mailbox = Arc::clone(&self.mailbox);
+        let follower = || Follower { sink: Arc::clone(&mailbox) as _, token: slot };
+        match mailbox.engine.cache.join(key, follower) {
+            Lookup::Lead(lead) => {
+                mailbox.engine.monitor.count(Counter::CacheMisses);
+                Self::give_lead(&mailbox, slot, lead);
+                true
+            }
+            Lookup::Follow => {
+                mailbox.engine.monitor.count(Counter::CacheJoins);
+                false
+            }
+            Lookup::Hit(stored) => {
+                mailbox.engine.monitor.count(Counter::CacheHits);
+                mailbox.resolved(slot, stored);
+                false
+            }
+        }
+    }
+
+    fn give_lead(mailbox: &Mailbox<H>, slot: u32, lead: Lead) {
+        let place = mailbox.slots.get(slot);
+        *place.watch.lock() = Some(lead.watch());
+        let mut input = place.input.take().expect("the input of an unqueued message is the task's");
+        input.lead = Some(lead);
+        place.input.put(input);
+    }
+
+    /// The leader that this message followed has failed: now it is this one's turn to compute.
+    pub(super) fn take_turn(&mut self, slot: u32, lead: Lead) {
+        let mailbox = Arc::clone(&self.mailbox);
+        Self::give_lead(&mailbox, slot, lead);
+        let priority = self.entries[slot as usize].priority;
+        let now = Instant::now();
+        match mailbox.engine.pool.seam().room.try_acquire(priority, 0, now) {
+            Ok(()) => self.enter(slot, 0, AfterHold::Turn, now),
+            Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
+            Err(NoRoom::Full) => self.hold(slot, priority, 0, AfterHold::Turn),
+        }
+    }
+
+    /// Queues a message that holds a place, behind others of its stream or by itself.
+    fn queue(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, now: Instant) {
+        let engine = &mailbox.engine;
+        let shared = engine.pool.seam();
+        let priority = self.entries[slot as usize].priority;
+        mailbox.slots.get(slot).link.reset();
+        engine.monitor.count(Counter::BatchedMessages);
+        // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
+        let company = self
+            .batches
+            .joinable(priority, now, &engine.config)
+            .filter(|_| !shared.anyone_asleep())
+            .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
+        if company {
+            self.batches.joined(priority, slot, now);
+        } else {
+            self.batches.opened(priority, slot, now);
+            engine.monitor.count(Counter::Batches);
+            shared.submit(Task { job: Arc::clone(mailbox) as _, unit: slot, priority });
+        }
+    }
+
+    /// Messages that waited for room; false when some still do.
+    fn resume_held(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Some(held) = self.held.front_mut() {
+            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else { return false };
+            let Held { slot, bytes, then, .. } = self.held.pop_front().expect("it was polled");
+            match room {
+                Ok(()) => self.enter(slot, bytes, then, Instant::now()),
+                Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
+            }
+        }
+        true
+    }
+}
+
+impl<H, S, T, E> AnswerStream<H, S, T, E>
+where
+    H: MessageHandler,
+    S: Stream<Item = Result<Message<H::Request, T>, E>>,
+{
+    /// Reads and admits while it can; true when it stopped only to let others live.
+    pub(super) fn admit(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..ADMISSIONS_PER_POLL {
+            if !self.resume_held(cx) || self.input.is_none() {
+                return false;
+            }
+            let Some(slot) = self.slot() else { return false };
+            let input = self.input.as_mut().expect("checked above");
+            match input.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    self.accept(slot, message);
+                    continue;
+                }
+                Poll::Ready(Some(Err(failure))) => {
+                    self.failure = Some(failure);
+                    self.input = None;
+                }
+                Poll::Ready(None) => self.input = None,
+                Poll::Pending => {}
+            }
+            self.free.push(slot);
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,56 @@
+//! What all streams of a processor share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use super::{MessageHandler, Validator};
+use crate::grpc::performance::{
+    cache::StreamCache,
+    config::OptimizationConfig,
+    error::Refusal,
+    monitor::{Counter, StreamPerformanceMonitor},
+    resource_pool::ResourcePool,
+    worker_pool::WorkerPool,
+};
+
+pub(super) type BoxedValidator<H> = Box<dyn Validator<<H as MessageHandler>::Request>>;
+
+pub(super) struct Engine<H: MessageHandler> {
+    pub(super) config: OptimizationConfig,
+    pub(super) pool: WorkerPool,
+    pub(super) cache: StreamCache,
+    pub(super) resources: Arc<ResourcePool<H, BoxedValidator<H>>>,
+    pub(super) monitor: StreamPerformanceMonitor,
+    pub(super) open_streams: Arc<AtomicUsize>,
+    pub(super) streams_seen: AtomicU64,
+}
+
+/// One of the streams that may be open at a time.
+pub(super) struct StreamPermit {
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        // Relaxed: the count bounds, and publishes nothing.
+        self.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl<H: MessageHandler> Engine<H> {
+    /// # Errors
+    /// `max_concurrent_connections` streams are open.
+    pub(super) fn open_stream(&self) -> Result<StreamPermit, Refusal> {
+        let limit = self.config.max_concurrent_connections;
+        let opened =
+            self.open_streams.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1));
+        if opened.is_err() {
+            self.monitor.count(Counter::StreamsRefused);
+            return Err(Refusal::TooManyStreams { limit });
+        }
+        self.monitor.count(Counter::StreamsOpened);
+        Ok(StreamPermit { open: Arc::clone(&self.open_streams) })
+    }
+}

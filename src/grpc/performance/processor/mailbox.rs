@@ -1,0 +1,204 @@
+//! What a stream's task shares with the workers: its slots, and the ring that brings them back.
+//!
+//! Workers and flights *return* slots; the task is woken once for many. Returned slots pile up on a stack that the task
+//! empties at a stroke, so whoever finds it empty is the one who wakes. In request order nobody wakes the task for an
+//! answer that cannot leave yet: `awaited` names the slot that the next answer comes from.
+//!
+//! **No wake is lost.** Before it waits, the task registers its waker, then says in `awaited` what it waits for, then
+//! looks at the stack once more. Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the
+//! task's last look finds the slot, or the reading finds what the task waits for, and wakes it.
+//!
+//! **A message is answered for from elsewhere** (its handler is stuck) by withdrawing it and raising `alarm`, since the
+//! slot itself cannot be returned while a worker is at it.
+//!
+//! **The end of a stream** (the client is gone) raises `closed`: unstarted messages are withdrawn by the task as it
+//! goes, running ones notice at their next checkpoint, and a turn in a flight that arrives afterwards is passed on at
+//! once. The mailbox itself lives until the last worker has let go of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Instant,
+};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+
+use super::{
+    JobScope, MessageHandler, Timing,
+    engine::Engine,
+    slot::{Arena, Input, Outcome, Returned},
+};
+use crate::{
+    grpc::performance::{
+        cache::{FlightSink, Lead},
+        error::{Interruption, OptimizationError},
+        monitor::Counter,
+        worker_pool::{Job, JobContext, WithdrawnFrom, contained, drop_contained},
+    },
+    platform::atomic::AtomicU32,
+};
+
+/// In `awaited`: any slot will do.
+pub(super) const ANY: u32 = u32::MAX;
+/// In `awaited`: nothing that a worker can bring.
+pub(super) const NOTHING: u32 = u32::MAX - 1;
+
+pub(super) struct Mailbox<H: MessageHandler> {
+    pub(super) engine: Arc<Engine<H>>,
+    pub(super) slots: Arena<H>,
+    pub(super) returned: Returned,
+    pub(super) awaited: AtomicU32,
+    pub(super) waker: AtomicWaker,
+    pub(super) alarm: AtomicBool,
+    pub(super) closed: AtomicBool,
+}
+
+impl<H: MessageHandler> Mailbox<H> {
+    pub(super) fn new(engine: Arc<Engine<H>>, capacity: usize) -> Self {
+        Self {
+            engine,
+            slots: Arena::new(capacity),
+            returned: Returned::new(),
+            awaited: AtomicU32::new(NOTHING),
+            waker: AtomicWaker::new(),
+            alarm: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Nobody but the task will touch the slot any more.
+    fn give_back(&self, slot: u32) {
+        let first = self.returned.push(&self.slots, slot);
+        let awaited = self.awaited.load(SeqCst);
+        if awaited == slot || first && awaited == ANY {
+            self.waker.wake();
+        }
+    }
+
+    /// Stores what became of a message that this thread has begun.
+    fn conclude(&self, slot: u32, outcome: Outcome<H>) {
+        let place = self.slots.get(slot);
+        place.outcome.put(outcome);
+        if place.state.finish().is_err() {
+            drop_contained(place.outcome.take());
+        }
+        self.give_back(slot);
+    }
+
+    /// Runs the handler on a message. Whatever it does, there is an outcome.
+    fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> (Outcome<H>, Instant) {
+        let Input { request, class, accepted, deadline, charge, lead } = input;
+        let engine = &*self.engine;
+        let state = &self.slots.get(slot).state;
+        let result = contained(|| {
+            let mut handler = engine.resources.handler();
+            let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
+            let response = handler.handle(request, &mut scope)?;
+            if let Some(lead) = lead
+                && let Some(stored) = H::to_cache(&response)
+            {
+                lead.complete(stored);
+            }
+            Ok(response)
+        });
+        let finished = Instant::now();
+        let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
+        engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
+        let result = result.unwrap_or_else(|text| {
+            engine.monitor.count(Counter::Panics);
+            tracing::error!(class = class.name(), panic = text, "a handler panicked");
+            Err(OptimizationError::Panicked(text))
+        });
+        (Outcome { result, cache_hit: false, timing: Some(timing), charge }, finished)
+    }
+
+    /// Takes a message that has no worker away from the stream's task's side or the supervisor's, and frees it.
+    pub(super) fn withdraw(&self, slot: u32, why: Interruption) -> Option<WithdrawnFrom> {
+        let place = self.slots.get(slot);
+        let withdrawn = place.state.withdraw(why);
+        if withdrawn == Some(WithdrawnFrom::Queued) {
+            drop_contained(place.input.take());
+        }
+        withdrawn
+    }
+}
+
+impl<H: MessageHandler> Job for Mailbox<H> {
+    fn split(&self, slot: u32) -> Option<u32> {
+        self.slots.get(slot).link.cut()
+    }
+
+    fn run(&self, slot: u32, started: Instant) -> Instant {
+        let place = self.slots.get(slot);
+        if place.state.begin().is_err() {
+            self.give_back(slot);
+            return started;
+        }
+        let input = place.input.take().expect("the input of a message that has begun is the worker's");
+        if input.deadline.is_some_and(|deadline| deadline <= started) {
+            drop_contained(input);
+            self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
+            return started;
+        }
+        let (outcome, finished) = self.handle(slot, input, started);
+        self.conclude(slot, outcome);
+        finished
+    }
+
+    fn refuse(&self, slot: u32, why: Interruption) {
+        self.withdraw(slot, why);
+        self.give_back(slot);
+    }
+
+    fn abandon(&self, slot: u32, why: Interruption) {
+        let place = self.slots.get(slot);
+        if place.state.withdraw(why).is_some() {
+            if why == Interruption::Overstayed {
+                self.engine.monitor.count(Counter::Overstays);
+            }
+            if let Some(watch) = place.watch.lock().take() {
+                watch.abandon();
+            }
+            self.alarm.store(true, SeqCst);
+            self.waker.wake();
+        }
+    }
+}
+
+impl<H: MessageHandler> FlightSink for Mailbox<H> {
+    fn resolved(&self, slot: u32, value: Bytes) {
+        let place = self.slots.get(slot);
+        if place.state.begin().is_err() {
+            self.give_back(slot);
+            return;
+        }
+        let input = place.input.take().expect("the input of a message that has begun is its own");
+        let result = match contained(|| H::from_cache(value)) {
+            Ok(Some(response)) => Ok(response),
+            Ok(None) => Err(unreadable()),
+            Err(text) => Err(OptimizationError::Panicked(text)),
+        };
+        let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
+        drop_contained(input.request);
+        self.conclude(slot, outcome);
+    }
+
+    fn your_turn(&self, slot: u32, lead: Lead) {
+        *self.slots.get(slot).turn.lock() = Some(lead);
+        self.returned.push(&self.slots, slot);
+        self.waker.wake();
+        // The task may have left before it could see the turn; then nobody else will.
+        if self.closed.load(SeqCst) {
+            let lead = self.slots.get(slot).turn.lock().take();
+            drop(lead);
+        }
+    }
+}
+
+/// A stored answer that the handler does not understand.
+pub(super) fn unreadable() -> OptimizationError {
+    OptimizationError::CacheError("the handler cannot read back what it stored (from_cache gave None)".into())
+}

@@ -1,0 +1,196 @@
+//! Where one message of a stream lives while it is in flight, in reach of the workers.
+//!
+//! A slot goes round: the stream's task fills it and queues it, a worker (or whoever computes the equal message that it
+//! joined) *returns* it, the task answers, and fills it anew. Who may touch what in between is the [`JobState`]'s to say;
+//! a slot is filled anew only after it was returned, even when its message was answered long before (a deadline), so
+//! messages that still occupy a worker keep counting.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use super::{MessageHandler, Timing};
+use crate::{
+    grpc::performance::{
+        cache::{FlightWatch, Lead},
+        error::OptimizationError,
+        monitor::Class,
+        worker_pool::{Charge, Handoff, JobState},
+    },
+    platform::atomic::AtomicU32,
+};
+
+/// What a worker needs of a message.
+pub(super) struct Input<H: MessageHandler> {
+    pub(super) request: H::Request,
+    pub(super) class: Class,
+    pub(super) accepted: Instant,
+    pub(super) deadline: Option<Instant>,
+    /// The bytes of the message, given back with it; `None` until they were acquired.
+    pub(super) charge: Option<Charge>,
+    /// The duty to tell the others who wait for the same answer.
+    pub(super) lead: Option<Lead>,
+}
+
+/// What became of a message.
+pub(super) struct Outcome<H: MessageHandler> {
+    pub(super) result: Result<H::Response, OptimizationError>,
+    pub(super) cache_hit: bool,
+    pub(super) timing: Option<Timing>,
+    /// Held until the answer leaves.
+    pub(super) charge: Option<Charge>,
+}
+
+impl<H: MessageHandler> Outcome<H> {
+    /// No result, and nothing to hold on to.
+    pub(super) fn failed(error: impl Into<OptimizationError>) -> Self {
+        Self { result: Err(error.into()), cache_hit: false, timing: None, charge: None }
+    }
+}
+
+pub(super) struct Slot<H: MessageHandler> {
+    pub(super) state: JobState,
+    pub(super) input: Handoff<Input<H>>,
+    pub(super) outcome: Handoff<Outcome<H>>,
+    /// The slot queued behind this one, as a batch.
+    pub(super) link: Link,
+    /// The slot below this one on the stack of returned slots.
+    pub(super) below: AtomicU32,
+    /// A turn to compute that came back after its first leader failed. Off the hot path: both the one who passes it on
+    /// and a stream that ends may look.
+    pub(super) turn: Mutex<Option<Lead>>,
+    /// Takes the flight from this message when its handler is stuck. Touched when a leader is queued or overstays.
+    pub(super) watch: Mutex<Option<FlightWatch>>,
+}
+
+impl<H: MessageHandler> Slot<H> {
+    fn new() -> Self {
+        Self {
+            state: JobState::queued(),
+            input: Handoff::empty(),
+            outcome: Handoff::empty(),
+            link: Link::new(),
+            below: AtomicU32::new(0),
+            turn: Mutex::new(None),
+            watch: Mutex::new(None),
+        }
+    }
+}
+
+/// What follows a queued slot in its batch. Open links can be extended by the stream's task, until the worker that takes
+/// the slot cuts them.
+pub(super) struct Link(AtomicU32);
+
+const OPEN: u32 = u32::MAX;
+const CUT: u32 = u32::MAX - 1;
+
+impl Link {
+    fn new() -> Self {
+        Self(AtomicU32::new(CUT))
+    }
+
+    /// Before the slot is queued, when nobody else knows it.
+    pub(super) fn reset(&self) {
+        self.0.store(OPEN, Relaxed);
+    }
+
+    /// Chains a slot behind this one; false when a worker has come for it already. Release pairs with the Acquire of
+    /// `cut`: who follows the link sees the slot filled.
+    pub(super) fn extend(&self, slot: u32) -> bool {
+        self.0.compare_exchange(OPEN, slot, Release, Relaxed).is_ok()
+    }
+
+    /// Ends the chain here; gives what was chained.
+    pub(super) fn cut(&self) -> Option<u32> {
+        match self.0.swap(CUT, AcqRel) {
+            OPEN | CUT => None,
+            slot => Some(slot),
+        }
+    }
+}
+
+/// All slots of a stream: more are made as they are needed, none is moved.
+pub(super) struct Arena<H: MessageHandler> {
+    /// Chunk k holds `first << k` slots.
+    chunks: [OnceLock<Box<[Slot<H>]>>; CHUNKS],
+    first: u32,
+}
+
+/// Enough for the largest `stream_channel_capacity`, even in chunks that begin with one slot.
+const CHUNKS: usize = 21;
+/// Slots that a stream begins with, unless it may have fewer.
+const FIRST: u32 = 16;
+
+impl<H: MessageHandler> Arena<H> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { chunks: [const { OnceLock::new() }; CHUNKS], first: FIRST.min(capacity as u32) }
+    }
+
+    /// Chunk and position of a slot.
+    fn place(&self, slot: u32) -> (usize, usize) {
+        let chunk = (slot / self.first + 1).ilog2();
+        let before = self.first * ((1 << chunk) - 1);
+        (chunk as usize, (slot - before) as usize)
+    }
+
+    /// Makes sure that a slot is there.
+    pub(super) fn grow_to(&self, slot: u32) {
+        let (chunk, _) = self.place(slot);
+        let slots = self.first << chunk;
+        self.chunks[chunk].get_or_init(|| (0..slots).map(|_| Slot::new()).collect());
+    }
+
+    pub(super) fn get(&self, slot: u32) -> &Slot<H> {
+        let (chunk, position) = self.place(slot);
+        &self.chunks[chunk].get().expect("a slot is made before its number is told")[position]
+    }
+}
+
+/// The slots that were returned and not yet looked at: pushed by many, taken all at once by the stream's task, linked
+/// through the slots themselves, so that returning allocates nothing and can never find it full. Without pops of single
+/// elements there is no ABA.
+pub(super) struct Returned(AtomicU32);
+
+const NONE: u32 = u32::MAX;
+
+impl Returned {
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(NONE))
+    }
+
+    /// Says whether the stack was empty: whoever finds it so has to wake the task. SeqCst: one side of the handshake
+    /// with a task that is about to wait (see `mailbox`).
+    pub(super) fn push<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) -> bool {
+        let below = &arena.get(slot).below;
+        let mut top = self.0.load(Relaxed);
+        loop {
+            below.store(top, Relaxed);
+            match self.0.compare_exchange_weak(top, slot, SeqCst, Relaxed) {
+                Ok(_) => return top == NONE,
+                Err(current) => top = current,
+            }
+        }
+    }
+
+    /// Takes all, in the order in which they came.
+    pub(super) fn take<H: MessageHandler>(&self, arena: &Arena<H>, into: &mut Vec<u32>) {
+        let mut top = self.0.swap(NONE, SeqCst);
+        let start = into.len();
+        while top != NONE {
+            into.push(top);
+            // Relaxed: each push read-modify-writes the top, so the swap above acquires all of them.
+            top = arena.get(top).below.load(Relaxed);
+        }
+        into[start..].reverse();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.load(SeqCst) == NONE
+    }
+}

@@ -1,0 +1,142 @@
+//! The figures on the wire.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
+use tokio::time::{Interval, MissedTickBehavior};
+use tonic::Status;
+
+use super::{DataPlaneHandler, wire};
+use crate::{
+    grpc::{
+        performance::{
+            Fault, OptimizationError, OptimizedStreamProcessor,
+            monitor::{Counter, Outcome, StageHistogram},
+        },
+        proto::{self, GetStatsResponse},
+    },
+    platform::memory::resident_bytes,
+};
+
+/// The shortest time between two looks: each merges every histogram.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The interval that a client asks for.
+pub(super) fn interval(interval: prost_types::Duration) -> Result<Duration, Status> {
+    Duration::try_from(interval).ok().filter(|interval| *interval >= SHORTEST_INTERVAL).ok_or_else(|| {
+        Status::invalid_argument(format!("interval = {interval}: it must be at least {SHORTEST_INTERVAL:?}"))
+    })
+}
+
+/// When the figures were last looked at, so that utilization is that of the time since.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastLook {
+    uptime: Duration,
+    busy: Duration,
+}
+
+/// All figures. Utilization is since the `last` look.
+fn read<H: DataPlaneHandler>(
+    processor: &OptimizedStreamProcessor<H>,
+    last: &mut LastLook,
+) -> Result<GetStatsResponse, Status> {
+    let snapshot = processor.monitor().snapshot();
+    let cached = processor.cache().stats();
+    let pool = processor.pool();
+    let counts = &snapshot.counts;
+    let errors = Outcome::ALL
+        .into_iter()
+        .filter(|&outcome| outcome != Outcome::Ok && counts.answered(outcome) > 0)
+        .map(|outcome| (outcome.as_grpc_name().to_string(), counts.answered(outcome)))
+        .collect();
+    let busy = (snapshot.busy - last.busy).as_secs_f64();
+    let workers_time = (snapshot.uptime - last.uptime).as_secs_f64() * pool.workers() as f64;
+    *last = LastLook { uptime: snapshot.uptime, busy: snapshot.busy };
+    Ok(GetStatsResponse {
+        uptime: wire::duration(snapshot.uptime),
+        accepted: counts.of(Counter::Accepted),
+        answered_ok: counts.answered(Outcome::Ok),
+        errors,
+        cache_hits: counts.of(Counter::CacheHits) + counts.of(Counter::CacheJoins),
+        cache_misses: counts.of(Counter::CacheMisses),
+        cache_entries: cached.entries as u64,
+        cache_bytes: cached.bytes as u64,
+        open_streams: processor.open_streams() as u64,
+        queued: pool.queued() as u64,
+        bytes_in_flight: pool.bytes_in_flight() as u64,
+        workers: pool.workers() as u32,
+        worker_utilization: if workers_time > 0.0 { (busy / workers_time).min(1.0) } else { 0.0 },
+        resident_bytes: resident_bytes() as u64,
+        histograms: snapshot.histograms.iter().map(stage).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The figures once; utilization is since the start.
+pub(super) fn read_once<H: DataPlaneHandler>(
+    processor: &OptimizedStreamProcessor<H>,
+) -> Result<GetStatsResponse, Status> {
+    read(processor, &mut LastLook::default())
+}
+
+fn stage(times: &StageHistogram) -> Result<proto::StageHistogram, OptimizationError> {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let quantile = |quantile| nanoseconds(times.quantile(quantile));
+    Ok(proto::StageHistogram {
+        stage: times.stage.name().to_string(),
+        class: times.class.name().to_string(),
+        count: times.count(),
+        p50_ns: quantile(0.5),
+        p90_ns: quantile(0.9),
+        p95_ns: quantile(0.95),
+        p99_ns: quantile(0.99),
+        p999_ns: quantile(0.999),
+        max_ns: nanoseconds(times.longest),
+        hdr_v2_compressed: serialized(&times.histogram)?,
+    })
+}
+
+fn serialized(histogram: &Histogram<u64>) -> Result<Vec<u8>, OptimizationError> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(histogram, &mut bytes).map_err(|error| {
+        OptimizationError::MonitoringError(Fault::caused_by(
+            format!("a histogram cannot be written: {error}"),
+            error,
+        ))
+    })?;
+    Ok(bytes)
+}
+
+/// The figures again and again. A client that reads slowly gets fewer, not later ones.
+pub(super) struct StatsStream<H: DataPlaneHandler> {
+    processor: OptimizedStreamProcessor<H>,
+    ticks: Interval,
+    last: LastLook,
+}
+
+impl<H: DataPlaneHandler> StatsStream<H> {
+    pub(super) fn new(processor: OptimizedStreamProcessor<H>, interval: Duration) -> Self {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Self { processor, ticks, last: LastLook::default() }
+    }
+}
+
+impl<H: DataPlaneHandler> Stream for StatsStream<H> {
+    type Item = Result<GetStatsResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        match this.ticks.poll_tick(cx) {
+            Poll::Ready(_) => Poll::Ready(Some(read(&this.processor, &mut this.last))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The one place that turns errors into gRPC statuses.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::performance::{FailureKind, OptimizationError, Refusal};
+
+/// What `ErrorInfo` names as the source of a reason.
+const DOMAIN: &str = "millstream";
+
+impl From<FailureKind> for Code {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::InvalidArgument => Self::InvalidArgument,
+            FailureKind::NotFound => Self::NotFound,
+            FailureKind::FailedPrecondition => Self::FailedPrecondition,
+            FailureKind::PermissionDenied => Self::PermissionDenied,
+            FailureKind::Unimplemented => Self::Unimplemented,
+            FailureKind::ResourceExhausted => Self::ResourceExhausted,
+            FailureKind::DeadlineExceeded => Self::DeadlineExceeded,
+            FailureKind::Cancelled => Self::Cancelled,
+            FailureKind::Unavailable => Self::Unavailable,
+            FailureKind::Internal => Self::Internal,
+        }
+    }
+}
+
+/// When a client may try again, where that is known.
+fn retry_after(error: &OptimizationError) -> Option<Duration> {
+    match error {
+        OptimizationError::Refused(Refusal::Overloaded { retry_after, .. }) => Some(*retry_after),
+        _ => None,
+    }
+}
+
+/// A word for programs: why it was refused or ended.
+fn reason(error: &OptimizationError) -> Option<&'static str> {
+    Some(match error {
+        OptimizationError::Refused(Refusal::Overloaded { .. }) => "OVERLOADED",
+        OptimizationError::Refused(Refusal::TooLarge { .. }) => "MESSAGE_TOO_LARGE",
+        OptimizationError::Refused(Refusal::TooManyStreams { .. }) => "TOO_MANY_STREAMS",
+        OptimizationError::Refused(Refusal::Draining) => "DRAINING",
+        OptimizationError::StreamIdle(_) => "STREAM_IDLE",
+        OptimizationError::Panicked(_) => "HANDLER_PANICKED",
+        _ => return None,
+    })
+}
+
+impl From<OptimizationError> for Status {
+    fn from(error: OptimizationError) -> Self {
+        let code = error.kind().into();
+        let text = error.to_string();
+        let mut details = ErrorDetails::new();
+        if let Some(delay) = retry_after(&error) {
+            details.set_retry_info(Some(delay));
+        }
+        if let Some(reason) = reason(&error) {
+            details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+        }
+        if error.kind() == FailureKind::InvalidArgument {
+            details.add_bad_request_violation("message", text.clone());
+        }
+        Self::with_error_details(code, text, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::performance::{HandlerError, Interruption};
+
+    #[test]
+    fn each_failure_has_its_code() {
+        let code = |error: OptimizationError| Status::from(error).code();
+        assert_eq!(code(Interruption::Cancelled.into()), Code::Cancelled);
+        assert_eq!(code(Interruption::DeadlineExceeded.into()), Code::DeadlineExceeded);
+        assert_eq!(code(Interruption::Overstayed.into()), Code::DeadlineExceeded);
+        assert_eq!(code(Interruption::ShutDown.into()), Code::Unavailable);
+        assert_eq!(code(Refusal::Draining.into()), Code::Unavailable);
+        assert_eq!(code(Refusal::TooManyStreams { limit: 1 }.into()), Code::ResourceExhausted);
+        assert_eq!(code(OptimizationError::Panicked("x".into())), Code::Internal);
+        assert_eq!(code(HandlerError::invalid_argument("x").into()), Code::InvalidArgument);
+        assert_eq!(code(HandlerError::new(FailureKind::Unimplemented, "x").into()), Code::Unimplemented);
+    }
+
+    #[test]
+    fn a_refusal_for_load_says_when_to_try_again() {
+        let retry_after = Duration::from_millis(250);
+        let refusal = Refusal::Overloaded { waiting: 10, capacity: 10, retry_after };
+        let status = Status::from(OptimizationError::from(refusal));
+        let details = status.get_error_details();
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(retry_after));
+        assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");
+        assert!(status.message().contains("worker_queue_capacity = 10"), "{}", status.message());
+    }
+
+    #[test]
+    fn what_cannot_be_right_says_what() {
+        let error = HandlerError::invalid_argument("`width` = 0: it must be from 1 to 16384");
+        let status = Status::from(OptimizationError::from(error));
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].description, status.message());
+    }
+}
