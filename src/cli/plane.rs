@@ -23,10 +23,9 @@ pub(super) struct Plane<T> {
 impl<T> Plane<T> {
     /// Accepts nothing more from now on, finishes what was accepted, and at the deadline answers for the rest.
     pub(super) fn begin_drain(&self, timeout: Duration) {
-        let processor = self.processor.clone();
-        let deadline = Instant::now() + timeout;
+        let draining = self.processor.drain(Instant::now() + timeout);
         tokio::spawn(async move {
-            let drained = processor.drain(deadline).await;
+            let drained = draining.await;
             if drained.unfinished > 0 {
                 tracing::warn!(drained.unfinished, "the drain deadline left messages without a result");
             }

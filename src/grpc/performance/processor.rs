@@ -246,8 +246,8 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     }
 
     /// Accepts nothing more, and waits until what was accepted has its answer; see [`WorkerPool::drain`].
-    pub async fn drain(&self, deadline: Instant) -> Drained {
-        self.engine.pool.drain(deadline).await
+    pub fn drain(&self, deadline: Instant) -> impl Future<Output = Drained> + Send + use<H> {
+        self.engine.pool.drain(deadline)
     }
 }
 

@@ -166,13 +166,14 @@ impl WorkerPool {
         spawn::spawn(&self.inner.shared, options, work)
     }
 
-    /// Accepts nothing more, and waits until everything accepted is done; at the deadline what has not started is
-    /// refused, and what still runs is answered for and left behind.
-    pub async fn drain(&self, deadline: Instant) -> Drained {
+    /// Accepts nothing more from this call on; the future waits until everything accepted is done. At the deadline what
+    /// has not started is refused, and what still runs is answered for and left behind.
+    pub fn drain(&self, deadline: Instant) -> impl Future<Output = Drained> + Send + use<> {
+        self.inner.shared.close();
         let (done, drained) = oneshot::channel();
         self.inner.shared.tell(Event::Drain { deadline: Some(deadline), done: Some(done) });
         // The supervisor drops the sender unanswered when the pool was over before.
-        drained.await.unwrap_or(Drained { unfinished: 0 })
+        async { drained.await.unwrap_or(Drained { unfinished: 0 }) }
     }
 
     /// Messages that wait in the lanes.
