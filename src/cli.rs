@@ -12,6 +12,7 @@ mod load;
 mod plane;
 mod process;
 mod serve;
+mod signals;
 mod top;
 mod units;
 

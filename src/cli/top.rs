@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Exit, client, units};
+use super::{Exit, client, signals::Signals, units};
 use crate::grpc::proto::{GetStatsRequest, GetStatsResponse, WatchStatsRequest};
 
 /// Cursor home; erase to the end of the line; erase to the end of the screen.
@@ -34,6 +34,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
+        let mut signals = Signals::listen()?;
         let mut client = client::connect(&self.server).await?;
         if self.once {
             let stats = client.get_stats(GetStatsRequest {}).await?.into_inner();
@@ -50,10 +51,7 @@ impl Args {
                     Some(stats) => stats,
                     None => return Ok(Exit::Done),
                 },
-                interrupted = tokio::signal::ctrl_c() => {
-                    interrupted?;
-                    return Ok(Exit::Done);
-                }
+                () = signals.next() => return Ok(Exit::Done),
             };
             screen.show(&stats, before.as_ref())?;
             before = Some(stats);

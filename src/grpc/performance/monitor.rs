@@ -7,15 +7,15 @@
 //!  worker ──record_run──▶ its recorder ─┼─ snapshot ──▶ GetStats, result, publish (every metrics_interval)
 //!  tokio ──record_sojourn, count──▶ its ┘
 //! ```
-//! - **Nobody waits.** A recorder is written by its thread alone, with plain loads and stores (see [`tally`]); its
-//!   table of classes and the octaves of its histograms are entered by its thread alone, too (see [`classes`],
-//!   [`histogram`]). Reading takes nothing away and stops nobody.
+//! - **Nobody waits.** A recorder is written by its thread alone, with plain loads and stores (see `tally`); its
+//!   table of classes and the octaves of its histograms are entered by its thread alone, too (see `classes`,
+//!   `histogram`). Reading takes nothing away and stops nobody.
 //! - **Nothing is lost.** A recorder stays when its thread ends, and goes, counts and all, to a thread that starts
 //!   later. A snapshot taken after a thread was joined has all of that thread's figures; one taken while it runs may
 //!   lack the latest few. No figure ever goes back.
-//! - **Nothing grows without bound.** A thread keeps [`classes::CLASSES`] classes apart, and puts the others together
-//!   under one name; a histogram has at most [`buckets::OCTAVES`] kilobytes.
-//! - Percentiles are within 1% (see [`buckets`]); sums and the longest times are exact.
+//! - **Nothing grows without bound.** A thread keeps `classes::CLASSES` classes apart, and puts the others together
+//!   under one name; a histogram has at most `buckets::OCTAVES` kilobytes.
+//! - Percentiles are within 1% (see `buckets`); sums and the longest times are exact.
 //!
 //! With `enable_metrics` off nothing is measured and nothing published; what is merely counted still is, for it
 //! answers `GetStats` and costs next to nothing.

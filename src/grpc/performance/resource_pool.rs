@@ -2,7 +2,7 @@
 //!
 //! A [`ResourcePool`] is made once and shared. The threads that read streams check validators out of it, the workers
 //! handlers and buffers; each guard brings its instance back when it is dropped, on whichever thread that is. What
-//! holds for each of the three pools is said, and argued, in [`pool`] (the life of an instance) and [`slots`] (why
+//! holds for each of the three pools is said, and argued, in `pool` (the life of an instance) and `slots` (why
 //! no thread waits for another):
 //! - a checkout never blocks: it finds an idle instance, or makes one;
 //! - an instance is in one pair of hands at a time, and is reset before it gets into the next;
@@ -10,7 +10,6 @@
 //! - no more than the configured number of instances is kept idle.
 
 mod buffers;
-mod contain;
 mod pool;
 mod slots;
 mod stats;
@@ -18,11 +17,11 @@ mod stats;
 use std::fmt;
 
 pub use buffers::{BufferPool, PooledBuffer};
-use contain::contain;
 pub use pool::{Keep, Pool, PoolOptions, Pooled};
 pub use stats::PoolStats;
 
 use super::{config::OptimizationConfig, error::OptimizationError};
+use crate::platform::contain::contain;
 
 /// How the instances of a [`ResourcePool`] are made, and readied for their next message.
 #[derive(Debug, Clone, Copy)]

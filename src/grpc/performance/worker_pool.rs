@@ -49,7 +49,7 @@ pub use self::{
 };
 pub(crate) use self::{
     handoff::Handoff,
-    job::{Job, Task, contained, drop_contained},
+    job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
     state::{JobState, WithdrawnFrom},
     supervisor::Chore,

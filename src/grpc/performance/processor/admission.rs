@@ -25,8 +25,9 @@ use crate::grpc::performance::{
     config::WhenFull,
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, NoRoom, Priority, Task, contained, drop_contained},
+    worker_pool::{Charge, NoRoom, Priority, Task},
 };
+use crate::platform::contain::{contain, drop_logged};
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
 const ADMISSIONS_PER_POLL: usize = 64;
@@ -47,7 +48,7 @@ fn inspect<H: MessageHandler, T>(
     now: Instant,
 ) -> (Inspection, Result<(), OptimizationError>) {
     let request = &message.request;
-    let asked = contained(|| {
+    let asked = contain(|| {
         let timeout = [H::timeout(request), message.timeout].into_iter().flatten().min();
         let inspection = Inspection {
             class: H::class(request),
@@ -134,7 +135,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             key.and_then(|key| self.cached(key))
         };
         if let Some(outcome) = stopped {
-            drop_contained(message.request);
+            drop_logged(message.request);
             self.settle(slot, outcome);
             return;
         }
@@ -163,7 +164,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     fn cached(&self, key: CacheKey) -> Option<Outcome<H>> {
         let engine = self.engine();
         let stored = engine.cache.get(&key)?;
-        let response = contained(|| H::from_cache(stored)).ok().flatten()?;
+        let response = contain(|| H::from_cache(stored)).ok().flatten()?;
         engine.monitor.count(Counter::CacheHits);
         Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
     }

@@ -36,9 +36,12 @@ use crate::{
         cache::{FlightSink, Lead},
         error::{Interruption, OptimizationError},
         monitor::Counter,
-        worker_pool::{Job, JobContext, WithdrawnFrom, contained, drop_contained},
+        worker_pool::{Job, JobContext, WithdrawnFrom},
     },
-    platform::atomic::AtomicU32,
+    platform::{
+        atomic::AtomicU32,
+        contain::{contain, drop_logged},
+    },
 };
 
 /// In `awaited`: any slot will do.
@@ -83,7 +86,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         place.outcome.put(outcome);
         if place.state.finish().is_err() {
-            drop_contained(place.outcome.take());
+            drop_logged(place.outcome.take());
         }
         self.give_back(slot);
     }
@@ -93,7 +96,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let Input { request, class, accepted, deadline, charge, lead } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
-        let result = contained(|| {
+        let result = contain(|| {
             let mut handler = engine.resources.handler();
             let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
             let response = handler.handle(request, &mut scope)?;
@@ -120,7 +123,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw(why);
         if withdrawn == Some(WithdrawnFrom::Queued) {
-            drop_contained(place.input.take());
+            drop_logged(place.input.take());
         }
         withdrawn
     }
@@ -139,7 +142,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
         if input.deadline.is_some_and(|deadline| deadline <= started) {
-            drop_contained(input);
+            drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
             return started;
         }
@@ -176,13 +179,13 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is its own");
-        let result = match contained(|| H::from_cache(value)) {
+        let result = match contain(|| H::from_cache(value)) {
             Ok(Some(response)) => Ok(response),
             Ok(None) => Err(unreadable()),
             Err(text) => Err(OptimizationError::Panicked(text)),
         };
         let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
-        drop_contained(input.request);
+        drop_logged(input.request);
         self.conclude(slot, outcome);
     }
 

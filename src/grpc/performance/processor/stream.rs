@@ -41,8 +41,9 @@ use crate::grpc::performance::{
     cache::CacheKey,
     error::{Interruption, OptimizationError},
     monitor::{self, Class},
-    worker_pool::{Priority, Waiting, drop_contained},
+    worker_pool::{Priority, Waiting},
 };
+use crate::platform::contain::drop_logged;
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -356,7 +357,7 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
                 self.mailbox.withdraw(slot, Interruption::Cancelled);
                 drop(place.turn.lock().take());
                 if place.state.is_finished() {
-                    drop_contained(place.outcome.take());
+                    drop_logged(place.outcome.take());
                 }
             }
             let cancelled = Interruption::Cancelled;

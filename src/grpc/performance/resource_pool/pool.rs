@@ -21,10 +21,10 @@ use std::{
 };
 
 use super::{
-    contain::{contain, drop_contained},
     slots::Slots,
     stats::{Counters, PoolStats},
 };
+use crate::platform::contain::{contain, drop_contained};
 
 /// How many instances a pool keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,8 +33,8 @@ use crossbeam::{
     utils::{Backoff, CachePadded},
 };
 
-use super::contain::drop_contained;
 use crate::platform::atomic::{AtomicU32, AtomicU64};
+use crate::platform::contain::drop_contained;
 
 /// The number of a slot, in [`Top`] and in the links.
 const NUMBER_BITS: u32 = 24;

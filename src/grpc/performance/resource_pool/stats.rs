@@ -10,7 +10,8 @@ use crossbeam::utils::CachePadded;
 /// What a pool has done since it was made.
 ///
 /// Whatever was handed out is in one place: `hits + misses = returned + discarded + poisoned + taken + outstanding`.
-/// While other threads use the pool the figures are each right at some moment during the call.
+/// While other threads use the pool, `idle` and `outstanding` may be off by what went out and came back during the
+/// call; the others are each right at some moment of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PoolStats {

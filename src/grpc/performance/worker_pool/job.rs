@@ -1,11 +1,6 @@
 //! What lanes carry: handles to work that lives elsewhere.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use super::priority::Priority;
 use crate::grpc::performance::error::Interruption;
@@ -38,30 +33,4 @@ pub(crate) struct Task {
     pub(crate) job: Arc<dyn Job>,
     pub(crate) unit: u32,
     pub(crate) priority: Priority,
-}
-
-/// Runs what a user wrote. A panic becomes its words.
-pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(panic_text)
-}
-
-/// Drops what a user wrote: a panic in there is his, and ends here.
-pub(crate) fn drop_contained<T>(value: T) {
-    if let Err(text) = contained(|| drop(value)) {
-        tracing::warn!(panic = text, "a value panicked while it was dropped");
-    }
-}
-
-/// The words of a panic, where it has any.
-fn panic_text(payload: Box<dyn Any + Send>) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "(no message)".to_string());
-    // A payload that panics in its drop, again with a payload: leaked, since there is no end to that.
-    if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        std::mem::forget(again);
-    }
-    text
 }

@@ -20,11 +20,14 @@ use super::{
     Priority, Shared,
     context::JobContext,
     handoff::Handoff,
-    job::{Job, Task, contained, drop_contained},
+    job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
     state::{JobState, WithdrawnFrom},
 };
-use crate::grpc::performance::error::{Interruption, OptimizationError, Refusal};
+use crate::{
+    grpc::performance::error::{Interruption, OptimizationError, Refusal},
+    platform::contain::{contain, drop_logged},
+};
 
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,13 +97,13 @@ where
             return started;
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
-        let outcome = contained(|| work(&mut JobContext::new(&self.state, self.deadline)));
+        let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
         let finished = Instant::now();
         self.outcome.put(outcome.map_err(OptimizationError::Panicked));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         drop(self.charge.take());
         if self.state.finish().is_err() {
-            drop_contained(self.outcome.take());
+            drop_logged(self.outcome.take());
         }
         self.waker.wake();
         finished
@@ -141,7 +144,7 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
-            drop_contained(self.work.take());
+            drop_logged(self.work.take());
             drop(self.charge.take());
         }
         self.waker.wake();

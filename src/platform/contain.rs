@@ -9,13 +9,20 @@ use std::{
 /// Runs `stranger`; a panic becomes its message.
 ///
 /// What `stranger` borrowed may be half changed after a panic: the caller throws it away.
-pub(super) fn contain<R>(stranger: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn contain<R>(stranger: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(stranger)).map_err(message)
 }
 
 /// Drops `value`; a panic of its destructor becomes its message.
-pub(super) fn drop_contained<T>(value: T) -> Result<(), String> {
+pub(crate) fn drop_contained<T>(value: T) -> Result<(), String> {
     contain(|| drop(value))
+}
+
+/// Drops `value`; a panic of its destructor goes to the log, since nobody else has a use for it.
+pub(crate) fn drop_logged<T>(value: T) {
+    if let Err(panic) = drop_contained(value) {
+        tracing::warn!(panic, "a value panicked while it was dropped");
+    }
 }
 
 fn message(payload: Box<dyn Any + Send>) -> String {
