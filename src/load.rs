@@ -49,7 +49,7 @@ mod tally;
 mod times;
 mod verdict;
 
-use std::{future::Future, panic::resume_unwind};
+use std::panic::resume_unwind;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -67,6 +67,22 @@ use streams::Streams;
 /// Runs the load, and reports when the last answer is in, or the drain is over.
 ///
 /// It may be called from any tokio runtime: the traffic has threads of its own.
+///
+/// ```no_run
+/// use millstream::load::{self, LoadOptions, WeightedMessage};
+///
+/// # async fn example() -> Result<(), load::LoadError> {
+/// let options = LoadOptions {
+///     rate_per_s: 2000.0,
+///     streams: 100,
+///     ..LoadOptions::new("http://127.0.0.1:50051", WeightedMessage::new("digest"))
+/// };
+/// let report = load::run(options).await?;
+/// print!("{report}");
+/// assert!(report.is_valid(), "{:?}", report.invalid_because);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// When an option cannot work, or there is no connection to the server. What goes wrong later is in the report.

@@ -177,7 +177,8 @@ impl LoadOptions {
             mix: vec![message],
             distinct_payloads: None,
             drain: None,
-            seed: rand::random(),
+            // Short enough for a person to type, and for any reader of JSON to keep.
+            seed: rand::random::<u32>().into(),
             judge_cpu: true,
         }
     }

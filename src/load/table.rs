@@ -29,7 +29,9 @@ impl LoadReport {
         writeln!(
             f,
             "offered      {offered_per_s:>10.1} /s  for {duration_s} s ({rate_per_s} /s, {arrivals}) \
-             on {streams} streams over {connections} connections"
+             on {} over {}",
+            Counted(*streams, "stream"),
+            Counted(*connections, "connection")
         )?;
         writeln!(f, "sent         {:>10}", self.sent)?;
         writeln!(f, "answered ok  {:>10}     {} from the cache", self.answered_ok, self.cache_hits)?;
@@ -84,9 +86,13 @@ impl LoadReport {
         header.iter().try_for_each(|column| write!(f, "  {column:>10}"))?;
         writeln!(f)?;
         for label in &self.labels {
-            let Percentiles { p50_us, p99_us, p999_us, .. } = label.latency;
             write!(f, "{:<width$}", label.label)?;
             write!(f, "  {:>10}  {:>10}  {:>10}", label.sent, label.answered_ok, label.failed)?;
+            if label.answered_ok == 0 {
+                writeln!(f, "  {:>10}  {:>10}  {:>10}", "-", "-", "-")?;
+                continue;
+            }
+            let Percentiles { p50_us, p99_us, p999_us, .. } = label.latency;
             writeln!(f, "  {:>10}  {:>10}  {:>10}", Millis(p50_us), Millis(p99_us), Millis(p999_us))?;
         }
         Ok(())
@@ -118,6 +124,16 @@ impl Percentiles {
             ("p99.9", self.p999_us),
             ("max", self.max_us),
         ]
+    }
+}
+
+/// A number of things.
+struct Counted(usize, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
     }
 }
 

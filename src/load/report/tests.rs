@@ -103,7 +103,7 @@ fn a_full_cpu_is_judged_only_where_it_says_something() {
 fn the_table_says_what_happened() {
     let table = report(0).to_string();
     let rows = [
-        "offered             2.0 /s  for 2 s (2 /s, Poisson) on 2 streams over 1 connections\n",
+        "offered             2.0 /s  for 2 s (2 /s, Poisson) on 2 streams over 1 connection\n",
         "answered ok           2     1 from the cache\n",
         "                      1     RESOURCE_EXHAUSTED: full\n",
         "                      1     UNAVAILABLE: gone\n",
@@ -131,7 +131,13 @@ fn a_table_that_is_not_valid_says_so_before_any_percentile() {
 fn a_mix_has_a_row_for_each_of_its_messages() {
     let mut report = report(0);
     report.labels.push(LabelReport { label: "a longer label".to_owned(), ..report.labels[0].clone() });
+    report.labels.push(LabelReport {
+        label: "none good".to_owned(),
+        answered_ok: 0,
+        ..report.labels[0].clone()
+    });
     let table = report.to_string();
+    assert!(table.contains("\nnone good                4           0           2           -"), "{table}");
     assert!(table.contains("\nmessage               sent          ok      errors"), "{table}");
     assert!(table.contains("\ndigest                   4           2           2       1.000"), "{table}");
     assert!(table.contains("\na longer label           4           2           2       1.000"), "{table}");
