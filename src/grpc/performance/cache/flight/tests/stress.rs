@@ -57,7 +57,7 @@ impl Workshop {
         std::thread::yield_now();
         let nth = self.computations.fetch_add(1, SeqCst);
         self.at_work.fetch_sub(1, SeqCst);
-        if nth % 3 == 0 {
+        if nth.is_multiple_of(3) {
             lead.resolve_without_storing(Bytes::new());
         }
     }
