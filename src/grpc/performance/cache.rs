@@ -10,8 +10,7 @@
 //! | `key` | [`CacheKey`]: content in, 32 bytes out |
 //! | `value` | how an answer lies in memory: a copy, plain or LZ4 |
 //! | `store` | the table on quick_cache: budgets in entries and bytes, time to live |
-//! | `flight` | the table of computations that are going on, and the protocol of single flight |
-//! | `lead` | who computes, who follows, how the turn is passed on |
+//! | `flight` | single flight: the computations that are going on, who leads and who follows |
 //! | `compute` | the same for those who wait in a future |
 //! | `stats` | counters |
 //!
@@ -21,7 +20,6 @@
 mod compute;
 mod flight;
 mod key;
-mod lead;
 mod stats;
 mod store;
 mod value;
@@ -30,24 +28,12 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
+pub use flight::{FlightSink, FlightWatch, Follower, Lead, Lookup};
 pub use key::{CacheKey, CacheKeyBuilder};
-pub use lead::{FlightSink, FlightWatch, Follower, Lead};
 pub use stats::CacheStats;
 
 use self::{flight::Flights, store::Store};
 use super::{config::OptimizationConfig, error::OptimizationError};
-
-/// What [`StreamCache::join`] found.
-#[derive(Debug)]
-#[must_use = "a lead that is dropped passes the turn on"]
-pub enum Lookup {
-    /// The answer.
-    Hit(Bytes),
-    /// Nobody has it: compute it.
-    Lead(Lead),
-    /// Somebody is computing it: the follower will be told.
-    Follow,
-}
 
 /// A cache of answers; clones are the same cache.
 #[derive(Clone)]
@@ -58,7 +44,7 @@ pub struct StreamCache {
 impl StreamCache {
     /// An empty cache, from the `cache_*` settings and `enable_cache_compression`.
     ///
-    /// Neither budget is ever exceeded; bytes are counted as stored (compressed, where they are), and 256 more for each
+    /// Neither budget is exceeded; bytes are counted as stored (compressed, where they are), and 256 more for each
     /// entry. A cache of less than 256 entries, or less than 32 MiB, stores values up to 97% of `cache_byte_capacity`.
     /// A larger one has shards, up to four to a core, of 16 MiB or more each, and the same holds for a shard.
     ///

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{CacheKey, Follower, Lead, Lookup, flight::Flights, lead::FlightSink};
+use super::{
+    flight::{FlightSink, Flights, Follower, Lead, Lookup},
+    key::CacheKey,
+};
 
 /// What a follower hears.
 enum News {
@@ -42,22 +45,21 @@ pub(super) async fn get_or_compute<E, F: Future<Output = Result<Bytes, E>>>(
     key: CacheKey,
     compute: impl FnOnce() -> F,
 ) -> Result<Bytes, E> {
-    let lead = loop {
-        let mut news = None;
-        let follower = || {
-            let (sender, receiver) = oneshot::channel();
-            news = Some(receiver);
-            Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
-        };
-        match flights.join(key, follower, Instant::now()) {
-            Lookup::Hit(value) => return Ok(value),
-            Lookup::Lead(lead) => break lead,
-            Lookup::Follow => match news.expect("who follows has made a follower").await {
-                Ok(News::Resolved(value)) => return Ok(value),
-                Ok(News::YourTurn(lead)) => break lead,
-                // The flight went without a word: its lead was forgotten, and its key invalidated. Ask again.
-                Err(_) => {}
-            },
+    let mut news = None;
+    let follower = || {
+        let (sender, receiver) = oneshot::channel();
+        news = Some(receiver);
+        Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
+    };
+    let lead = match flights.join(key, follower, Instant::now()) {
+        Lookup::Hit(value) => return Ok(value),
+        Lookup::Lead(lead) => lead,
+        Lookup::Follow => {
+            let news = news.expect("who follows has made a follower");
+            match news.await.expect("a follower is told before its flight lets it go") {
+                News::Resolved(value) => return Ok(value),
+                News::YourTurn(lead) => lead,
+            }
         }
     };
     // Dropping the lead here, on an error or with this future, passes the turn on.

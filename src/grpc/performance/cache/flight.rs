@@ -33,16 +33,19 @@
 //! **Locks**: shard of the table → flight, or shard of the table → shard of the store. Each is held for a few
 //! instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
 
+mod lead;
+
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 
+pub use self::lead::{FlightSink, FlightWatch, Follower, Lead, Lookup};
+
+use self::lead::Turn;
 use super::{
-    Lookup,
     key::{CacheKey, Placement},
-    lead::{Follower, Lead, Turn},
     store::{Prepared, Store},
 };
 

@@ -3,9 +3,9 @@
 //! **Two budgets, one weight.** quick_cache bounds one sum of weights per shard. An entry weighs its bytes, but never
 //! less than a *floor* that is chosen so that one entry more than the shard's share of `entries` would be too heavy:
 //! with `e` entries and `b` bytes to a shard, `floor = b / (e + 1) + 1`, and `(e + 1) · floor > b`. So neither budget is
-//! ever exceeded, and entries of about one size use whichever is the tighter one in full. The price is paid by mixed
-//! sizes: since `max(x, y) ≤ x + y`, a cache that is half full of small entries by count and half full of large ones
-//! by bytes is full, where two separate budgets would have taken up to twice as much.
+//! exceeded (but for a moment amid a resize), and entries of about one size use the tighter of the two in full. The
+//! price is paid by mixed sizes: since `max(x, y) ≤ x + y`, a cache that is half full of small entries by count and half
+//! full of large ones by bytes is full, where two separate budgets would have taken up to twice as much.
 //!
 //! **Shards** divide the budget, so they are few: a shard has at least [`SHARD_ENTRIES`] entries (chance fills shards
 //! unevenly, the more so the smaller they are) and [`SHARD_BYTES`] bytes (a value has to fit in one). A small cache is
@@ -153,7 +153,7 @@ impl Store {
         let mut displaced = Displaced::default();
         let Prepared::Fits(body) = prepared else {
             self.counters.rejected_too_large.add(1);
-            self.remove(&key);
+            displaced.first = self.take(&key);
             return displaced;
         };
         let expires = now + self.ttl;
@@ -186,11 +186,15 @@ impl Store {
 
     /// Whether there was one.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
-        let removed = self.cache.remove(key);
-        if let Some((_, stored)) = &removed {
+        self.take(key).is_some()
+    }
+
+    fn take(&self, key: &CacheKey) -> Option<(CacheKey, Stored)> {
+        let taken = self.cache.remove(key);
+        if let Some((_, stored)) = &taken {
             self.counters.bytes.subtract(stored.body.size());
         }
-        removed.is_some()
+        taken
     }
 
     /// Removes everything, entry by entry: no lock is held for longer than one takes.

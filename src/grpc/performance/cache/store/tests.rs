@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Barrier};
 
 use proptest::prelude::*;
 
@@ -218,23 +218,25 @@ fn a_resize_that_cannot_work_says_what_would() {
 
 #[test]
 fn budgets_hold_after_a_resize_amid_insertions() {
-    let store = store(1000, 64 * MIB);
+    let store = store(100, MIB);
+    let (begin, end) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|scope| {
-        for thread in 0..3 {
-            let store = &store;
-            scope.spawn(move || {
-                for n in 0..20_000 {
-                    store.put(thread * 500 + n % 1000, &[0; 100]);
-                }
-            });
+        scope.spawn(|| {
+            for _ in 0..10_000 {
+                begin.wait();
+                (0..4).for_each(|n| store.put(n, b""));
+                end.wait();
+            }
+        });
+        for _ in 0..10_000 {
+            begin.wait();
+            store.resize(1, MIB).unwrap();
+            end.wait();
+            store.audit(1, MIB);
+            store.resize(100, MIB).unwrap();
+            store.clear();
         }
-        for round in 0..100 {
-            let (entries, bytes) = if round % 2 == 0 { (20, MIB) } else { (1000, 64 * MIB) };
-            store.resize(entries, bytes).unwrap();
-        }
-        store.resize(20, 4 * MIB).unwrap();
     });
-    store.audit(20, 4 * MIB);
 }
 
 #[test]

@@ -10,7 +10,19 @@ use std::{
 
 use bytes::Bytes;
 
-use super::flight::{Flight, Flights, Relief};
+use super::{Flight, Flights, Relief};
+
+/// What a look-up found.
+#[derive(Debug)]
+#[must_use = "a lead that is dropped passes the turn on"]
+pub enum Lookup {
+    /// The answer.
+    Hit(Bytes),
+    /// Nobody has it: compute it.
+    Lead(Lead),
+    /// Somebody is computing it: the follower will be told.
+    Follow,
+}
 
 /// Where followers are told, on whatever thread completes, drops or abandons the lead.
 ///
@@ -61,7 +73,7 @@ impl Lead {
     }
 
     /// As [`complete`](Self::complete), and the time to live starts at `now`.
-    pub(super) fn complete_at(self, value: Bytes, now: Instant) {
+    pub(crate) fn complete_at(self, value: Bytes, now: Instant) {
         self.turn.settle(&value, true, now);
     }
 
@@ -136,44 +148,28 @@ impl Turn {
 
     fn settle(&self, value: &Bytes, store: bool, now: Instant) {
         if let Some(followers) = self.flight.settle(self.number, value) {
-            drop(Landing { turn: self, followers, value, store, now });
+            let mut landing = Landing { turn: self, followers, value, store, now };
+            landing.tell();
         }
     }
 
-    /// Gives the turn to the next follower.
-    ///
-    /// A follower that drops its lead at once comes back here from within `your_turn`. What is given back on a thread
-    /// that is giving away already waits for that to return: a queue of followers that all have gone is a loop, not a
-    /// recursion.
+    /// Gives the turn to the next follower, if this one is still on.
     fn pass_on(self) {
-        let mut turn = Some(self);
-        let begun = GIVEN_BACK.try_with(|given_back| {
-            let mut given_back = given_back.borrow_mut();
-            if let Some(waiting) = given_back.as_mut() {
-                waiting.extend(turn.take());
-                return false;
-            }
-            *given_back = Some(Vec::new());
-            true
-        });
-        // A thread that is ending has no queue any more, and recurses.
-        let _passing = begun.unwrap_or(false).then_some(Passing);
-        while let Some(next) = turn {
-            next.hand_over();
-            turn = GIVEN_BACK.try_with(|given_back| given_back.borrow_mut().as_mut()?.pop()).ok().flatten();
+        if let Some(handover) = self.relieve() {
+            handover.deliver();
         }
     }
 
-    fn hand_over(self) {
+    /// From here on this turn is over.
+    fn relieve(self) -> Option<Handover> {
         loop {
             match self.flight.relieve(self.number) {
-                Relief::Past => return,
+                Relief::Past => return None,
                 Relief::Next(follower, number) => {
                     self.flights.store().counters().misses.add(1);
-                    let lead = Lead::new(Self { number, ..self });
-                    return follower.sink.your_turn(follower.token, lead);
+                    return Some(Handover { follower, lead: Lead::new(Self { number, ..self }) });
                 }
-                Relief::Nobody if self.flights.close(&self.flight, self.number) => return,
+                Relief::Nobody if self.flights.close(&self.flight, self.number) => return None,
                 Relief::Nobody => {}
             }
         }
@@ -214,18 +210,49 @@ impl Drop for Landing<'_> {
     }
 }
 
-thread_local! {
-    /// Turns that were given back while this thread was giving another one away; `None`: it is not.
-    static GIVEN_BACK: RefCell<Option<Vec<Turn>>> = const { RefCell::new(None) };
+/// A follower that is to hear that it leads.
+struct Handover {
+    follower: Follower,
+    lead: Lead,
 }
 
-/// The thread is giving turns away. The end of it also when a sink panics: what waits is given away then.
-struct Passing;
+thread_local! {
+    /// What is to be handed over once the sink returns that this thread is calling; `None`: it is not.
+    static WAITING: RefCell<Option<Vec<Handover>>> = const { RefCell::new(None) };
+}
 
-impl Drop for Passing {
+impl Handover {
+    /// Tells the follower; later, if this thread is telling one already.
+    ///
+    /// A follower that drops its lead at once comes here again from within `your_turn`. So a queue of followers that
+    /// have all gone is a loop, not a recursion.
+    fn deliver(self) {
+        let mut handover = Some(self);
+        let begun = WAITING.try_with(|waiting| {
+            let mut waiting = waiting.borrow_mut();
+            if let Some(waiting) = waiting.as_mut() {
+                waiting.extend(handover.take());
+                return false;
+            }
+            *waiting = Some(Vec::new());
+            true
+        });
+        // A thread that is ending has no queue any more, and recurses.
+        let _telling = begun.unwrap_or(false).then(|| Telling);
+        while let Some(Self { follower: Follower { sink, token }, lead }) = handover {
+            sink.your_turn(token, lead);
+            handover = WAITING.try_with(|waiting| waiting.borrow_mut().as_mut()?.pop()).ok().flatten();
+        }
+    }
+}
+
+/// The thread is telling followers. It ends also when a sink panics, and what waits is handed over then.
+struct Telling;
+
+impl Drop for Telling {
     fn drop(&mut self) {
-        for turn in GIVEN_BACK.take().into_iter().flatten() {
-            turn.pass_on();
+        for handover in WAITING.take().into_iter().flatten() {
+            handover.deliver();
         }
     }
 }
