@@ -63,7 +63,8 @@ fn wait(_word: &AtomicU32, _expected: u32) {
 #[cfg(millstream_loom)]
 fn wake(_word: &AtomicU32) {}
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use std::{sync::Arc, thread};
 

@@ -152,7 +152,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         E: From<OptimizationError>,
     {
         ResponseStream(match self.stream(Plain::new(requests), StreamOptions::default()) {
-            Ok(answers) => Responses::Open(answers),
+            Ok(answers) => Responses::Open(Box::new(answers)),
             Err(error) => Responses::Refused(error),
         })
     }

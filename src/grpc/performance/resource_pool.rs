@@ -160,5 +160,5 @@ impl<H, V> fmt::Debug for ResourcePool<H, V> {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
 mod tests;

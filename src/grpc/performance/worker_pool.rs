@@ -229,5 +229,5 @@ fn cores(pinning: Pinning) -> Vec<Core> {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
 mod tests;

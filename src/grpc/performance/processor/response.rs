@@ -32,7 +32,7 @@ impl<R, E, S: Stream<Item = Result<R, E>>> Stream for Plain<S> {
 pub struct ResponseStream<H: MessageHandler, S, E>(pub(super) Responses<H, S, E>);
 
 pub(super) enum Responses<H: MessageHandler, S, E> {
-    Open(AnswerStream<H, Plain<S>, (), E>),
+    Open(Box<AnswerStream<H, Plain<S>, (), E>>),
     /// The stream was not accepted.
     Refused(OptimizationError),
     Over,
@@ -52,7 +52,9 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = match &mut self.0 {
             Responses::Open(answers) => {
-                let Poll::Ready(answer) = Pin::new(answers).poll_next(cx) else { return Poll::Pending };
+                let Poll::Ready(answer) = Pin::new(answers.as_mut()).poll_next(cx) else {
+                    return Poll::Pending;
+                };
                 answer.map(|answer| answer.and_then(|answer| answer.result.map_err(E::from)))
             }
             Responses::Refused(_) => match std::mem::replace(&mut self.0, Responses::Over) {

@@ -109,7 +109,8 @@ impl fmt::Debug for PooledBuffer {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use std::mem;
 

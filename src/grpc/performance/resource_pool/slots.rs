@@ -167,7 +167,8 @@ impl<T> Drop for Slots<T> {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! The pool by itself, under many threads, and against a model; then the three pools together.
+#![cfg(not(millstream_loom))]
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, panic_any},

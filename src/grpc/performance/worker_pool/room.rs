@@ -203,5 +203,5 @@ impl Room {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
 mod tests;

@@ -47,7 +47,8 @@ impl Pressure {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! What the room promises, first alone, then with many threads at it.
+#![cfg(not(millstream_loom))]
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},

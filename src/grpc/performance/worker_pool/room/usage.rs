@@ -80,7 +80,8 @@ impl Usage {
     }
 }
 
-#[cfg(all(test, not(millstream_loom)))]
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 
