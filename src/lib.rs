@@ -1,4 +1,20 @@
-//! A data plane for CPU-heavy gRPC services.
+//! A data plane for CPU-heavy gRPC services: streams of messages go through bounded lanes to pinned worker threads, and
+//! come back in order, each exactly once, in time or with a status that says why.
+//!
+//! | to | begin with |
+//! |---|---|
+//! | serve a stream in your own tonic service | [`OptimizedStreamProcessor`] and [`MessageHandler`] |
+//! | run single CPU-heavy jobs from async code | [`WorkerPool`] |
+//! | tune it | [`OptimizationConfig`], with a table of every field in [`config`] |
+//! | see where the time goes | [`StreamPerformanceMonitor`] |
+//! | keep answers | [`StreamCache`] |
+//!
+//! The README shows a whole service in thirty lines, and the way of a message.
+//!
+//! # Features
+//! Default: the data plane, and [`OptimizationError`] as a `tonic::Status`. `server` adds the service
+//! `millstream.v1.DataPlane` and its transport, `cli` the operations and the tool `millstream`. Without default
+//! features nothing of tonic is left.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -10,3 +26,8 @@ pub mod operations;
 mod platform;
 
 pub use grpc::performance::*;
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "tonic"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

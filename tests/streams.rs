@@ -404,3 +404,24 @@ async fn many_streams_with_every_kind_of_trouble_lose_nothing_and_leave_nothing_
     assert_eq!(processor.open_streams(), 0);
     assert_eq!(processor.drain(Instant::now() + LONG).await.unfinished, 0);
 }
+
+#[tokio::test]
+async fn answers_that_nobody_takes_stop_the_intake_and_then_the_work() {
+    let limit = 1 << 20;
+    let processor = processor(OptimizationConfig { worker_count: 1, max_bytes_in_flight: limit, ..config() });
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, in_order()).unwrap();
+    for n in 0..4 {
+        sender.send(Message::new(request(n, Act::Heavy(limit)))).unwrap();
+    }
+    let first = answer(&mut answers).await;
+    assert!(first.result.is_ok(), "one answer above the limit for each worker");
+    drop(sender);
+    let rest = all(answers).await;
+    assert_eq!(rest.len(), 3);
+    assert!(processor.pool().bytes_in_flight() == 0);
+    let piled_up = rest.iter().filter_map(|answer| answer.result.as_ref().err());
+    for error in piled_up {
+        assert!(matches!(error, OptimizationError::Refused(Refusal::AnswersPileUp { .. })), "{error}");
+    }
+}

@@ -40,6 +40,7 @@ fn reason(error: &OptimizationError) -> Option<&'static str> {
     Some(match error {
         OptimizationError::Refused(Refusal::Overloaded { .. }) => "OVERLOADED",
         OptimizationError::Refused(Refusal::TooLarge { .. }) => "MESSAGE_TOO_LARGE",
+        OptimizationError::Refused(Refusal::AnswersPileUp { .. }) => "ANSWERS_PILE_UP",
         OptimizationError::Refused(Refusal::TooManyStreams { .. }) => "TOO_MANY_STREAMS",
         OptimizationError::Refused(Refusal::Draining) => "DRAINING",
         OptimizationError::StreamIdle(_) => "STREAM_IDLE",

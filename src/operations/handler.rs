@@ -59,6 +59,10 @@ impl MessageHandler for OperationsHandler {
         size_of::<DataPlaneRequest>() + request.operation.len() + parameters + request.payload.len()
     }
 
+    fn response_weight(response: &Bytes) -> usize {
+        response.len()
+    }
+
     /// Over the operation, the values in force of all the parameters that it takes, in the order of their names, and
     /// the payload: a default that is spelled out makes no difference.
     fn cache_key(request: &DataPlaneRequest) -> Option<CacheKey> {

@@ -23,6 +23,9 @@ use millstream::{
 /// Longer than any test takes: a wait that lasts this long has failed.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// Answers above this weigh what they are above it.
+const HEAVY: u64 = 1 << 60;
+
 /// What a message does to its handler.
 #[derive(Debug, Clone)]
 pub enum Act {
@@ -36,6 +39,8 @@ pub enum Act {
     Panic,
     /// Answers with the number of its instance's earlier messages.
     Instance,
+    /// Answers with a number that says it weighs so many bytes more.
+    Heavy(usize),
     /// Fills a buffer of the pool to so many bytes.
     Buffer(usize),
 }
@@ -121,6 +126,7 @@ impl MessageHandler for Actor {
             Act::Fail => Err(HandlerError::invalid_argument(format!("message {} is wrong", request.number))),
             Act::Panic => panic!("message {} panics", request.number),
             Act::Instance => Ok(earlier),
+            Act::Heavy(bytes) => Ok(HEAVY + bytes as u64),
             Act::Buffer(bytes) => {
                 let mut buffer = scope.buffer();
                 let room = buffer.capacity();
@@ -136,6 +142,10 @@ impl MessageHandler for Actor {
 
     fn weight(request: &Request) -> usize {
         request.weight
+    }
+
+    fn response_weight(response: &u64) -> usize {
+        response.saturating_sub(HEAVY) as usize
     }
 
     fn cache_key(request: &Request) -> Option<CacheKey> {

@@ -119,6 +119,16 @@ pub enum Refusal {
         /// Bytes that may be in flight.
         limit: usize,
     },
+    /// Answers that nobody has taken fill the memory that may be in flight.
+    #[error(
+        "answers of {held} bytes wait to be read (max_bytes_in_flight = {limit}); read faster, or ask for less"
+    )]
+    AnswersPileUp {
+        /// Bytes in flight.
+        held: usize,
+        /// Bytes that may be in flight.
+        limit: usize,
+    },
     /// Too many streams are open.
     #[error("{limit} streams are open already (max_concurrent_connections = {limit})")]
     TooManyStreams {

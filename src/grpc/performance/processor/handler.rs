@@ -48,6 +48,12 @@ pub trait MessageHandler: Send + 'static {
         size_of::<Self::Request>()
     }
 
+    /// Bytes that an answer keeps in memory until the client has taken it: they count as well, in place of the message's
+    /// when they are more.
+    fn response_weight(_response: &Self::Response) -> usize {
+        size_of::<Self::Response>()
+    }
+
     /// A hash of everything that the answer depends on, if equal messages have equal answers; `None`: never cached.
     fn cache_key(_request: &Self::Request) -> Option<CacheKey> {
         None

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     grpc::performance::{
         cache::{FlightSink, Lead},
-        error::{Interruption, OptimizationError},
+        error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
         worker_pool::{Job, JobContext, WithdrawnFrom},
     },
@@ -93,7 +93,7 @@ impl<H: MessageHandler> Mailbox<H> {
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
     fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> (Outcome<H>, Instant) {
-        let Input { request, class, accepted, deadline, charge, lead } = input;
+        let Input { request, class, accepted, deadline, mut charge, lead } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
@@ -108,6 +108,9 @@ impl<H: MessageHandler> Mailbox<H> {
             Ok(response)
         });
         let finished = Instant::now();
+        if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
+            charge.raise_to(H::response_weight(response));
+        }
         let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
@@ -144,6 +147,13 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         if input.deadline.is_some_and(|deadline| deadline <= started) {
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
+            return started;
+        }
+        let room = &self.engine.pool.seam().room;
+        if room.is_overdrawn() {
+            let (held, limit) = (room.bytes_held(), room.byte_capacity());
+            drop_logged(input);
+            self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
             return started;
         }
         let (outcome, finished) = self.handle(slot, input, started);

@@ -4,6 +4,10 @@
 //! its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one compare-exchange
 //! takes both or neither, and the bounds are exact at every moment.
 //!
+//! The bound on bytes is exact for what is accepted. An answer that weighs more than its message is charged when it is
+//! there, and may exceed the bound; then nothing more is accepted, and nothing accepted is started
+//! ([`Room::is_overdrawn`]), until answers have left: so the excess is at most one answer for each worker.
+//!
 //! **Fast path.** [`Room::try_acquire`] and [`Room::release`] are one compare-exchange each while nobody waits. Nothing
 //! overtakes a waiter of its own or a higher priority.
 //!
@@ -96,6 +100,11 @@ impl Room {
     /// Bytes in flight.
     pub(crate) fn bytes_held(&self) -> usize {
         self.usage.read().bytes
+    }
+
+    /// Answers have piled up beyond the bound on bytes.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.usage.read().bytes > self.bytes
     }
 
     /// Takes a place and `bytes`, at once or not at all.

@@ -15,6 +15,15 @@ impl Charge {
     pub(crate) fn new(room: &Arc<Room>, bytes: usize) -> Self {
         Self { room: Arc::clone(room), bytes }
     }
+
+    /// The message has become an answer that weighs more: that is charged as well, even beyond the limit, since the
+    /// answer is in memory already. Until it has left nothing more is accepted.
+    pub(crate) fn raise_to(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.room.usage.overdraw(bytes - self.bytes);
+            self.bytes = bytes;
+        }
+    }
 }
 
 impl Drop for Charge {

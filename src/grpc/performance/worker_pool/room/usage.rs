@@ -75,6 +75,11 @@ impl Usage {
         debug_assert!(before.messages >= messages && before.bytes >= bytes, "gives back more than was taken");
     }
 
+    /// Takes more bytes whether there is room or not: they are in memory already.
+    pub(super) fn overdraw(&self, bytes: usize) {
+        self.0.fetch_add(Self::pack(0, bytes), SeqCst);
+    }
+
     pub(super) fn close(&self) {
         self.0.fetch_or(CLOSED, SeqCst);
     }
