@@ -30,7 +30,9 @@ impl From<FailureKind> for Code {
 /// When a client may try again, where that is known.
 fn retry_after(error: &OptimizationError) -> Option<Duration> {
     match error {
-        OptimizationError::Refused(Refusal::Overloaded { retry_after, .. }) => Some(*retry_after),
+        OptimizationError::Refused(
+            Refusal::Overloaded { retry_after, .. } | Refusal::WouldBeLate { retry_after, .. },
+        ) => Some(*retry_after),
         _ => None,
     }
 }
@@ -39,6 +41,7 @@ fn retry_after(error: &OptimizationError) -> Option<Duration> {
 fn reason(error: &OptimizationError) -> Option<&'static str> {
     Some(match error {
         OptimizationError::Refused(Refusal::Overloaded { .. }) => "OVERLOADED",
+        OptimizationError::Refused(Refusal::WouldBeLate { .. }) => "WOULD_BE_LATE",
         OptimizationError::Refused(Refusal::TooLarge { .. }) => "MESSAGE_TOO_LARGE",
         OptimizationError::Refused(Refusal::AnswersPileUp { .. }) => "ANSWERS_PILE_UP",
         OptimizationError::Refused(Refusal::TooManyStreams { .. }) => "TOO_MANY_STREAMS",

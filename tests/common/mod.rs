@@ -39,6 +39,8 @@ pub enum Act {
     Panic,
     /// Answers with the number of its instance's earlier messages.
     Instance,
+    /// Answers after that long, computing.
+    Busy(Duration),
     /// Answers with a number that says it weighs so many bytes more.
     Heavy(usize),
     /// Fills a buffer of the pool to so many bytes.
@@ -126,6 +128,13 @@ impl MessageHandler for Actor {
             Act::Fail => Err(HandlerError::invalid_argument(format!("message {} is wrong", request.number))),
             Act::Panic => panic!("message {} panics", request.number),
             Act::Instance => Ok(earlier),
+            Act::Busy(time) => {
+                let end = Instant::now() + time;
+                while Instant::now() < end {
+                    std::hint::spin_loop();
+                }
+                Ok(request.number)
+            }
             Act::Heavy(bytes) => Ok(HEAVY + bytes as u64),
             Act::Buffer(bytes) => {
                 let mut buffer = scope.buffer();

@@ -30,6 +30,19 @@ pub enum WhenFull {
     Shed,
 }
 
+/// What happens to a message that, by the wait predicted for it, would be answered too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadlineAdmission {
+    /// It is refused at once, with RESOURCE_EXHAUSTED, the predicted wait, and a hint when to try again.
+    #[default]
+    Enforce,
+    /// It is counted, and accepted.
+    DryRun,
+    /// It is accepted.
+    Off,
+}
+
 /// The settings of the data plane. The table above says what each field does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,6 +99,10 @@ pub struct OptimizationConfig {
     pub backpressure_window: Duration,
     /// What happens to a message for which there is no room.
     pub when_full: WhenFull,
+    /// What happens to a message that would be answered too late.
+    pub deadline_admission: DeadlineAdmission,
+    /// The share of the time that a message has left which its predicted wait may take.
+    pub deadline_wait_share: f64,
     /// Payload bytes that may be accepted and not yet answered, all streams together.
     pub max_bytes_in_flight: usize,
     /// Streams that may be open at a time.
@@ -132,6 +149,8 @@ impl Default for OptimizationConfig {
             backpressure_threshold: 0.8,
             backpressure_window: Duration::from_secs(1),
             when_full: WhenFull::Wait,
+            deadline_admission: DeadlineAdmission::Enforce,
+            deadline_wait_share: 0.5,
             max_bytes_in_flight: 256 << 20,
             max_concurrent_connections: 100,
             enable_metrics: true,

@@ -111,6 +111,18 @@ pub enum Refusal {
         /// When there may be room.
         retry_after: Duration,
     },
+    /// The message would have been answered too late.
+    #[error(
+        "a wait of {wait:?} is predicted, with {budget:?} left until the deadline; try again in {retry_after:?}"
+    )]
+    WouldBeLate {
+        /// How long it would have waited for a worker.
+        wait: Duration,
+        /// How long it had.
+        budget: Duration,
+        /// When the wait may be short enough.
+        retry_after: Duration,
+    },
     /// The message alone is larger than all that may be in flight.
     #[error("a message of {weight} bytes is above max_bytes_in_flight = {limit}")]
     TooLarge {

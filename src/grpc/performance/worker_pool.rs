@@ -14,6 +14,7 @@
 //! **Workers leave** only when the room is closed and nobody holds a place: whoever holds one may still push.
 
 mod context;
+mod forecast;
 mod handoff;
 mod job;
 mod lanes;
@@ -48,6 +49,7 @@ pub use self::{
     spawn::{JobHandle, JobOptions, TrySpawnError},
 };
 pub(crate) use self::{
+    forecast::Share,
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},

@@ -59,6 +59,14 @@ pub(crate) fn time(
     Err(ConfigError::new(field, format_args!("{value:?}"), expected))
 }
 
+/// A share of a whole. NaN is none.
+fn share(field: &'static str, value: f64) -> Result<(), ConfigError> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, value, "it must be above 0 and at most 1"))
+}
+
 /// Each field by itself, then how they go together.
 pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     // Taken apart so that a new field does not compile until it is looked at here.
@@ -84,6 +92,8 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         backpressure_threshold,
         backpressure_window,
         when_full: _,
+        deadline_admission: _,
+        deadline_wait_share,
         max_bytes_in_flight,
         max_concurrent_connections,
         enable_metrics: _,
@@ -117,11 +127,9 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     count("buffer_pool_size", buffer_pool_size, 1..=1 << 20)?;
     count("buffer_initial_capacity", buffer_initial_capacity, 1..=1 << 30)?;
     count("buffer_max_capacity", buffer_max_capacity, 1..=1 << 30)?;
-    if !(backpressure_threshold > 0.0 && backpressure_threshold <= 1.0) {
-        let expected = "it must be above 0 and at most 1";
-        return Err(ConfigError::new("backpressure_threshold", backpressure_threshold, expected));
-    }
+    share("backpressure_threshold", backpressure_threshold)?;
     time("backpressure_window", backpressure_window, MILLISECOND..=HOUR)?;
+    share("deadline_wait_share", deadline_wait_share)?;
     count("max_bytes_in_flight", max_bytes_in_flight, 1024..=MOST_BYTES)?;
     count("max_concurrent_connections", max_concurrent_connections, 1..=1_000_000)?;
     time("metrics_interval", metrics_interval, 10 * MILLISECOND..=HOUR)?;

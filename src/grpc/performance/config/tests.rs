@@ -118,6 +118,8 @@ fn what_is_absurd_is_refused() {
         refusal(|c| c.batch_size = 4097),
         refusal(|c| c.cache_ttl = Duration::MAX),
         refusal(|c| c.backpressure_threshold = f64::NAN),
+        refusal(|c| c.deadline_wait_share = f64::NAN),
+        refusal(|c| c.deadline_wait_share = 1.1),
         refusal(|c| c.backpressure_threshold = -0.1),
         refusal(|c| c.backpressure_threshold = 1.1),
         refusal(|c| c.max_concurrent_connections = usize::MAX),

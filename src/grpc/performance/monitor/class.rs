@@ -7,6 +7,12 @@ pub struct Class {
     detail: u32,
 }
 
+impl Default for Class {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl Class {
     /// The class of messages that name none.
     pub const DEFAULT: Self = Self::new("default");

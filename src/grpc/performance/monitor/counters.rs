@@ -15,6 +15,8 @@ pub enum Counter {
     CacheJoins,
     /// Messages that were looked up in the cache in vain.
     CacheMisses,
+    /// Messages that would have been answered too late, by the wait predicted for them.
+    WouldBeLate,
     /// Batches that went to a worker.
     Batches,
     /// Messages in those batches.
@@ -31,11 +33,12 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::CacheHits,
         Self::CacheJoins,
         Self::CacheMisses,
+        Self::WouldBeLate,
         Self::Batches,
         Self::BatchedMessages,
         Self::Overstays,
@@ -52,6 +55,7 @@ impl Counter {
             Self::CacheHits => "millstream_cache_hits_total",
             Self::CacheJoins => "millstream_cache_joins_total",
             Self::CacheMisses => "millstream_cache_misses_total",
+            Self::WouldBeLate => "millstream_messages_would_be_late_total",
             Self::Batches => "millstream_batches_total",
             Self::BatchedMessages => "millstream_batched_messages_total",
             Self::Overstays => "millstream_overstays_total",
@@ -67,6 +71,9 @@ impl Counter {
             Self::CacheHits => "Messages that were answered from the cache",
             Self::CacheJoins => "Messages that were answered by joining an equal one in work",
             Self::CacheMisses => "Messages that were looked up in the cache in vain",
+            Self::WouldBeLate => {
+                "Messages that would have been answered too late, by the wait predicted for them"
+            }
             Self::Batches => "Batches that went to a worker",
             Self::BatchedMessages => "Messages in the batches that went to a worker",
             Self::Overstays => "Messages that ran for longer than worker_timeout",

@@ -1,6 +1,6 @@
 //! Step 3 of a stream's circle: reading messages, and everything that is decided before a worker is involved.
 //!
-//! In this order: the validator, the deadline, the size, the cache, room, an equal message in work, the lane. Whatever
+//! In this order: the validator, the deadline, the size, the cache, the predicted wait, room, an equal message in work, the lane. Whatever
 //! stops a message on its way gives its answer; the stream lives on.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::grpc::performance::{
     cache::{CacheKey, FlightSink, Follower, Lead, Lookup},
-    config::WhenFull,
+    config::{DeadlineAdmission, WhenFull},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
     worker_pool::{Charge, NoRoom, Priority, Task},
@@ -31,6 +31,9 @@ use crate::platform::contain::{contain, drop_logged};
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
 const ADMISSIONS_PER_POLL: usize = 64;
+
+/// The least that a refused client is told to wait.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What the handler says of a message before it is queued.
 struct Inspection {
@@ -131,8 +134,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             Some(Outcome::failed(Interruption::DeadlineExceeded))
         } else if weight > limit {
             Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
+        } else if let Some(answer) = key.and_then(|key| self.cached(key)) {
+            Some(answer)
         } else {
-            key.and_then(|key| self.cached(key))
+            deadline.and_then(|deadline| self.too_late(class, priority, deadline - now)).map(Outcome::failed)
         };
         if let Some(outcome) = stopped {
             drop_logged(message.request);
@@ -167,6 +172,28 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let response = contain(|| H::from_cache(stored)).ok().flatten()?;
         engine.monitor.count(Counter::CacheHits);
         Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
+    }
+
+    /// Refuses a message that could not be answered in time, while all of its budget remains: work for an answer that
+    /// comes too late is taken from answers that would not.
+    fn too_late(&self, class: Class, priority: Priority, budget: Duration) -> Option<Refusal> {
+        let engine = self.engine();
+        if engine.config.deadline_admission == DeadlineAdmission::Off {
+            return None;
+        }
+        let shared = engine.pool.seam();
+        let wait = shared.predicted_wait(priority);
+        let bound = budget.mul_f64(engine.config.deadline_wait_share);
+        if wait <= bound && wait + shared.forecast.service(class) <= budget || wait.is_zero() {
+            return None;
+        }
+        engine.monitor.count(Counter::WouldBeLate);
+        let retry_after = wait.saturating_sub(bound).max(MILLISECOND);
+        (engine.config.deadline_admission == DeadlineAdmission::Enforce).then_some(Refusal::WouldBeLate {
+            wait,
+            budget,
+            retry_after,
+        })
     }
 
     /// Answers a message that nobody else knows.
@@ -219,7 +246,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 && !self.lead(slot, key)
             {
                 // It needs no worker, for now.
-                shared.leave_queue();
+                shared.give_place_back();
                 return;
             }
         }
@@ -276,6 +303,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
+        shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
         // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
         let company = self
             .batches

@@ -36,7 +36,7 @@ use crate::{
         cache::{FlightSink, Lead},
         error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Job, JobContext, WithdrawnFrom},
+        worker_pool::{Job, JobContext, Share, WithdrawnFrom},
     },
     platform::{
         atomic::AtomicU32,
@@ -92,7 +92,7 @@ impl<H: MessageHandler> Mailbox<H> {
     }
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
-    fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> (Outcome<H>, Instant) {
+    fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> Outcome<H> {
         let Input { request, class, accepted, deadline, mut charge, lead } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
@@ -112,13 +112,14 @@ impl<H: MessageHandler> Mailbox<H> {
             charge.raise_to(H::response_weight(response));
         }
         let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
+        engine.pool.seam().forecast.learn(class, timing.service_time);
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
             engine.monitor.count(Counter::Panics);
             tracing::error!(class = class.name(), panic = text, "a handler panicked");
             Err(OptimizationError::Panicked(text))
         });
-        (Outcome { result, cache_hit: false, timing: Some(timing), charge }, finished)
+        Outcome { result, cache_hit: false, timing: Some(timing), charge }
     }
 
     /// Takes a message that has no worker away from the stream's task's side or the supervisor's, and frees it.
@@ -126,6 +127,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw(why);
         if withdrawn == Some(WithdrawnFrom::Queued) {
+            self.engine.pool.seam().forecast.unqueued(&place.share);
             drop_logged(place.input.take());
         }
         withdrawn
@@ -137,28 +139,31 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         self.slots.get(slot).link.cut()
     }
 
-    fn run(&self, slot: u32, started: Instant) -> Instant {
+    fn share(&self, slot: u32) -> &Share {
+        &self.slots.get(slot).share
+    }
+
+    fn run(&self, slot: u32, started: Instant) {
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             self.give_back(slot);
-            return started;
+            return;
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
         if input.deadline.is_some_and(|deadline| deadline <= started) {
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
-            return started;
+            return;
         }
         let room = &self.engine.pool.seam().room;
         if room.is_overdrawn() {
             let (held, limit) = (room.bytes_held(), room.byte_capacity());
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
-            return started;
+            return;
         }
-        let (outcome, finished) = self.handle(slot, input, started);
+        let outcome = self.handle(slot, input, started);
         self.conclude(slot, outcome);
-        finished
     }
 
     fn refuse(&self, slot: u32, why: Interruption) {

@@ -21,7 +21,7 @@ use crate::{
         cache::{FlightWatch, Lead},
         error::OptimizationError,
         monitor::Class,
-        worker_pool::{Charge, Handoff, JobState},
+        worker_pool::{Charge, Handoff, JobState, Share},
     },
     platform::atomic::AtomicU32,
 };
@@ -58,6 +58,8 @@ pub(super) struct Slot<H: MessageHandler> {
     pub(super) state: JobState,
     pub(super) input: Handoff<Input<H>>,
     pub(super) outcome: Handoff<Outcome<H>>,
+    /// What it adds to the work that waits.
+    pub(super) share: Share,
     /// The slot queued behind this one, as a batch.
     pub(super) link: Link,
     /// The slot below this one on the stack of returned slots.
@@ -75,6 +77,7 @@ impl<H: MessageHandler> Slot<H> {
             state: JobState::queued(),
             input: Handoff::empty(),
             outcome: Handoff::empty(),
+            share: Share::default(),
             link: Link::new(),
             below: AtomicU32::new(0),
             turn: Mutex::new(None),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::priority::Priority;
+use super::{forecast::Share, priority::Priority};
 use crate::grpc::performance::error::Interruption;
 
 /// Work that a worker can run. One object may stand for many units (the messages of a stream), told apart by an index,
@@ -16,9 +16,11 @@ pub(crate) trait Job: Send + Sync {
     /// that followed.
     fn split(&self, unit: u32) -> Option<u32>;
 
-    /// Runs one unit, on a worker thread, from `started`, and answers for it, whatever the handler does. Gives the time
-    /// when it was finished; `started` itself when there was nothing to do.
-    fn run(&self, unit: u32, started: Instant) -> Instant;
+    /// What a queued unit adds to the work that waits.
+    fn share(&self, unit: u32) -> &Share;
+
+    /// Runs one unit, on a worker thread, from `started`, and answers for it, whatever the handler does.
+    fn run(&self, unit: u32, started: Instant);
 
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);

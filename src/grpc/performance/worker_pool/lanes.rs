@@ -94,23 +94,28 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use super::*;
-    use crate::grpc::performance::{error::Interruption, worker_pool::job::Job};
+    use crate::grpc::performance::{
+        error::Interruption,
+        worker_pool::{forecast::Share, job::Job},
+    };
 
-    struct Nothing;
+    #[derive(Default)]
+    struct Nothing(Share);
 
     impl Job for Nothing {
         fn split(&self, _: u32) -> Option<u32> {
             None
         }
-        fn run(&self, _: u32, started: Instant) -> Instant {
-            started
+        fn share(&self, _: u32) -> &Share {
+            &self.0
         }
+        fn run(&self, _: u32, _: Instant) {}
         fn refuse(&self, _: u32, _: Interruption) {}
         fn abandon(&self, _: u32, _: Interruption) {}
     }
 
     fn task(priority: Priority, unit: u32) -> Task {
-        Task { job: Arc::new(Nothing), unit, priority }
+        Task { job: Arc::new(Nothing::default()), unit, priority }
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! What the threads of a pool and its handles have in common.
 
 use std::{
-    sync::{
-        Arc, Once,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Once},
     time::Duration,
 };
 
 use crossbeam::channel::Sender;
 
-use super::{job::Task, lanes::Lanes, room::Room, sleepers::Sleepers, supervisor::Event};
+use super::{
+    forecast::{Forecast, Share},
+    job::Task,
+    lanes::Lanes,
+    priority::Priority,
+    room::Room,
+    sleepers::Sleepers,
+    supervisor::Event,
+};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
     platform::affinity::Core,
@@ -24,14 +29,9 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
-    workers: usize,
     unpinned: Once,
-    /// Mean service time in nanoseconds, decaying: what a retry hint is made of.
-    mean_service: AtomicU64,
+    pub(crate) forecast: Forecast,
 }
-
-/// Share of a new sample in the mean service time.
-const SAMPLE_WEIGHT: u64 = 16;
 
 impl Shared {
     pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>) -> Self {
@@ -42,9 +42,8 @@ impl Shared {
             events,
             spin: config.worker_spin,
             most_spinning: (config.worker_count / 2).max(1),
-            workers: config.worker_count,
             unpinned: Once::new(),
-            mean_service: AtomicU64::new(0),
+            forecast: Forecast::new(config.worker_count),
         }
     }
 
@@ -75,7 +74,13 @@ impl Shared {
     }
 
     /// A message has left the lanes: its place is free.
-    pub(crate) fn leave_queue(&self) {
+    pub(super) fn leave_queue(&self, share: &Share) {
+        self.forecast.unqueued(share);
+        self.give_place_back();
+    }
+
+    /// A place is free that no message took to the lanes, or that its message has left.
+    pub(crate) fn give_place_back(&self) {
         self.room.release(1, 0);
         if self.room.is_over() {
             // The last one: whoever sleeps is to see that nothing will come any more.
@@ -94,19 +99,14 @@ impl Shared {
         });
     }
 
-    /// Learns from a finished message. Relaxed, and a lost update is one sample less.
-    pub(super) fn learn(&self, service: Duration) {
-        let mean = self.mean_service.load(Relaxed);
-        let sample = service.as_nanos() as u64;
-        let updated = if mean == 0 { sample } else { mean - mean / SAMPLE_WEIGHT + sample / SAMPLE_WEIGHT };
-        self.mean_service.store(updated, Relaxed);
+    /// How long a message of this priority would wait if it were queued now.
+    pub(crate) fn predicted_wait(&self, priority: Priority) -> Duration {
+        self.forecast.wait(priority, !self.sleepers.anyone_free())
     }
 
-    /// How long the lanes will take to drain, by what was learnt; at least a millisecond.
+    /// How long the lanes will take to drain; at least a millisecond.
     pub(crate) fn drain_estimate(&self) -> Duration {
-        let waiting = self.room.places_held() as u64;
-        let nanoseconds = self.mean_service.load(Relaxed).saturating_mul(waiting) / self.workers as u64;
-        Duration::from_nanos(nanoseconds).max(Duration::from_millis(1))
+        self.forecast.drain().max(Duration::from_millis(1))
     }
 
     /// Takes everything out of the lanes and answers for it.
@@ -116,7 +116,7 @@ impl Shared {
             let mut unit = Some(task.unit);
             while let Some(current) = unit {
                 unit = task.job.split(current);
-                self.leave_queue();
+                self.leave_queue(task.job.share(current));
                 task.job.refuse(current, why);
                 refused += 1;
             }

@@ -88,6 +88,11 @@ impl Sleepers {
         }
     }
 
+    /// Whether somebody would come for a task at once: asleep, or searching.
+    pub(super) fn anyone_free(&self) -> bool {
+        self.searching.load(SeqCst) > 0 || self.anyone_asleep()
+    }
+
     /// Whether somebody sleeps, and could take something at once if it were woken.
     pub(super) fn anyone_asleep(&self) -> bool {
         self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)

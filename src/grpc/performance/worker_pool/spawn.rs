@@ -19,19 +19,25 @@ use tokio::time::Sleep;
 use super::{
     Priority, Shared,
     context::JobContext,
+    forecast::Share,
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
     state::{JobState, WithdrawnFrom},
 };
 use crate::{
-    grpc::performance::error::{Interruption, OptimizationError, Refusal},
+    grpc::performance::{
+        error::{Interruption, OptimizationError, Refusal},
+        monitor::Class,
+    },
     platform::contain::{contain, drop_logged},
 };
 
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JobOptions {
+    /// What kind of work it is: what it will take is learnt by class.
+    pub class: Class,
     /// Which lane it waits in.
     pub priority: Priority,
     /// Bytes that it keeps in memory, counted against `max_bytes_in_flight` until it is done.
@@ -72,6 +78,9 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 }
 
 struct ClosureJob<F, T> {
+    shared: Arc<Shared>,
+    class: Class,
+    share: Share,
     state: JobState,
     work: Handoff<F>,
     outcome: Handoff<Result<T, OptimizationError>>,
@@ -89,16 +98,20 @@ where
         None
     }
 
-    fn run(&self, _unit: u32, started: Instant) -> Instant {
+    fn share(&self, _unit: u32) -> &Share {
+        &self.share
+    }
+
+    fn run(&self, _unit: u32, started: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= started) {
             self.withdraw(Interruption::DeadlineExceeded);
         }
         if self.state.begin().is_err() {
-            return started;
+            return;
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
         let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
-        let finished = Instant::now();
+        self.shared.forecast.learn(self.class, started.elapsed());
         self.outcome.put(outcome.map_err(OptimizationError::Panicked));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         drop(self.charge.take());
@@ -106,7 +119,6 @@ where
             drop_logged(self.outcome.take());
         }
         self.waker.wake();
-        finished
     }
 
     fn refuse(&self, _unit: u32, why: Interruption) {
@@ -122,6 +134,8 @@ where
 trait Outcome<T>: Send + Sync {
     /// The job has its room: what it weighs is given back when it is done.
     fn charge(&self, charge: Charge);
+    /// It is about to be queued.
+    fn enter_queue(&self, priority: Priority);
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
     fn withdraw(&self, why: Interruption);
 }
@@ -129,6 +143,10 @@ trait Outcome<T>: Send + Sync {
 impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
     fn charge(&self, charge: Charge) {
         self.charge.put(charge);
+    }
+
+    fn enter_queue(&self, priority: Priority) {
+        self.shared.forecast.queued(&self.share, self.class, priority);
     }
 
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
@@ -144,6 +162,7 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
+            self.shared.forecast.unqueued(&self.share);
             drop_logged(self.work.take());
             drop(self.charge.take());
         }
@@ -188,6 +207,7 @@ impl<T> JobHandle<T> {
     fn queue(&mut self, task: Task) {
         self.job.charge(Charge::new(&self.shared.room, self.weight));
         self.stage = Stage::Queued;
+        self.job.enter_queue(task.priority);
         self.shared.submit(task);
     }
 
@@ -287,6 +307,9 @@ where
     T: Send + 'static,
 {
     let job = Arc::new(ClosureJob {
+        shared: Arc::clone(shared),
+        class: options.class,
+        share: Share::default(),
         state: JobState::queued(),
         work: Handoff::new(work),
         outcome: Handoff::empty(),

@@ -240,12 +240,15 @@ async fn what_weighs_more_than_all_that_may_be_in_flight_is_refused() {
 #[tokio::test]
 async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
     /// Panics outside the handler's containment: a fault of ours, made on purpose.
-    struct Deadly(Sender<Interruption>);
+    struct Deadly(Sender<Interruption>, Share);
     impl Job for Deadly {
         fn split(&self, _: u32) -> Option<u32> {
             None
         }
-        fn run(&self, _: u32, _: Instant) -> Instant {
+        fn share(&self, _: u32) -> &Share {
+            &self.1
+        }
+        fn run(&self, _: u32, _: Instant) {
             panic!("a fault injected into the worker");
         }
         fn refuse(&self, _: u32, why: Interruption) {
@@ -257,7 +260,11 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
     let (answer, answered): (_, Receiver<_>) = bounded(1);
     let seam = pool.seam();
     seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
-    seam.submit(Task { job: Arc::new(Deadly(answer)), unit: 0, priority: Priority::Normal });
+    seam.submit(Task {
+        job: Arc::new(Deadly(answer, Share::default())),
+        unit: 0,
+        priority: Priority::Normal,
+    });
     assert_eq!(answered.recv_timeout(LONG), Ok(Interruption::WorkerLost));
     assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
 }

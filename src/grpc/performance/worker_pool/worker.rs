@@ -75,13 +75,12 @@ impl Worker {
             shared.lanes.push_rest(self.seat, Task { unit: rest, ..task.clone() });
             shared.notify();
         }
-        shared.leave_queue();
+        shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = Instant::now();
         self.post.occupy(task, started);
-        let finished = job.run(unit, started);
-        self.shared.learn(finished - started);
+        job.run(unit, started);
         self.post.vacate()
     }
 

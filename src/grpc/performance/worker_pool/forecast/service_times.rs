@@ -1,0 +1,115 @@
+//! How long messages of a class take: a decaying mean for each.
+//!
+//! A fixed table, open addressing, one word for the class and one for its mean. A class takes an entry with one
+//! compare-exchange and keeps it; nobody waits for anybody. Beyond the table's size classes share the mean over all.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::grpc::performance::monitor::Class;
+
+/// Entries; a power of two.
+const ENTRIES: usize = 1024;
+/// Entries that are looked at for a class.
+const PROBES: usize = 16;
+/// Share of a new sample in the mean, as a divisor.
+const WEIGHT: u64 = 16;
+
+struct Entry {
+    /// Hash of the class; 0: free.
+    class: AtomicU64,
+    mean: AtomicU64,
+}
+
+pub(super) struct ServiceTimes {
+    entries: Box<[Entry]>,
+    all: AtomicU64,
+}
+
+/// Two classes of one hash (once in 2^64) share a mean.
+fn hash(class: Class) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let bytes = class.name().bytes().chain(class.detail().to_le_bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    (hash ^ hash >> 32).max(1)
+}
+
+/// A sample moves the mean by its share; the first one is the mean. A lost update is one sample less.
+fn update(mean: &AtomicU64, sample: u64) {
+    let old = mean.load(Relaxed);
+    let new = if old == 0 { sample } else { old - old / WEIGHT + sample / WEIGHT };
+    mean.store(new.max(1), Relaxed);
+}
+
+impl ServiceTimes {
+    pub(super) fn new() -> Self {
+        let free = || Entry { class: AtomicU64::new(0), mean: AtomicU64::new(0) };
+        Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: AtomicU64::new(0) }
+    }
+
+    fn find(&self, class: Class, take: bool) -> Option<&Entry> {
+        let hash = hash(class);
+        for probe in 0..PROBES {
+            let entry = &self.entries[(hash as usize + probe) % ENTRIES];
+            let found = match entry.class.load(Relaxed) {
+                0 if take => entry.class.compare_exchange(0, hash, Relaxed, Relaxed).err().unwrap_or(hash),
+                found => found,
+            };
+            if found == hash {
+                return Some(entry);
+            }
+            if found == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
+        if let Some(entry) = self.find(class, true) {
+            update(&entry.mean, nanoseconds);
+        }
+        update(&self.all, nanoseconds);
+    }
+
+    /// Nanoseconds that a message of the class takes; the mean over all while nothing is known of it.
+    pub(super) fn expected(&self, class: Class) -> u64 {
+        match self.find(class, false).map_or(0, |entry| entry.mean.load(Relaxed)) {
+            0 => self.mean(),
+            mean => mean,
+        }
+    }
+
+    /// Over all messages.
+    pub(super) fn mean(&self) -> u64 {
+        self.all.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_classes_than_entries_are_learnt_as_far_as_there_is_room_and_the_rest_count_as_the_mean() {
+        let times = ServiceTimes::new();
+        for detail in 0..4 * ENTRIES as u32 {
+            times.learn(Class::new("many").refined(detail), 1000);
+        }
+        assert!(
+            (0..4 * ENTRIES as u32).all(|detail| times.expected(Class::new("many").refined(detail)) > 900)
+        );
+    }
+
+    #[test]
+    fn the_mean_follows_what_changes() {
+        let times = ServiceTimes::new();
+        let class = Class::DEFAULT;
+        times.learn(class, 1_000_000);
+        assert_eq!(times.expected(class), 1_000_000);
+        for _ in 0..200 {
+            times.learn(class, 1000);
+        }
+        assert!(times.expected(class) < 2000, "{}", times.expected(class));
+    }
+}

@@ -1,0 +1,75 @@
+//! What becomes of messages that could not be answered in time.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::{
+    future::{Future, poll_fn},
+    time::Duration,
+};
+
+use common::*;
+use millstream::{
+    DeadlineAdmission, OptimizationConfig, OptimizationError, Refusal,
+    monitor::Counter,
+    processor::{Message, StreamOptions},
+};
+
+/// A plane whose one worker is busy, with this many messages of some 20 ms queued behind it.
+async fn backlog(
+    admission: DeadlineAdmission,
+    queued: u64,
+) -> (millstream::OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+    let processor =
+        processor(OptimizationConfig { worker_count: 1, deadline_admission: admission, ..config() });
+    for n in 0..3 {
+        processor.process_one(request(n, Act::Busy(Duration::from_millis(20)))).await.expect("answered");
+    }
+    let (gate, keeper) = gate();
+    let waiting = (1..=queued).map(|n| request(n, Act::Busy(Duration::from_millis(20))));
+    let requests = std::iter::once(request(0, Act::Wait(gate))).chain(waiting);
+    let mut answers = processor.stream(ready(requests), StreamOptions::default()).expect("a stream may open");
+    stir(&mut answers).await;
+    keeper.await_begin();
+    (processor, answers, keeper)
+}
+
+#[tokio::test]
+async fn a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hint() {
+    let (processor, _answers, _keeper) = backlog(DeadlineAdmission::Enforce, 20).await;
+    let message = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
+    let refused = processor.answer(message(Duration::from_millis(100)), None).await.result.unwrap_err();
+    let OptimizationError::Refused(Refusal::WouldBeLate { wait, budget, retry_after }) = refused else {
+        panic!("{refused}")
+    };
+    assert!(
+        wait >= Duration::from_millis(400) && budget <= Duration::from_millis(100),
+        "{wait:?} {budget:?}"
+    );
+    assert!(retry_after >= Duration::from_millis(300), "{retry_after:?}");
+    assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 1);
+}
+
+#[tokio::test]
+async fn in_a_dry_run_what_would_be_late_is_counted_and_accepted() {
+    let (processor, answers, keeper) = backlog(DeadlineAdmission::DryRun, 4).await;
+    let late = Message::new(request(99, Act::Answer)).timeout(Some(Duration::from_millis(100)));
+    let mut late = Box::pin(processor.answer(late, None));
+    poll_fn(|cx| {
+        assert!(late.as_mut().poll(cx).is_pending(), "accepted");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 1);
+    drop((late, keeper));
+    assert_eq!(all(answers).await.len(), 5);
+}
+
+#[tokio::test]
+async fn without_a_deadline_nothing_is_too_late() {
+    let (processor, answers, keeper) = backlog(DeadlineAdmission::Enforce, 4).await;
+    drop(keeper);
+    assert_eq!(processor.process_one(request(9, Act::Answer)).await.unwrap(), 9);
+    assert_eq!(all(answers).await.len(), 5);
+    assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 0);
+}
