@@ -27,6 +27,9 @@ impl From<FailureKind> for Code {
     }
 }
 
+/// What tells a gRPC client with a retry policy when to try again, in milliseconds (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// When a client may try again, where that is known.
 fn retry_after(error: &OptimizationError) -> Option<Duration> {
     match error {
@@ -66,7 +69,11 @@ impl From<OptimizationError> for Status {
         if error.kind() == FailureKind::InvalidArgument {
             details.add_bad_request_violation("message", text.clone());
         }
-        Self::with_error_details(code, text, details)
+        let mut status = Self::with_error_details(code, text, details);
+        if let Some(delay) = retry_after(&error) {
+            status.metadata_mut().insert(PUSHBACK, (delay.as_millis() as u64).max(1).into());
+        }
+        status
     }
 }
 
@@ -97,6 +104,7 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(retry_after));
         assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "250");
         assert!(status.message().contains("worker_queue_capacity = 10"), "{}", status.message());
     }
 

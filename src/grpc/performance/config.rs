@@ -56,6 +56,8 @@ pub struct OptimizationConfig {
     pub worker_timeout: Duration,
     /// Which cores the workers are pinned to.
     pub worker_pinning: Pinning,
+    /// How much workers give way to other threads, tokio's among them.
+    pub worker_niceness: u8,
     /// How long a worker that finds nothing to do looks again before it sleeps.
     #[serde(with = "humantime_serde")]
     pub worker_spin: Duration,
@@ -132,6 +134,7 @@ impl Default for OptimizationConfig {
             worker_queue_capacity: 1000,
             worker_timeout: Duration::from_secs(30),
             worker_pinning: Pinning::AllCores,
+            worker_niceness: 10,
             worker_spin: Duration::from_micros(50),
             worker_substitutes: 8,
             batch_size: 10,

@@ -137,8 +137,8 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
             config.enable_metrics.then(|| Chore { interval: config.metrics_interval, run: Box::new(publish) })
         })?;
         config.log_configuration();
-        let streams_seen = AtomicU64::new(0);
-        let engine = Engine { config, pool, cache, resources, monitor, open_streams, streams_seen };
+        let (streams_seen, refusals) = (AtomicU64::new(0), AtomicU64::new(0));
+        let engine = Engine { config, pool, cache, resources, monitor, open_streams, streams_seen, refusals };
         Ok(Self { engine: Arc::new(engine) })
     }
 

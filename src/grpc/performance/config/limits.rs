@@ -75,6 +75,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         worker_queue_capacity,
         worker_timeout,
         worker_pinning,
+        worker_niceness,
         worker_spin,
         worker_substitutes,
         batch_size,
@@ -114,6 +115,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
             "reserve at least one core, or write `all`",
         ));
     }
+    count("worker_niceness", worker_niceness, 0..=19)?;
     time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
     count("worker_substitutes", worker_substitutes, 0..=1024)?;
     count("batch_size", batch_size, 1..=4096)?;

@@ -114,6 +114,7 @@ fn what_is_absurd_is_refused() {
         refusal(|c| c.worker_queue_capacity = 1 << 20),
         refusal(|c| c.worker_timeout = Duration::MAX),
         refusal(|c| c.worker_spin = Duration::from_secs(1)),
+        refusal(|c| c.worker_niceness = 20),
         refusal(|c| c.worker_substitutes = 1025),
         refusal(|c| c.batch_size = 4097),
         refusal(|c| c.cache_ttl = Duration::MAX),

@@ -6,7 +6,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -188,12 +188,20 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             return None;
         }
         engine.monitor.count(Counter::WouldBeLate);
-        let retry_after = wait.saturating_sub(bound).max(MILLISECOND);
+        let retry_after = self.spread(wait);
         (engine.config.deadline_admission == DeadlineAdmission::Enforce).then_some(Refusal::WouldBeLate {
             wait,
             budget,
             retry_after,
         })
+    }
+
+    /// When to try again, a little different for each message, so that those who were refused together do not come back
+    /// together: multiples of the golden ratio spread evenly, whatever their number.
+    fn spread(&self, wait: Duration) -> Duration {
+        const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
+        let place = (self.engine().refusals.fetch_add(1, Relaxed) as f64 * GOLDEN_RATIO).fract();
+        wait.mul_f64(1.0 + place / 2.0).max(MILLISECOND)
     }
 
     /// Answers a message that nobody else knows.
@@ -220,7 +228,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 let refusal = Refusal::Overloaded {
                     waiting: shared.room.places_held(),
                     capacity: shared.room.capacity(),
-                    retry_after: shared.drain_estimate(),
+                    retry_after: self.spread(shared.drain_estimate()),
                 };
                 self.withdraw_and_settle(slot, Outcome::failed(refusal));
             }

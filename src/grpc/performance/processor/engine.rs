@@ -25,6 +25,8 @@ pub(super) struct Engine<H: MessageHandler> {
     pub(super) monitor: StreamPerformanceMonitor,
     pub(super) open_streams: Arc<AtomicUsize>,
     pub(super) streams_seen: AtomicU64,
+    /// Counts refusals, to spread their hints when to try again.
+    pub(super) refusals: AtomicU64,
 }
 
 /// One of the streams that may be open at a time.

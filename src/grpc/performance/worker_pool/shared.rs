@@ -1,6 +1,7 @@
 //! What the threads of a pool and its handles have in common.
 
 use std::{
+    io,
     sync::{Arc, Once},
     time::Duration,
 };
@@ -26,10 +27,12 @@ pub(crate) struct Shared {
     pub(super) lanes: Lanes,
     pub(super) sleepers: Sleepers,
     pub(super) events: Sender<Event>,
+    pub(super) niceness: u8,
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
     unpinned: Once,
+    pushy: Once,
     pub(crate) forecast: Forecast,
 }
 
@@ -40,9 +43,11 @@ impl Shared {
             lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
             sleepers: Sleepers::new(config.worker_count),
             events,
+            niceness: config.worker_niceness,
             spin: config.worker_spin,
             most_spinning: (config.worker_count / 2).max(1),
             unpinned: Once::new(),
+            pushy: Once::new(),
             forecast: Forecast::new(config.worker_count),
         }
     }
@@ -96,6 +101,13 @@ impl Shared {
     pub(super) fn report_unpinned(&self, core: Core) {
         self.unpinned.call_once(|| {
             tracing::warn!(?core, "the platform refuses to pin a worker to its core; the pool runs unpinned");
+        });
+    }
+
+    pub(super) fn report_pushy(&self, error: &io::Error) {
+        self.pushy.call_once(|| {
+            let niceness = self.niceness;
+            tracing::warn!(niceness, %error, "the platform refuses worker_niceness; workers do not give way");
         });
     }
 

@@ -9,7 +9,10 @@ use super::{
     post::{Post, Return},
     supervisor::Event,
 };
-use crate::platform::affinity::{Core, pin_current_thread};
+use crate::platform::{
+    affinity::{Core, pin_current_thread},
+    scheduling::give_way,
+};
 
 /// Looks between two readings of the clock while spinning.
 const LOOKS: u32 = 16;
@@ -55,6 +58,11 @@ impl Worker {
             && !pin_current_thread(core)
         {
             self.shared.report_unpinned(core);
+        }
+        if self.shared.niceness > 0
+            && let Err(error) = give_way(self.shared.niceness)
+        {
+            self.shared.report_pushy(&error);
         }
         while let Some(task) = self.pick().or_else(|| self.search()) {
             if self.work(task) == Return::Leave {
