@@ -1,5 +1,8 @@
 //! The bounded queues between submitters and workers: a lane for each priority, and what workers have cut off.
 //!
+//! **No thread waits for another** in a [`lane`], wherever that one was stopped; `ArrayQueue`'s poppers wait for a pusher
+//! that was.
+//!
 //! **Bound.** A lane holds as many tasks as the whole pool may have messages waiting; who pushes holds a place in
 //! [`Room`](super::room::Room), and each task stands for at least one message with a place, so a push never finds its
 //! lane full.
@@ -10,9 +13,17 @@
 //! **No starvation.** Of [`TURNS`] picks of a worker, most look at high before normal before low, some at normal first,
 //! one at low first: so the head of any lane waits for at most [`TURNS`] picks of one worker.
 
-use crossbeam::{queue::ArrayQueue, utils::CachePadded};
+mod lane;
+mod ring;
 
+use crossbeam::utils::CachePadded;
+
+use self::lane::Lane;
 use super::{job::Task, priority::Priority};
+
+/// Threads that may be stopped at a shared lane before others notice, and at a seat's own.
+const SLACK: usize = 64;
+const SLACK_OF_A_SEAT: usize = 7;
 
 /// Picks after which every lane has come first.
 pub(super) const TURNS: usize = 16;
@@ -27,33 +38,29 @@ pub(super) fn order(turn: usize) -> [usize; 3] {
 }
 
 pub(super) struct Lanes {
-    shared: [CachePadded<ArrayQueue<Task>>; 3],
+    shared: [Lane<Task>; 3],
     /// By seat, then by rank: at most one rest each.
-    rests: Box<[CachePadded<[ArrayQueue<Task>; 3]>]>,
+    rests: Box<[CachePadded<[Lane<Task>; 3]>]>,
 }
 
 impl Lanes {
     pub(super) fn new(capacity: usize, seats: usize) -> Self {
-        let one = || CachePadded::new([(); 3].map(|()| ArrayQueue::new(1)));
+        let one = || CachePadded::new([(); 3].map(|()| Lane::new(1, SLACK_OF_A_SEAT)));
         Self {
-            shared: [(); 3].map(|()| CachePadded::new(ArrayQueue::new(capacity))),
+            shared: [(); 3].map(|()| Lane::new(capacity, SLACK)),
             rests: (0..seats).map(|_| one()).collect(),
         }
     }
 
     /// Queues a task. The caller holds a place in the room for it.
     pub(super) fn push(&self, task: Task) {
-        let lane = &self.shared[task.priority.rank()];
-        let pushed = lane.push(task);
-        assert!(pushed.is_ok(), "a task with a place in the room finds its lane full");
+        self.shared[task.priority.rank()].push(task);
     }
 
     /// Leaves the rest of a batch at a seat, in reach of everybody. Only the worker of that seat does, after it took
     /// the rest that lay there.
     pub(super) fn push_rest(&self, seat: usize, task: Task) {
-        let rest = &self.rests[seat][task.priority.rank()];
-        let pushed = rest.push(task);
-        assert!(pushed.is_ok(), "a worker cuts a batch before it took its last rest");
+        self.rests[seat][task.priority.rank()].push(task);
     }
 
     /// The next task for a worker, on its `turn`-th pick.
@@ -73,7 +80,7 @@ impl Lanes {
     /// Tasks that nobody has taken: exact only while nobody pushes or picks.
     pub(super) fn waiting(&self) -> usize {
         let shared: usize = self.shared.iter().map(|lane| lane.len()).sum();
-        let rests: usize = self.rests.iter().flat_map(|seat| seat.iter()).map(ArrayQueue::len).sum();
+        let rests: usize = self.rests.iter().flat_map(|seat| seat.iter()).map(Lane::len).sum();
         shared + rests
     }
 }
