@@ -1,0 +1,261 @@
+//! What a message costs the heap once a stream has found its stride: nothing.
+//!
+//! This binary counts what every thread allocates, so its promises are kept by one test, one after the other: what the
+//! test harness does between two tests would be counted with them. Taken out of the count, since they do not come with
+//! each message, are
+//! - the kilobyte that a histogram takes for the first time in an octave: all octaves are entered beforehand;
+//! - what publishing to `metrics` takes, once in a `metrics_interval`: it is an hour here;
+//! - what a thread takes as it starts: the supervisor, which starts last, has gone to sleep before counting begins.
+//!
+//! Whether a thread sleeps is asked the way Linux tells it.
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    backtrace::Backtrace,
+    cell::Cell,
+    fs,
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use millstream::{
+    CacheKey, Class, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
+    OptimizedStreamProcessor, StreamPerformanceMonitor, WorkerPool,
+    monitor::Outcome,
+    processor::{AnswerStream, Message, Order, StreamOptions},
+};
+use parking_lot::Mutex;
+
+/// Messages before counting begins.
+const WARM_UP: u64 = 2_000;
+/// Messages that are counted.
+const COUNTED: u64 = 10_000;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The system's allocator, and how often it was asked while [`COUNTING`].
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+/// Where the first allocation came from.
+static FIRST: Mutex<Option<Backtrace>> = Mutex::new(None);
+
+thread_local! {
+    /// This thread is writing down where it is, which allocates.
+    static TRACING: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if !COUNTING.load(SeqCst) || TRACING.replace(true) {
+        return;
+    }
+    if ALLOCATIONS.fetch_add(1, SeqCst) == 0 {
+        *FIRST.lock() = Some(Backtrace::force_capture());
+    }
+    TRACING.set(false);
+}
+
+// SAFETY: every call goes to `System` as it came, so what `System` guarantees holds; `count` touches none of the memory,
+// and the allocations that it makes itself pass without being counted again.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same one.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as in `alloc`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as in `alloc`; `block` came from `System`, as all blocks do.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as in `realloc`.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts from now on.
+fn begin_count() {
+    ALLOCATIONS.store(0, SeqCst);
+    COUNTING.store(true, SeqCst);
+}
+
+/// Allocations since [`begin_count`], by all threads. More than `allowed` fail the test.
+#[track_caller]
+fn end_count(what: &str, allowed: usize) {
+    COUNTING.store(false, SeqCst);
+    let allocations = ALLOCATIONS.load(SeqCst);
+    let first = FIRST.lock().take();
+    assert!(
+        allocations <= allowed,
+        "{what}: {allocations} allocations, {allowed} allowed; the first one:\n{}",
+        first.map(|trace| trace.to_string()).unwrap_or_default()
+    );
+}
+
+/// A request as small as they come.
+#[derive(Clone, Copy)]
+struct Number {
+    value: u64,
+    cached: bool,
+}
+
+struct Double;
+
+impl MessageHandler for Double {
+    type Request = Number;
+    type Response = u64;
+
+    fn handle(&mut self, request: Number, _: &mut JobScope<'_>) -> Result<u64, HandlerError> {
+        Ok(2 * request.value)
+    }
+
+    fn cache_key(request: &Number) -> Option<CacheKey> {
+        request.cached.then(|| CacheKey::of(&[&request.value.to_le_bytes()]))
+    }
+
+    fn to_cache(response: &u64) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(&response.to_le_bytes()))
+    }
+
+    fn from_cache(stored: Bytes) -> Option<u64> {
+        Some(u64::from_le_bytes(stored.as_ref().try_into().ok()?))
+    }
+}
+
+/// Endless, always ready, and made of nothing.
+struct Numbers {
+    next: u64,
+    /// Where the numbers begin anew, and whether answers may come from the cache.
+    period: Option<u64>,
+    timeout: Option<Duration>,
+}
+
+impl Stream for Numbers {
+    type Item = Result<Message<Number>, OptimizationError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let value = self.next % self.period.unwrap_or(u64::MAX);
+        self.next += 1;
+        let message = Message::new(Number { value, cached: self.period.is_some() });
+        Poll::Ready(Some(Ok(message.timeout(self.timeout))))
+    }
+}
+
+fn numbers() -> Numbers {
+    Numbers { next: 0, period: None, timeout: None }
+}
+
+/// One worker, so that its recorder can be prepared; a stream's depth is reached within the warm-up.
+fn config() -> OptimizationConfig {
+    OptimizationConfig {
+        worker_count: 1,
+        backpressure_threshold: 1.0,
+        stream_channel_capacity: 256,
+        metrics_interval: HOUR,
+        ..OptimizationConfig::default()
+    }
+}
+
+/// Enters every octave of the calling thread's histograms.
+fn enter_octaves(monitor: &StreamPerformanceMonitor) {
+    for octave in 0..47 {
+        let time = Duration::from_nanos(1 << octave);
+        monitor.record_run(Class::DEFAULT, time, time);
+        monitor.record_sojourn(Class::DEFAULT, time);
+    }
+}
+
+/// The states of the threads that keep pools whole.
+fn supervisors() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").expect("Linux lists the threads");
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let named = stats.filter_map(|stat| Some(stat.split_once("(millstream-sup) ")?.1.to_owned()));
+    named.collect()
+}
+
+/// Waits until the one pool that there is has its supervisor, and that sleeps.
+async fn pool_has_started() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !matches!(&supervisors()[..], [one] if one.starts_with('S')) {
+        assert!(Instant::now() < deadline, "the supervisor never slept: {:?}", supervisors());
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn processor(config: OptimizationConfig) -> OptimizedStreamProcessor<Double> {
+    let processor = OptimizedStreamProcessor::new(config, || Double).unwrap();
+    let monitor = processor.monitor().clone();
+    enter_octaves(&monitor);
+    processor.pool().spawn(move || enter_octaves(&monitor)).await.unwrap();
+    processor
+}
+
+async fn take(answers: &mut AnswerStream<Double, Numbers, (), OptimizationError>, messages: u64) {
+    for _ in 0..messages {
+        let answer = poll_fn(|cx| Pin::new(&mut *answers).poll_next(cx)).await;
+        answer.expect("the input is endless").expect("the stream is well").result.unwrap();
+    }
+}
+
+/// Streams so many messages as a warm-up, and then those that count.
+async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: Order) {
+    let processor = processor(config).await;
+    let mut answers = processor.stream(input, StreamOptions { order, deadline: None }).unwrap();
+    take(&mut answers, WARM_UP).await;
+    pool_has_started().await;
+    let before = processor.monitor().snapshot().counts;
+    begin_count();
+    take(&mut answers, COUNTED).await;
+    end_count(what, 0);
+    let after = processor.monitor().snapshot().counts;
+    assert_eq!(after.answered(Outcome::Ok) - before.answered(Outcome::Ok), COUNTED);
+    drop(answers);
+    processor.drain(Instant::now() + HOUR).await;
+}
+
+async fn spawn(what: &str) {
+    let pool = WorkerPool::new(&config()).unwrap();
+    for counted in [false, true] {
+        let jobs = if counted { COUNTED } else { WARM_UP };
+        if counted {
+            pool_has_started().await;
+            begin_count();
+        }
+        for number in 0..jobs {
+            assert_eq!(pool.spawn(move || number + 1).await.unwrap(), number + 1);
+        }
+    }
+    end_count(what, COUNTED as usize);
+}
+
+#[tokio::test]
+async fn between_admission_and_answer_nothing_is_allocated() {
+    for order in [Order::Request, Order::Completion] {
+        stream(&format!("messages, in the order of their {order:?}"), config(), numbers(), order).await;
+    }
+    let timeouts = Numbers { timeout: Some(HOUR), ..numbers() };
+    stream("messages with deadlines", config(), timeouts, Order::Request).await;
+    let hits = Numbers { period: Some(100), ..numbers() };
+    stream("cache hits", config(), hits, Order::Request).await;
+    spawn("jobs of a pool, an allocation each").await;
+}
