@@ -7,3 +7,4 @@ pub(crate) mod contain;
 pub(crate) mod cpu_clock;
 pub(crate) mod memory;
 pub(crate) mod park;
+pub(crate) mod sync;

@@ -13,7 +13,6 @@ use std::{
     time::Instant,
 };
 
-use atomic_waker::AtomicWaker;
 use tokio::time::Sleep;
 
 use super::{
@@ -26,7 +25,10 @@ use super::{
 };
 use crate::{
     grpc::performance::error::{Interruption, OptimizationError, Refusal},
-    platform::contain::{contain, drop_logged},
+    platform::{
+        contain::{contain, drop_logged},
+        sync::AtomicWaker,
+    },
 };
 
 /// How a job is to be treated.
