@@ -8,3 +8,4 @@ pub(crate) mod cpu_clock;
 pub(crate) mod memory;
 pub(crate) mod park;
 pub(crate) mod scheduling;
+pub(crate) mod sync;

@@ -1,7 +1,20 @@
-//! The atomics of the concurrent parts: the standard library's, or loom's when the crate is built with `--cfg millstream_loom`,
-//! so that what the model checker runs is the real code.
+//! The atomics of the concurrent parts: the standard library's, or loom's when the crate is built with
+//! `--cfg millstream_loom`, so that what the model checker runs is the real code. [`sync`](super::sync) does the same
+//! for what is built on atomics elsewhere.
+//!
+//! The models stand beside the code that they run, in modules named `loom_tests`. All of them, as `.ci/run` has it:
+//! ```sh
+//! RUSTFLAGS="--cfg millstream_loom" LOOM_MAX_PREEMPTIONS=3 CARGO_TARGET_DIR=target/loom \
+//!     cargo test --release --lib --no-default-features loom_tests
+//! ```
+//! A model that fails says in which order things happened when it is run alone, with `LOOM_LOG=trace LOOM_LOCATION=1`.
 
 #[cfg(millstream_loom)]
-pub(crate) use loom::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+mod model;
+
+#[cfg(millstream_loom)]
+pub(crate) use self::model::{AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(not(millstream_loom))]
-pub(crate) use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+};

@@ -18,50 +18,77 @@ const NOTIFIED: u32 = 2;
 
 /// A spot where one thread at a time sleeps.
 #[derive(Debug)]
-pub(crate) struct ParkingSpot(AtomicU32);
+pub(crate) struct ParkingSpot {
+    word: AtomicU32,
+    futex: Futex,
+}
 
 impl ParkingSpot {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(EMPTY))
+        Self { word: AtomicU32::new(EMPTY), futex: Futex::new() }
     }
 
     /// Sleeps until [`unpark`](Self::unpark), or not at all when that came before. Acquire pairs with the Release of
     /// `unpark`, so that what was written before the wake is seen after it.
     pub(crate) fn park(&self) {
-        if self.0.compare_exchange(EMPTY, PARKED, Relaxed, Relaxed).is_ok() {
-            while self.0.load(Relaxed) == PARKED {
-                wait(&self.0, PARKED);
+        // Relaxed, both: they decide whether to sleep on, and the swap below synchronises.
+        if self.word.compare_exchange(EMPTY, PARKED, Relaxed, Relaxed).is_ok() {
+            while self.word.load(Relaxed) == PARKED {
+                self.futex.wait(&self.word, PARKED);
             }
         }
-        self.0.swap(EMPTY, Acquire);
+        self.word.swap(EMPTY, Acquire);
     }
 
     /// Wakes the thread that sleeps here, or lets the next `park` return at once. A system call only when it sleeps.
+    /// Release pairs with the Acquire of `park`.
     pub(crate) fn unpark(&self) {
-        if self.0.swap(NOTIFIED, Release) == PARKED {
-            wake(&self.0);
+        if self.word.swap(NOTIFIED, Release) == PARKED {
+            self.futex.wake(&self.word);
         }
     }
 }
 
+/// The platform's: it looks at the word and falls asleep in one step, so that a wake after a change of the word finds
+/// the sleeper. It may wake for nothing.
 #[cfg(not(millstream_loom))]
-fn wait(word: &AtomicU32, expected: u32) {
-    atomic_wait::wait(word, expected);
-}
+#[derive(Debug)]
+struct Futex;
 
 #[cfg(not(millstream_loom))]
-fn wake(word: &AtomicU32) {
-    atomic_wait::wake_one(word);
+impl Futex {
+    fn new() -> Self {
+        Self
+    }
+
+    fn wait(&self, word: &AtomicU32, expected: u32) {
+        atomic_wait::wait(word, expected);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        atomic_wait::wake_one(word);
+    }
 }
 
-/// Under loom the word is polled: the scheduler runs others meanwhile.
+/// Loom's: it too may wake for nothing, and a thread that nobody wakes is a deadlock, which loom reports.
 #[cfg(millstream_loom)]
-fn wait(_word: &AtomicU32, _expected: u32) {
-    loom::thread::yield_now();
-}
+#[derive(Debug)]
+struct Futex(loom::sync::Notify);
 
 #[cfg(millstream_loom)]
-fn wake(_word: &AtomicU32) {}
+impl Futex {
+    fn new() -> Self {
+        Self(loom::sync::Notify::new())
+    }
+
+    fn wait(&self, _word: &AtomicU32, _expected: u32) {
+        self.0.wait();
+    }
+
+    fn wake(&self, _word: &AtomicU32) {
+        self.0.notify();
+    }
+}
 
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
@@ -93,5 +120,35 @@ mod tests {
             ping.1.park();
         }
         answering.join().unwrap();
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn who_is_woken_sees_what_was_written_before_the_wake() {
+        loom::model(|| {
+            let bed = Arc::new((ParkingSpot::new(), AtomicU32::new(0)));
+            let sleeper = {
+                let bed = Arc::clone(&bed);
+                thread::spawn(move || {
+                    for wake in 1..=2 {
+                        // Two wakes may be one, so it sleeps until both were seen.
+                        while bed.1.load(Relaxed) < wake {
+                            bed.0.park();
+                        }
+                    }
+                })
+            };
+            for wake in 1..=2 {
+                bed.1.store(wake, Relaxed);
+                bed.0.unpark();
+            }
+            sleeper.join().unwrap();
+        });
     }
 }

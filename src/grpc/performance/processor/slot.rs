@@ -13,8 +13,6 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
-
 use super::{MessageHandler, Timing};
 use crate::{
     grpc::performance::{
@@ -23,7 +21,7 @@ use crate::{
         monitor::Class,
         worker_pool::{Charge, Handoff, JobState, Share},
     },
-    platform::atomic::AtomicU32,
+    platform::{atomic::AtomicU32, sync::Mutex},
 };
 
 /// What a worker needs of a message.

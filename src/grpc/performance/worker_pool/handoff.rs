@@ -4,7 +4,7 @@
 //! right to touch the value to one thread at a time. It is only ever tried, so nobody waits for a preempted thread;
 //! were the protocol broken, the `expect` would say so at once, where an unchecked cell would be undefined behaviour.
 
-use parking_lot::Mutex;
+use crate::platform::sync::Mutex;
 
 /// Room for one value that changes owners.
 #[derive(Debug)]

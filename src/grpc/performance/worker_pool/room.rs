@@ -38,12 +38,17 @@ use std::{
     time::Instant,
 };
 
-use crossbeam::{queue::SegQueue, utils::CachePadded};
-use parking_lot::Mutex;
+use crossbeam::utils::CachePadded;
 
 use self::{pressure::Pressure, usage::Usage, waiter::Waiter};
 use super::{lanes, priority::Priority};
-use crate::{grpc::performance::config::OptimizationConfig, platform::atomic::AtomicUsize};
+use crate::{
+    grpc::performance::config::OptimizationConfig,
+    platform::{
+        atomic::AtomicUsize,
+        sync::{Mutex, SegQueue},
+    },
+};
 
 pub(crate) use self::{charge::Charge, usage::NoRoom, waiter::Waiting};
 

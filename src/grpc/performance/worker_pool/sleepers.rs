@@ -16,28 +16,34 @@
 //! be done: a searcher will find the task. Otherwise one sleeper is woken; taking its bit makes the wake exactly one, and
 //! it counts as searching from that moment, so that the next submitter need not wake a second one for the same task.
 //!
-//! **No wake is lost.** All of this is SeqCst, so there is one order of events.
+//! **No wake is lost.**
 //! - A worker sets its bit, uncounts itself, and only then looks at the lanes a last time. A submitter pushes, and only
-//!   then reads `searching` and `asleep`. Either the worker's last look comes after the push and finds it, or the
-//!   submitter's reading comes after the bit was set and finds that.
+//!   then reads `searching` and `asleep`. Each has a fence in between, and one of the two fences comes first: either the
+//!   worker's last look finds the push, or the submitter's reading finds the bit. What the lanes use inside does not
+//!   matter to that.
 //! - A submitter that leaves the task to a searcher is right even when that searcher finds another task first: the
 //!   searcher uncounts itself, and then, if anything still waits, notifies in its turn. One wake leads to the next.
+//!   These two steps are SeqCst, the count of what waits included.
+//!
+//! **Errors are on the side of waking.** A waker takes the bit first and counts afterwards. In between, the one whom it
+//! wakes may find a task and uncount itself, so `searching` may be lower than what is true, below zero even, and a
+//! submitter then wakes one more than it had to. It is never higher: that would leave a task to nobody.
 //!
 //! **Cost.** Without sleepers `notify` is a fence and two loads.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crossbeam::utils::CachePadded;
 
 use crate::platform::{
-    atomic::{AtomicU64, AtomicUsize, fence},
+    atomic::{AtomicIsize, AtomicU64, fence},
     park::ParkingSpot,
 };
 
 const BITS: usize = u64::BITS as usize;
 
 pub(super) struct Sleepers {
-    searching: CachePadded<AtomicUsize>,
+    searching: CachePadded<AtomicIsize>,
     /// One bit for each seat.
     asleep: Box<[CachePadded<AtomicU64>]>,
     spots: Box<[CachePadded<ParkingSpot>]>,
@@ -46,7 +52,7 @@ pub(super) struct Sleepers {
 impl Sleepers {
     pub(super) fn new(seats: usize) -> Self {
         Self {
-            searching: CachePadded::new(AtomicUsize::new(0)),
+            searching: CachePadded::new(AtomicIsize::new(0)),
             asleep: (0..seats.div_ceil(BITS)).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             spots: (0..seats).map(|_| CachePadded::new(ParkingSpot::new())).collect(),
         }
@@ -54,9 +60,11 @@ impl Sleepers {
 
     /// Something was pushed; `waiting` tells how many tasks nobody has taken.
     pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) {
+        // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
-        let searching = self.searching.load(SeqCst);
-        if searching > 0 && searching >= waiting() {
+        // Relaxed, here and in `wake_one`: the fence above orders them.
+        let searching = self.searching.load(Relaxed);
+        if searching > 0 && searching as usize >= waiting() {
             return;
         }
         self.wake_one();
@@ -65,7 +73,7 @@ impl Sleepers {
     /// Wakes a sleeper, if there is one.
     fn wake_one(&self) {
         for (word, bits) in self.asleep.iter().enumerate() {
-            let mut sleeping = bits.load(SeqCst);
+            let mut sleeping = bits.load(Relaxed);
             while sleeping != 0 {
                 let bit = sleeping & sleeping.wrapping_neg();
                 sleeping = bits.fetch_and(!bit, SeqCst);
@@ -99,7 +107,7 @@ impl Sleepers {
     }
 
     /// A worker that has run out of work begins to search; says how many search now.
-    pub(super) fn begin_search(&self) -> usize {
+    pub(super) fn begin_search(&self) -> isize {
         self.searching.fetch_add(1, SeqCst) + 1
     }
 
@@ -111,22 +119,46 @@ impl Sleepers {
         }
     }
 
+    /// A searcher that found nothing sleeps and looks in turns, until it finds something or it is over. It counts as
+    /// searching before and after.
+    pub(super) fn sleep_until_found<T>(
+        &self,
+        seat: usize,
+        mut look: impl FnMut() -> Option<T>,
+        is_over: impl Fn() -> bool,
+    ) -> Option<T> {
+        loop {
+            self.announce_sleep(seat);
+            let found = look();
+            if found.is_some() || is_over() {
+                self.recall_sleep(seat);
+                return found;
+            }
+            self.sleep(seat);
+            if let Some(found) = look() {
+                return Some(found);
+            }
+        }
+    }
+
     /// A searcher found nothing, and is about to sleep. It looks at the lanes once more after this.
-    pub(super) fn announce_sleep(&self, seat: usize) {
+    fn announce_sleep(&self, seat: usize) {
         self.asleep[seat / BITS].fetch_or(1 << (seat % BITS), SeqCst);
         self.searching.fetch_sub(1, SeqCst);
+        // Pairs with the fence in `notify`.
+        fence(SeqCst);
     }
 
     /// The last look found something: no sleep. Afterwards the worker counts as searching either way: by its own hand,
     /// or by that of somebody who wanted to wake it (whose wake is kept, and ends the next sleep early).
-    pub(super) fn recall_sleep(&self, seat: usize) {
+    fn recall_sleep(&self, seat: usize) {
         if self.take_bit(seat) {
             self.searching.fetch_add(1, SeqCst);
         }
     }
 
     /// Sleeps until somebody took the bit; the worker counts as searching then.
-    pub(super) fn sleep(&self, seat: usize) {
+    fn sleep(&self, seat: usize) {
         let asleep = &self.asleep[seat / BITS];
         while asleep.load(SeqCst) & (1 << (seat % BITS)) != 0 {
             self.spots[seat].park();
@@ -138,3 +170,6 @@ impl Sleepers {
         self.asleep[seat / BITS].fetch_and(!bit, SeqCst) & bit != 0
     }
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

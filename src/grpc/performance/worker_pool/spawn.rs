@@ -13,7 +13,6 @@ use std::{
     time::Instant,
 };
 
-use atomic_waker::AtomicWaker;
 use tokio::time::Sleep;
 
 use super::{
@@ -30,7 +29,10 @@ use crate::{
         error::{Interruption, OptimizationError, Refusal},
         monitor::Class,
     },
-    platform::contain::{contain, drop_logged},
+    platform::{
+        contain::{contain, drop_logged},
+        sync::AtomicWaker,
+    },
 };
 
 /// How a job is to be treated.

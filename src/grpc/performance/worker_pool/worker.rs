@@ -1,6 +1,9 @@
 //! What a worker thread does: take, run, search, sleep.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Shared,
@@ -72,9 +75,7 @@ impl Worker {
     }
 
     fn pick(&mut self) -> Option<Task> {
-        let task = self.shared.lanes.pick(self.seat, self.turn)?;
-        self.turn = (self.turn + 1) % TURNS;
-        Some(task)
+        pick(&self.shared, self.seat, &mut self.turn)
     }
 
     fn work(&mut self, task: Task) -> Return {
@@ -94,36 +95,41 @@ impl Worker {
 
     /// Looks for a task, first spinning, then asleep in between; `None` when the pool is over.
     fn search(&mut self) -> Option<Task> {
-        let searching = self.shared.sleepers.begin_search();
-        let mut found = if searching <= self.shared.most_spinning { self.spin() } else { self.pick() };
-        while found.is_none() {
-            self.shared.sleepers.announce_sleep(self.seat);
-            found = self.pick();
-            if found.is_some() || self.shared.is_over() {
-                self.shared.sleepers.recall_sleep(self.seat);
-                break;
-            }
-            self.shared.sleepers.sleep(self.seat);
-            found = self.pick();
-        }
-        self.shared.sleepers.end_search(|| self.shared.lanes.waiting());
+        let Self { shared, seat, turn, .. } = self;
+        let sleepers = &shared.sleepers;
+        let mut look = || pick(shared, *seat, turn);
+        let found = if sleepers.begin_search() <= shared.most_spinning as isize {
+            spin(shared.spin, &mut look)
+        } else {
+            look()
+        };
+        let found = found.or_else(|| sleepers.sleep_until_found(*seat, look, || shared.is_over()));
+        sleepers.end_search(|| shared.lanes.waiting());
         found
     }
+}
 
-    fn spin(&mut self) -> Option<Task> {
-        let deadline = Instant::now() + self.shared.spin;
-        loop {
-            for _ in 0..LOOKS {
-                if let Some(task) = self.pick() {
-                    return Some(task);
-                }
-                (0..HINTS).for_each(|_| std::hint::spin_loop());
+/// Takes the next task out of the lanes.
+fn pick(shared: &Shared, seat: usize, turn: &mut usize) -> Option<Task> {
+    let task = shared.lanes.pick(seat, *turn)?;
+    *turn = (*turn + 1) % TURNS;
+    Some(task)
+}
+
+/// Looks again and again, for as long as `spin` says.
+fn spin<T>(spin: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + spin;
+    loop {
+        for _ in 0..LOOKS {
+            if let Some(found) = look() {
+                return Some(found);
             }
-            if Instant::now() >= deadline {
-                return None;
-            }
-            // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.
-            std::thread::yield_now();
+            (0..HINTS).for_each(|_| std::hint::spin_loop());
         }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.
+        std::thread::yield_now();
     }
 }

@@ -4,14 +4,13 @@
 //! average is at or above the threshold, only that share of the capacity is open; else all of it is.
 
 use std::{
-    sync::atomic::Ordering::Relaxed,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use crate::platform::atomic::AtomicU64;
-
 /// The average, as bits of an `f32`, over the time of its last update in milliseconds since `start`. A lost update is
-/// one sample less, so relaxed accesses and a single try are enough: the word carries no other data.
+/// one sample less, so relaxed accesses and a single try are enough: the word carries no other data. It stays the standard
+/// library's under loom too: time is no part of a model.
 pub(super) struct Pressure {
     word: AtomicU64,
     start: Instant,
@@ -48,7 +47,6 @@ impl Pressure {
 }
 
 #[cfg(test)]
-#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 

@@ -7,10 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use atomic_waker::AtomicWaker;
-
 use super::{NoRoom, Room};
-use crate::platform::atomic::AtomicU8;
+use crate::platform::{atomic::AtomicU8, sync::AtomicWaker};
 
 const WAITING: u8 = 0;
 const GRANTED: u8 = 1;
