@@ -28,7 +28,7 @@ use futures_core::Stream;
 use millstream::{
     CacheKey, Class, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
     OptimizedStreamProcessor, StreamPerformanceMonitor, WorkerPool,
-    monitor::Outcome,
+    monitor::{Counter, Outcome},
     processor::{AnswerStream, Message, Order, StreamOptions},
 };
 use parking_lot::Mutex;
@@ -165,12 +165,12 @@ fn numbers() -> Numbers {
     Numbers { next: 0, period: None, timeout: None }
 }
 
-/// One worker, so that its recorder can be prepared; a stream's depth is reached within the warm-up.
+/// One worker, so that its recorder can be prepared; and streams that are as deep as they may be after one poll.
 fn config() -> OptimizationConfig {
     OptimizationConfig {
         worker_count: 1,
         backpressure_threshold: 1.0,
-        stream_channel_capacity: 256,
+        stream_channel_capacity: 64,
         metrics_interval: HOUR,
         ..OptimizationConfig::default()
     }
@@ -218,7 +218,8 @@ async fn take(answers: &mut AnswerStream<Double, Numbers, (), OptimizationError>
 }
 
 /// Streams so many messages as a warm-up, and then those that count.
-async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: Order) {
+async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: Order, allowed: usize) {
+    let cached = input.period.is_some();
     let processor = processor(config).await;
     let mut answers = processor.stream(input, StreamOptions { order, deadline: None }).unwrap();
     take(&mut answers, WARM_UP).await;
@@ -226,9 +227,11 @@ async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: O
     let before = processor.monitor().snapshot().counts;
     begin_count();
     take(&mut answers, COUNTED).await;
-    end_count(what, 0);
+    end_count(what, allowed);
     let after = processor.monitor().snapshot().counts;
-    assert_eq!(after.answered(Outcome::Ok) - before.answered(Outcome::Ok), COUNTED);
+    assert_eq!(after.answered(Outcome::Ok) - before.answered(Outcome::Ok), COUNTED, "{what}");
+    let hits = after.of(Counter::CacheHits) - before.of(Counter::CacheHits);
+    assert_eq!(hits > 0, cached, "{what}: {hits} cache hits");
     drop(answers);
     processor.drain(Instant::now() + HOUR).await;
 }
@@ -251,11 +254,15 @@ async fn spawn(what: &str) {
 #[tokio::test]
 async fn between_admission_and_answer_nothing_is_allocated() {
     for order in [Order::Request, Order::Completion] {
-        stream(&format!("messages, in the order of their {order:?}"), config(), numbers(), order).await;
+        stream(&format!("messages in {order:?} order"), config(), numbers(), order, 0).await;
     }
     let timeouts = Numbers { timeout: Some(HOUR), ..numbers() };
-    stream("messages with deadlines", config(), timeouts, Order::Request).await;
+    stream("messages with deadlines", config(), timeouts, Order::Request, 0).await;
     let hits = Numbers { period: Some(100), ..numbers() };
-    stream("cache hits", config(), hits, Order::Request).await;
+    stream("cache hits", config(), hits, Order::Request, 0).await;
+    // Where the lanes are full each message queues for room: its place in the queue, and a block for each 31 of them.
+    let tight = OptimizationConfig { worker_queue_capacity: 4, ..config() };
+    let places = (COUNTED + COUNTED.div_ceil(31) + 1) as usize;
+    stream("messages that wait for room", tight, numbers(), Order::Request, places).await;
     spawn("jobs of a pool, an allocation each").await;
 }

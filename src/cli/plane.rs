@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::codec::CompressionEncoding;
-
 use super::config::Sections;
 use crate::{
     grpc::{
@@ -43,9 +41,5 @@ pub(super) fn build(sections: &Sections) -> Result<Plane<impl DataPlane + use<>>
         move || OperationsValidator::new(settings),
     )?;
     let service = DataPlaneService::new(processor.clone(), sections.server.transport.max_message_size);
-    let mut service = DataPlaneServer::new(service).accept_compressed(CompressionEncoding::Gzip);
-    if sections.plane.enable_stream_compression {
-        service = service.send_compressed(CompressionEncoding::Gzip);
-    }
-    Ok(Plane { service, processor })
+    Ok(Plane { service: service.into_server(), processor })
 }

@@ -8,7 +8,7 @@ mod wire;
 use std::{pin::Pin, time::Duration};
 
 use futures_core::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding};
 
 pub use self::request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo};
 use self::{
@@ -19,7 +19,7 @@ use super::{
     performance::{OptimizedStreamProcessor, processor::StreamOptions},
     proto::{
         self, GetStatsRequest, GetStatsResponse, ListOperationsRequest, ListOperationsResponse,
-        StreamRequest, StreamResponse, WatchStatsRequest,
+        StreamRequest, StreamResponse, WatchStatsRequest, data_plane_server::DataPlaneServer,
     },
 };
 
@@ -40,6 +40,15 @@ impl<H: DataPlaneHandler> DataPlaneService<H> {
     #[must_use]
     pub fn new(processor: OptimizedStreamProcessor<H>, max_message_size: usize) -> Self {
         Self { processor, max_message_size }
+    }
+
+    /// The service as the transport serves it: requests may come compressed (gzip), and answers leave so, for clients
+    /// that accept it, where `enable_stream_compression` says so.
+    #[must_use]
+    pub fn into_server(self) -> DataPlaneServer<Self> {
+        let compress = self.processor.config().enable_stream_compression;
+        let server = DataPlaneServer::new(self).accept_compressed(CompressionEncoding::Gzip);
+        if compress { server.send_compressed(CompressionEncoding::Gzip) } else { server }
     }
 }
 

@@ -43,8 +43,10 @@ pub enum Act {
     Busy(Duration),
     /// Answers with a number that says it weighs so many bytes more.
     Heavy(usize),
-    /// Fills a buffer of the pool to so many bytes.
+    /// Fills a buffer of the pool to so many bytes, and answers with the room that it came with.
     Buffer(usize),
+    /// Holds so many buffers of the pool at a time.
+    Buffers(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +144,10 @@ impl MessageHandler for Actor {
                 buffer.resize(bytes, 0);
                 Ok(room as u64)
             }
+            Act::Buffers(count) => {
+                let held: Vec<_> = (0..count).map(|_| scope.buffer()).collect();
+                Ok(held.len() as u64)
+            }
         }
     }
 
@@ -237,6 +243,11 @@ pub async fn all(mut answers: Answers) -> Vec<Answer<u64>> {
         all.push(answer.expect("the stream is well"));
     }
     all
+}
+
+/// Waits until a moment has passed.
+pub async fn passed(moment: Instant) {
+    eventually("the clock moves on", || Instant::now() > moment).await;
 }
 
 /// Waits for something that other threads bring about.

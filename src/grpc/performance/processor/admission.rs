@@ -99,7 +99,16 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let slot = self.entries.len() as u32;
         self.mailbox.slots.grow_to(slot);
         self.entries.push(Entry::vacant(self.context.session_start));
+        self.make_room();
         Some(slot)
+    }
+
+    /// Whatever lists slots gets room for all of them, so that only a stream that is deeper than ever before allocates.
+    fn make_room(&mut self) {
+        let depth = self.entries.capacity();
+        self.free.reserve(depth - self.free.len());
+        self.back.reserve(depth - self.back.len());
+        self.leaving.reserve(depth - self.leaving.len());
     }
 
     /// Accepts a message into a slot, and takes it as far as it gets.

@@ -120,7 +120,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) in_flight: usize,
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
-    back: Vec<u32>,
+    pub(super) back: Vec<u32>,
     _permit: Option<StreamPermit>,
 }
 

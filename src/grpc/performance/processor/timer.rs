@@ -28,12 +28,12 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Notes a deadline. `live` tells which entries still matter, of which there are at most `most`.
+    /// Notes a deadline.
     pub(super) fn add(&mut self, deadline: Instant, slot: u32, sequence: u64) {
         self.due.push(Reverse((deadline, slot, sequence)));
     }
 
-    /// Sweeps out what was answered, when there is much of it.
+    /// Sweeps out what was answered, when there is much of it. `live` tells which entries still matter.
     pub(super) fn sweep(&mut self, in_flight: usize, live: impl Fn(u32, u64) -> bool) {
         if self.due.len() > 2 * in_flight + SLACK {
             self.due.retain(|Reverse((_, slot, sequence))| live(*slot, *sequence));

@@ -1,0 +1,107 @@
+//! Where workers run, and when they sleep, as Linux tells it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Barrier},
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use millstream::{JobHandle, OptimizationConfig, Pinning, WorkerPool};
+
+use crate::common::*;
+
+/// The cores that the calling thread may run on.
+fn own_cores() -> BTreeSet<usize> {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("Linux describes each thread");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = list.expect("with its cores").trim().split(',');
+    ranges
+        .flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse::<usize>().unwrap()..=last.parse().unwrap()
+        })
+        .collect()
+}
+
+/// The cores of each worker: as many jobs as workers wait for each other, so each has a worker of its own.
+async fn cores_of_workers(worker_pinning: Pinning, workers: usize) -> BTreeSet<BTreeSet<usize>> {
+    let pool =
+        WorkerPool::new(&OptimizationConfig { worker_count: workers, worker_pinning, ..config() }).unwrap();
+    let all_there = Arc::new(Barrier::new(workers));
+    let jobs: Vec<_> = (0..workers)
+        .map(|_| {
+            let all_there = Arc::clone(&all_there);
+            pool.spawn(move || {
+                all_there.wait();
+                own_cores()
+            })
+        })
+        .collect();
+    let mut cores = BTreeSet::new();
+    for job in jobs {
+        cores.insert(job.await.unwrap());
+    }
+    cores
+}
+
+#[tokio::test]
+async fn workers_run_on_the_cores_that_they_are_pinned_to() {
+    let allowed = own_cores();
+    let one_each = |cores: &[usize]| cores.iter().map(|core| BTreeSet::from([*core])).collect();
+    let cores: Vec<_> = allowed.iter().copied().collect();
+    let workers = cores.len();
+
+    assert_eq!(cores_of_workers(Pinning::Off, workers).await, BTreeSet::from([allowed]));
+    assert_eq!(cores_of_workers(Pinning::AllCores, workers).await, one_each(&cores));
+    // One core stays for the workers, however few there are.
+    let beside_io = &cores[1.min(workers - 1)..];
+    assert_eq!(cores_of_workers(Pinning::ReserveForIo(1), workers).await, one_each(beside_io));
+}
+
+/// The outcome, without a waker that a worker could get stuck at.
+fn look_until_done<T>(job: &mut JobHandle<T>) -> T {
+    let deadline = Instant::now() + LONG;
+    loop {
+        if let Poll::Ready(outcome) = Pin::new(&mut *job).poll(&mut Context::from_waker(Waker::noop())) {
+            return outcome.unwrap();
+        }
+        assert!(Instant::now() < deadline, "the job was never done");
+        thread::yield_now();
+    }
+}
+
+/// How long the worker of a pool of one is awake after a job.
+fn awake_after_a_job(pool: &WorkerPool) -> Duration {
+    let mut job = pool.spawn(|| (fs::read_link("/proc/thread-self").unwrap(), Instant::now()));
+    let (worker, ended) = look_until_done(&mut job);
+    let state = PathBuf::from("/proc").join(worker).join("stat");
+    let deadline = Instant::now() + LONG;
+    // `job` is still here, so that the worker does not have to free it, and cannot wait for the allocator.
+    while !fs::read_to_string(&state).unwrap().contains(") S ") {
+        assert!(Instant::now() < deadline, "the worker never slept");
+        thread::yield_now();
+    }
+    ended.elapsed()
+}
+
+#[test]
+fn a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to() {
+    let pool = |worker_spin| {
+        WorkerPool::new(&OptimizationConfig { worker_count: 1, worker_spin, ..config() }).unwrap()
+    };
+    let spin = Duration::from_millis(1);
+    let spinning = pool(spin);
+    for _ in 0..20 {
+        assert!(awake_after_a_job(&spinning) >= spin);
+    }
+    let sleepy = pool(Duration::ZERO);
+    let deadline = Instant::now() + LONG;
+    while awake_after_a_job(&sleepy) >= spin {
+        assert!(Instant::now() < deadline, "it never sleeps sooner");
+    }
+}
