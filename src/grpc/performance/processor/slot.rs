@@ -195,3 +195,6 @@ impl Returned {
         self.0.load(SeqCst) == NONE
     }
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

@@ -97,3 +97,6 @@ impl Post {
         self.phase.load(Acquire) & PHASE == SEIZED
     }
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

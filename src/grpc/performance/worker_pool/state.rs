@@ -154,3 +154,93 @@ mod tests {
         assert!(!state.is_finished());
     }
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests {
+    use loom::thread;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::grpc::performance::worker_pool::Handoff;
+
+    const INPUT: u32 = 1;
+    const OUTCOME: u32 = 2;
+
+    struct Message {
+        state: JobState,
+        input: Handoff<u32>,
+        outcome: Handoff<u32>,
+    }
+
+    /// Who did what, in one thread.
+    #[derive(Default)]
+    struct Did {
+        answers: u32,
+        inputs: u32,
+    }
+
+    impl Message {
+        fn work(&self) -> Did {
+            let mut did = Did::default();
+            if self.state.begin().is_ok() {
+                assert_eq!(self.input.take(), Some(INPUT));
+                did.inputs += 1;
+                self.outcome.put(OUTCOME);
+                if self.state.finish().is_err() {
+                    assert_eq!(self.outcome.take(), Some(OUTCOME));
+                }
+            }
+            did
+        }
+
+        fn withdraw(&self, why: Interruption) -> Did {
+            let withdrawn = self.state.withdraw(why);
+            if withdrawn == Some(WithdrawnFrom::Queued) {
+                assert_eq!(self.input.take(), Some(INPUT));
+            }
+            Did {
+                answers: u32::from(withdrawn.is_some()),
+                inputs: u32::from(withdrawn == Some(WithdrawnFrom::Queued)),
+            }
+        }
+
+        fn collect(&self) -> Did {
+            let finished = self.state.is_finished();
+            if finished {
+                assert_eq!(self.outcome.take(), Some(OUTCOME));
+            }
+            Did { answers: u32::from(finished), inputs: 0 }
+        }
+
+        /// The deadline of a message: its outcome if it is there, else it is withdrawn.
+        fn expire(&self) -> Did {
+            let collected = self.collect();
+            if collected.answers > 0 { collected } else { self.withdraw(Interruption::DeadlineExceeded) }
+        }
+    }
+
+    #[test]
+    fn of_worker_supervisor_and_deadline_one_answers_and_one_has_the_input() {
+        loom::model(|| {
+            let message = Arc::new(Message {
+                state: JobState::queued(),
+                input: Handoff::new(INPUT),
+                outcome: Handoff::empty(),
+            });
+            let [worker, supervisor] =
+                [Message::work, |message: &Message| message.withdraw(Interruption::Overstayed)].map(
+                    |run: fn(&Message) -> Did| {
+                        let message = Arc::clone(&message);
+                        thread::spawn(move || run(&message))
+                    },
+                );
+            let expired = message.expire();
+            let [worker, supervisor] = [worker, supervisor].map(|thread| thread.join().unwrap());
+            let answers = worker.answers + supervisor.answers + expired.answers;
+            // What finished after the deadline had come is collected when the slot is back.
+            let late = if answers == 0 { message.collect() } else { Did::default() };
+            assert_eq!(answers + late.answers, 1);
+            assert_eq!(worker.inputs + supervisor.inputs + expired.inputs, 1);
+        });
+    }
+}

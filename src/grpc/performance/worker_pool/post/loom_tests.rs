@@ -1,0 +1,71 @@
+//! A worker that comes and goes, and a supervisor that looks, hesitates and seizes.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::*;
+use crate::grpc::performance::{
+    error::Interruption,
+    worker_pool::{Job, Priority},
+};
+
+struct Nothing;
+
+impl Job for Nothing {
+    fn split(&self, _: u32) -> Option<u32> {
+        None
+    }
+    fn run(&self, _: u32, started: Instant) -> Instant {
+        started
+    }
+    fn refuse(&self, _: u32, _: Interruption) {}
+    fn abandon(&self, _: u32, _: Interruption) {}
+}
+
+const TURNS: u32 = 2;
+
+/// When the worker starts a unit.
+fn start(epoch: Instant, unit: u32) -> Instant {
+    epoch + Duration::from_secs(u64::from(unit) + 1)
+}
+
+/// Runs units until it is told to leave; gives how many it kept.
+fn work(post: &Post, epoch: Instant) -> u32 {
+    let job: Arc<dyn Job> = Arc::new(Nothing);
+    for unit in 0..TURNS {
+        let task = Task { job: Arc::clone(&job), unit, priority: Priority::Normal };
+        post.occupy(task, start(epoch, unit));
+        if post.vacate() == Return::Leave {
+            assert!(post.is_seized());
+            return unit;
+        }
+    }
+    TURNS
+}
+
+#[test]
+fn a_task_is_kept_by_its_worker_or_seized_and_never_that_of_a_later_turn() {
+    let epoch = Instant::now();
+    loom::model(move || {
+        let post = Arc::new(Post::new(epoch));
+        let worker = {
+            let post = Arc::clone(&post);
+            thread::spawn(move || work(&post, epoch))
+        };
+        let turn = post.turn();
+        let seized = turn.and_then(|turn| {
+            let unit = (turn.busy / NEXT) as u32 - 1;
+            assert!(
+                turn.started >= start(epoch, unit),
+                "an old start would make a task overstay that has just begun"
+            );
+            let seized = post.seize(turn)?;
+            assert_eq!(seized.unit, unit);
+            Some(unit)
+        });
+        assert_eq!(seized.is_some(), post.is_seized(), "the task goes with the post");
+        let kept = worker.join().unwrap();
+        assert_eq!(kept, seized.unwrap_or(TURNS));
+    });
+}
