@@ -1,0 +1,21 @@
+//! How good and how fast is the cache, beside those that one would have taken instead?
+//!
+//! `cargo bench --bench cache -- [--quick] [--json FILE]` answers two questions: what share of look-ups is answered
+//! ([`ratio`]), and how many of them there are per second, and how long the slowest take ([`speed`]).
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod ratio;
+mod speed;
+mod traces;
+
+use common::arguments::Arguments;
+use serde_json::json;
+
+fn main() {
+    let arguments = Arguments::of_this_process();
+    let hit_ratio = ratio::run(arguments.quick);
+    let speed = speed::run(arguments.quick);
+    arguments.write(&json!({ "hit_ratio": hit_ratio, "speed": speed }));
+}
