@@ -45,13 +45,13 @@ impl Args {
         };
         let signalled = async {
             signals.next().await;
-            // Not received only when the server has failed, which is what the command then ends with.
+            // Somebody listens for as long as this is polled.
             stop.send(()).ok();
             signals.next().await;
         };
         tokio::select! {
             drained = server.serve(plane.service.clone(), shutdown) => {
-                match drained? {
+                match drained {
                     Drained::Clean => tracing::info!("drained"),
                     Drained::Deadline => tracing::warn!("the drain deadline has passed, connections are cut"),
                 }

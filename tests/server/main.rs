@@ -117,7 +117,7 @@ async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
         let shutdown = async {
             stopped.await.ok();
         };
-        server.serve(service, shutdown).await.unwrap()
+        server.serve(service, shutdown).await
     });
     Running { addr, reading, stop, serving }
 }

@@ -25,6 +25,8 @@ use tonic::{
     server::NamedService,
 };
 
+use super::counts::{Limit, ServerCounts};
+
 /// One byte says whether the message is compressed, four say its length.
 const PREFIX: usize = 5;
 
@@ -33,11 +35,12 @@ const PREFIX: usize = 5;
 pub(super) struct MessageLimit<S> {
     inner: S,
     limit: usize,
+    counts: ServerCounts,
 }
 
 impl<S> MessageLimit<S> {
-    pub(super) fn new(inner: S, limit: usize) -> Self {
-        Self { inner, limit }
+    pub(super) fn new(inner: S, limit: usize, counts: ServerCounts) -> Self {
+        Self { inner, limit, counts }
     }
 }
 
@@ -58,9 +61,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
-        let limit = self.limit;
-        self.inner
-            .call(request.map(|body| Body::new(BoundedBody { body, scan: Scan::new(limit), ended: false })))
+        let (scan, counts) = (Scan::new(self.limit), self.counts.clone());
+        self.inner.call(request.map(|body| Body::new(BoundedBody { body, scan, ended: false, counts })))
     }
 }
 
@@ -69,6 +71,7 @@ struct BoundedBody {
     body: Body,
     scan: Scan,
     ended: bool,
+    counts: ServerCounts,
 }
 
 impl HttpBody for BoundedBody {
@@ -84,6 +87,7 @@ impl HttpBody for BoundedBody {
         }
         if let Some(length) = self.scan.too_long {
             self.ended = true;
+            self.counts.hit(Limit::MessageSize);
             return Poll::Ready(Some(Err(above_limit(length, self.scan.limit))));
         }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else { return Poll::Ready(None) };
