@@ -17,7 +17,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
-/// | `max_header_list_size` | the headers of one call; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
+/// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
 /// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |
 /// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
@@ -46,7 +46,7 @@ pub struct ServerOptions {
     pub max_message_size: usize,
     /// Calls that one connection may have open.
     pub max_concurrent_streams: u32,
-    /// Bytes of the headers of one call.
+    /// Bytes that the headers of one call must stay below.
     pub max_header_list_size: u32,
     /// Bytes of the largest HTTP/2 frame that a client may send.
     pub max_frame_size: u32,
