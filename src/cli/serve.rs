@@ -35,13 +35,11 @@ impl Args {
         let plane = plane::build(&sections)?;
         announce(&server).context("cannot write to stdout")?;
 
+        let server = server.on_drain(plane.begin_drain(drain_timeout));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // An error: nobody is left to say stop, because the command has ended.
-            if stopped.await.is_ok() {
-                tracing::info!(timeout = ?drain_timeout, "draining");
-                plane.begin_drain(drain_timeout);
-            }
+            stopped.await.ok();
         };
         let signalled = async {
             signals.next().await;

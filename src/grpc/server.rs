@@ -13,7 +13,7 @@
 //!   (GOAWAY) to begin no further calls; it closes when its last call has ended. A connection that has not even said
 //!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
 //!   half a second after `drain_timeout`, and cuts off what is left. What happens to messages that arrive on open calls
-//!   meanwhile is the service's to say.
+//!   meanwhile is the service's to say ([`Server::on_drain`]).
 //! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever ([`timed_io`], [`unread`]), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
 //!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
@@ -36,7 +36,7 @@ mod timed_io;
 mod unread;
 mod windows;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::{server::NamedService, service::Routes};
@@ -68,12 +68,21 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     options: ServerOptions,
     counts: ServerCounts,
+    on_drain: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a server came to its end.
@@ -96,7 +105,7 @@ impl Server {
         options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(options.listen).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, options, counts: ServerCounts::default() })
+        Ok(Self { listener, local_addr, options, counts: ServerCounts::default(), on_drain: Box::new(|| ()) })
     }
 
     /// Where the server listens, with the port that was picked if none was asked for.
@@ -111,18 +120,25 @@ impl Server {
         self.counts.clone()
     }
 
-    /// Serves until `shutdown` is ready, then drains. `shutdown` is asked for as soon as it is ready, and health says
-    /// NOT_SERVING from that moment on.
+    /// What the service has to do for a drain, such as to accept nothing more. It is called once health says NOT_SERVING,
+    /// and before the socket closes; it must not block.
+    #[must_use]
+    pub fn on_drain(mut self, begin: impl FnOnce() + Send + 'static) -> Self {
+        self.on_drain = Box::new(begin);
+        self
+    }
+
+    /// Serves until `shutdown` is ready, then drains.
     pub async fn serve<T: DataPlane>(
         self,
         service: DataPlaneServer<T>,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let Self { listener, options, counts, .. } = self;
+        let Self { listener, options, counts, on_drain, .. } = self;
+        let drain = watch::Sender::new(false);
         counts::describe();
-        let (drain, draining) = watch::channel(false);
-        let routes = routes(service, &options, draining.clone(), &counts);
-        let transport = Transport::new(&options, routes, draining, counts.clone());
+        let routes = routes(service, &options, drain.subscribe(), &counts);
+        let transport = Transport::new(&options, routes, drain.subscribe(), counts.clone());
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
         loop {
@@ -141,6 +157,7 @@ impl Server {
             }
         }
         drain.send_replace(true);
+        on_drain();
         drop(listener);
         let closed = async { while connections.join_next().await.is_some() {} };
         match tokio::time::timeout(options.drain_timeout + LAST_ANSWERS, closed).await {

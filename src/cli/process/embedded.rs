@@ -24,11 +24,11 @@ impl Embedded {
         let drain_timeout = sections.server.transport.drain_timeout;
         let plane = plane::build(&sections)?;
         let service = plane.service.clone();
+        let server = server.on_drain(plane.begin_drain(drain_timeout));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // An error is a command that ended without `stop`: then the server ends as well.
             stopped.await.ok();
-            plane.begin_drain(drain_timeout);
         };
         let serving = tokio::spawn(server.serve(service, shutdown));
         Ok(Self { port, stop, serving })
