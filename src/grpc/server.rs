@@ -14,7 +14,7 @@
 //!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
 //!   half a second after `drain_timeout`, and cuts off what is left. What happens to messages that arrive on open calls
 //!   meanwhile is the service's to say ([`Server::on_drain`]).
-//! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever ([`timed_io`], [`unread`]), and
+//! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever ([`timed_io`], [`unread`], [`message_limit`]), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
 //!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
 //!   answered one at a time, and reading stops while the answer cannot be written; empty frames and endless headers end
@@ -184,7 +184,7 @@ fn routes<T: DataPlane>(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     const DESCRIBED: &str = "the descriptors were made by the compiler of the protocol";
-    Routes::new(MessageLimit::new(service, options.max_message_size, counts.clone()))
+    Routes::new(MessageLimit::new(service, options.max_message_size, options.read_timeout, counts.clone()))
         .add_service(health::service(name, draining))
         .add_service(reflection().build_v1().expect(DESCRIBED))
         .add_service(reflection().build_v1alpha().expect(DESCRIBED))

@@ -166,6 +166,10 @@ async fn readiness_turns_before_anything_else_and_its_watchers_do_not_stay() {
     let told = timeout(PATIENCE, watched.next()).await.expect("the watcher is told");
     assert_eq!(told.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert!(timeout(PATIENCE, watched.next()).await.expect("the watch ends").is_none());
+    // The plane closes next, then the socket.
+    while TcpStream::connect(&server.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
     requests.send(request(2, "echo", "x", &[])).await.unwrap();
     let answer = next(&mut answers).await.unwrap();
     assert_eq!((answer.id, code(&answer)), (2, Code::Unavailable));

@@ -7,6 +7,7 @@
 mod health;
 mod limits;
 mod patience;
+mod plane;
 mod raw;
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
@@ -113,12 +114,21 @@ struct Running {
 }
 
 async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
+    let reading = watch::Sender::new(true);
+    let service = Measure { reading: reading.subscribe() };
+    serve(service, reading, change).await
+}
+
+async fn serve(
+    service: impl DataPlane,
+    reading: watch::Sender<bool>,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Running {
     let mut options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
     change(&mut options);
     let server = Server::bind(options).await.unwrap();
     let (addr, counts) = (server.local_addr(), server.counts());
-    let reading = watch::Sender::new(true);
-    let service = DataPlaneServer::new(Measure { reading: reading.subscribe() });
+    let service = DataPlaneServer::new(service);
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(async move {
         let shutdown = async {

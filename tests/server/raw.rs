@@ -102,6 +102,16 @@ impl RawClient {
         self.send(&frames).await;
     }
 
+    /// Takes a call back.
+    pub(crate) async fn reset(&mut self, call: u32) {
+        self.send(&encode(RST_STREAM, 0, stream(call), &CANCEL.to_be_bytes())).await;
+    }
+
+    /// Breaks the protocol on a call that is open: its window is raised above what there is.
+    pub(crate) async fn overflow(&mut self, call: u32) {
+        self.widen(call, u32::MAX >> 1).await;
+    }
+
     pub(crate) async fn half_close(&mut self, call: u32) {
         self.send(&encode(DATA, END_STREAM, stream(call), &[])).await;
     }
@@ -113,7 +123,7 @@ impl RawClient {
     /// A call that breaks the protocol: its window is raised above what there is.
     pub(crate) async fn break_the_protocol(&mut self, call: u32) {
         self.open(call).await;
-        self.send(&encode(WINDOW_UPDATE, 0, stream(call), &(u32::MAX >> 1).to_be_bytes())).await;
+        self.overflow(call).await;
     }
 
     /// What the server's first frame says about a setting.

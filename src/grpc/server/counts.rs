@@ -30,11 +30,13 @@ pub enum Limit {
     Protocol,
     /// A request was above `max_message_size`.
     MessageSize,
+    /// A request came to a halt for `read_timeout`, and its call was ended.
+    Read,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -43,6 +45,7 @@ impl Limit {
         Self::Keepalive,
         Self::Protocol,
         Self::MessageSize,
+        Self::Read,
     ];
 
     /// Its label in the metrics.
@@ -57,6 +60,7 @@ impl Limit {
             Self::Keepalive => "keepalive",
             Self::Protocol => "protocol",
             Self::MessageSize => "message_size",
+            Self::Read => "read",
         }
     }
 }

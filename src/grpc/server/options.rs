@@ -14,6 +14,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `listen` | where connections are accepted; port 0 picks a free one | address | 127.0.0.1:50051 | – |
 /// | `max_connections` | connections that may be open; further ones wait in the kernel | connections | 1024 | 1 to 1,000,000 |
 /// | `handshake_timeout` | how long a new connection may take until it has spoken HTTP/2; then it is closed | time | 10 s | 1 ms to 1 h |
+/// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
@@ -39,6 +40,9 @@ pub struct ServerOptions {
     /// How long a new connection may take until it has spoken HTTP/2.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
+    /// How long a message that was begun, or the one of a unary call, may make no progress.
+    #[serde(with = "humantime_serde")]
+    pub read_timeout: Duration,
     /// How long a client may leave its answers unread.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
@@ -75,6 +79,7 @@ impl Default for ServerOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 50_051)),
             max_connections: 1024,
             handshake_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             max_message_size: 4 << 20,
             max_concurrent_streams: 128,
@@ -101,6 +106,7 @@ impl ServerOptions {
         let moment = Duration::from_millis(1);
         count("server.max_connections", self.max_connections, 1..=1_000_000)?;
         time("server.handshake_timeout", self.handshake_timeout, moment..=hour)?;
+        time("server.read_timeout", self.read_timeout, moment..=hour)?;
         time("server.write_timeout", self.write_timeout, moment..=hour)?;
         count("server.max_message_size", self.max_message_size, 1024..=(1 << 31) - 1)?;
         count("server.max_concurrent_streams", self.max_concurrent_streams, 1..=100_000)?;
@@ -144,6 +150,7 @@ mod tests {
         let refused = [
             refusal(|o| o.max_connections = 0),
             refusal(|o| o.handshake_timeout = Duration::ZERO),
+            refusal(|o| o.read_timeout = Duration::ZERO),
             refusal(|o| o.write_timeout = Duration::ZERO),
             refusal(|o| o.max_message_size = 0),
             refusal(|o| o.max_concurrent_streams = 0),
@@ -165,6 +172,7 @@ mod tests {
             [
                 "server.max_connections",
                 "server.handshake_timeout",
+                "server.read_timeout",
                 "server.write_timeout",
                 "server.max_message_size",
                 "server.max_concurrent_streams",
