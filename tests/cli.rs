@@ -2,39 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod serving;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
 };
 
 use millstream::grpc::proto::{StreamRequest, data_plane_client::DataPlaneClient, stream_response::Outcome};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
     sync::mpsc,
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The tool, without what the environment of the tests may say to it.
-fn millstream(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("MILLSTREAM_") {
-            command.env_remove(name);
-        }
-    }
-    command.kill_on_drop(true);
-    command
-}
+use self::serving::{PATIENCE, Serving, millstream, signal};
 
 /// What a run of the tool left behind.
 #[derive(Debug)]
@@ -55,38 +41,6 @@ async fn finish(command: &mut Command) -> Run {
 
 async fn run(arguments: &[&str]) -> Run {
     finish(&mut millstream(arguments)).await
-}
-
-/// A running `millstream serve`.
-struct Serving {
-    child: Child,
-    addr: String,
-    _stdout: Lines<BufReader<ChildStdout>>,
-}
-
-impl Serving {
-    async fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            millstream(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = timeout(PATIENCE, stdout.next_line()).await.expect("it says where it listens").unwrap();
-        let line = line.expect("it says where it listens");
-        let addr = line.strip_prefix("listening on ").expect("the line of the contract").to_owned();
-        Self { child, addr, _stdout: stdout }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    async fn ended(mut self) -> Option<i32> {
-        timeout(PATIENCE, self.child.wait()).await.expect("the server ends").unwrap().code()
-    }
-}
-
-async fn signal(child: &Child, name: &str) {
-    let pid = child.id().expect("the process runs").to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
 }
 
 /// Files in a directory of their own.

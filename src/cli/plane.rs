@@ -19,15 +19,20 @@ pub(super) struct Plane<T> {
 }
 
 impl<T> Plane<T> {
-    /// Accepts nothing more from now on, finishes what was accepted, and at the deadline answers for the rest.
-    pub(super) fn begin_drain(&self, timeout: Duration) {
-        let draining = self.processor.drain(Instant::now() + timeout);
-        tokio::spawn(async move {
-            let drained = draining.await;
-            if drained.unfinished > 0 {
-                tracing::warn!(drained.unfinished, "the drain deadline left messages without a result");
-            }
-        });
+    /// What begins the drain: accepts nothing more from then on, finishes what was accepted, and at the deadline answers
+    /// for the rest.
+    pub(super) fn begin_drain(&self, timeout: Duration) -> impl FnOnce() + Send + use<T> {
+        let processor = self.processor.clone();
+        move || {
+            tracing::info!(?timeout, "draining");
+            let draining = processor.drain(Instant::now() + timeout);
+            tokio::spawn(async move {
+                let drained = draining.await;
+                if drained.unfinished > 0 {
+                    tracing::warn!(drained.unfinished, "the drain deadline left messages without a result");
+                }
+            });
+        }
     }
 }
 

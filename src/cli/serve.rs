@@ -35,23 +35,21 @@ impl Args {
         let plane = plane::build(&sections)?;
         announce(&server).context("cannot write to stdout")?;
 
+        let server = server.on_drain(plane.begin_drain(drain_timeout));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // An error: nobody is left to say stop, because the command has ended.
-            if stopped.await.is_ok() {
-                tracing::info!(timeout = ?drain_timeout, "draining");
-                plane.begin_drain(drain_timeout);
-            }
+            stopped.await.ok();
         };
         let signalled = async {
             signals.next().await;
-            // Not received only when the server has failed, which is what the command then ends with.
+            // Somebody listens for as long as this is polled.
             stop.send(()).ok();
             signals.next().await;
         };
         tokio::select! {
             drained = server.serve(plane.service.clone(), shutdown) => {
-                match drained? {
+                match drained {
                     Drained::Clean => tracing::info!("drained"),
                     Drained::Deadline => tracing::warn!("the drain deadline has passed, connections are cut"),
                 }

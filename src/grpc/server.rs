@@ -1,41 +1,56 @@
-//! The server around the service: listener, limits, drain.
+//! The server around the service: listener, limits, health, drain.
 //!
 //! ```text
 //! bind ─► accepting ── shutdown ──► draining ──┬─► Drained::Clean      every connection has closed
-//!                                              └─► Drained::Deadline   drain_timeout has passed
+//!                                              └─► Drained::Deadline   drain_timeout has passed, the rest is cut off
 //! ```
-//! - **Who runs it**: the caller's tokio runtime. [`Server::serve`] is one future; each connection is a task of its
-//!   own.
+//! - **Who runs it**: the caller's tokio runtime. [`Server::serve`] is one future; each connection
+//!   ([`connection`]) is a task of its own, and none outlives it.
 //! - **Accepting**: the socket listens as soon as [`Server::bind`] returns, so what connects between bind and serve
-//!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop.
-//! - **Draining**: once `shutdown` is ready the socket closes, and each connection is told (GOAWAY) to begin no
-//!   further calls; it closes when its last call has ended. A peer that never ends its call, or never even said
-//!   hello, would hold that up for ever, so the server stops waiting half a second after `drain_timeout`. The tasks of the
-//!   connections that are left end with the runtime: drop it, or end the process. What happens to messages that
-//!   arrive on open calls meanwhile is the service's to say.
-//! - **Limits**: every connection has a bound on its calls and on the calls that may break the protocol. The
-//!   transport switches off hyper's own bounds where it is not told any (`None` means "no limit" there), so both are
-//!   always set. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
+//!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop ([`accept`]). With
+//!   `max_connections` open the server accepts no more until one has closed; the others wait in the kernel.
+//! - **Draining**: once `shutdown` is ready, health says NOT_SERVING, the socket closes, and each connection is told
+//!   (GOAWAY) to begin no further calls; it closes when its last call has ended. A connection that has not even said
+//!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
+//!   half a second after `drain_timeout`, and cuts off what is left. What happens to messages that arrive on open calls
+//!   meanwhile is the service's to say ([`Server::on_drain`]).
+//! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever ([`timed_io`], [`unread`], [`message_limit`]), and
+//!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
+//!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
+//!   answered one at a time, and reading stops while the answer cannot be written; empty frames and endless headers end
+//!   the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
 //!   `server/windows.rs`. A request above `max_message_size` is refused with RESOURCE_EXHAUSTED, before it is read.
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
+//! - **hyper** is driven here, and not by tonic's own server, which neither counts nor ends what this one has to.
 //! - **h2** is named in `Cargo.toml` for its version alone: before 0.4.16 a peer can flood it with empty frames, and
 //!   up to 0.4.19 honest streams of small messages were cut off.
 
 mod accept;
+mod connection;
+mod counts;
+mod health;
 mod message_limit;
 mod options;
+mod timed_io;
+mod unread;
 mod windows;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
-use tokio::{net::TcpListener, sync::oneshot};
-use tonic::transport::{self, server::TcpIncoming};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tonic::{server::NamedService, service::Routes};
 
-use self::{accept::Accept, message_limit::MessageLimit};
-use super::proto::data_plane_server::{DataPlane, DataPlaneServer};
+use self::{connection::Transport, message_limit::MessageLimit};
+use super::proto::{
+    FILE_DESCRIPTOR_SET,
+    data_plane_server::{DataPlane, DataPlaneServer},
+};
 
-pub use options::ServerOptions;
+pub use self::{
+    counts::{Limit, ServerCounts},
+    options::ServerOptions,
+};
 
 /// What the drain deadline left unfinished is answered so; this long that may take to reach the clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -48,15 +63,26 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// let server = Server::bind(ServerOptions::default()).await?;
 /// println!("listening on {}", server.local_addr());
 /// let stop = async { tokio::signal::ctrl_c().await.expect("the runtime has I/O") };
-/// server.serve(DataPlaneServer::new(service), stop).await?;
+/// let drained = server.serve(DataPlaneServer::new(service), stop).await;
+/// println!("{drained:?}");
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     options: ServerOptions,
+    counts: ServerCounts,
+    on_drain: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a server came to its end.
@@ -65,7 +91,7 @@ pub struct Server {
 pub enum Drained {
     /// Every connection had closed.
     Clean,
-    /// `drain_timeout` (and the time for the last answers) passed first; the connections that were left end with the runtime.
+    /// `drain_timeout` (and the time for the last answers) passed first; the connections that were left are cut off.
     Deadline,
 }
 
@@ -79,7 +105,7 @@ impl Server {
         options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(options.listen).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, options })
+        Ok(Self { listener, local_addr, options, counts: ServerCounts::default(), on_drain: Box::new(|| ()) })
     }
 
     /// Where the server listens, with the port that was picked if none was asked for.
@@ -88,50 +114,79 @@ impl Server {
         self.local_addr
     }
 
+    /// What the server counts, before, during and after [`serve`](Self::serve).
+    #[must_use]
+    pub fn counts(&self) -> ServerCounts {
+        self.counts.clone()
+    }
+
+    /// What the service has to do for a drain, such as to accept nothing more. It is called once health says NOT_SERVING,
+    /// and before the socket closes; it must not block.
+    #[must_use]
+    pub fn on_drain(mut self, begin: impl FnOnce() + Send + 'static) -> Self {
+        self.on_drain = Box::new(begin);
+        self
+    }
+
     /// Serves until `shutdown` is ready, then drains.
-    ///
-    /// # Errors
-    /// The transport has failed; a connection that fails is not an error.
     pub async fn serve<T: DataPlane>(
         self,
         service: DataPlaneServer<T>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<Drained, transport::Error> {
-        let Self { listener, options, .. } = self;
-        let service = service.max_decoding_message_size(options.max_message_size);
-        let incoming = Accept::new(TcpIncoming::from(listener).with_nodelay(Some(true)));
-        let (draining, drain) = oneshot::channel();
-        let shutdown = async {
-            shutdown.await;
-            // Nobody listens only when `serve` was dropped, and this with it.
-            draining.send(()).ok();
-        };
-        let serving = transport(&options)
-            .add_service(MessageLimit::new(service, options.max_message_size))
-            .serve_with_incoming_shutdown(incoming, shutdown);
-        let deadline = async {
-            if drain.await.is_ok() {
-                tokio::time::sleep(options.drain_timeout + LAST_ANSWERS).await;
-            } else {
-                std::future::pending().await
+    ) -> Drained {
+        let Self { listener, options, counts, on_drain, .. } = self;
+        let drain = watch::Sender::new(false);
+        counts::describe();
+        let routes = routes(service, &options, drain.subscribe(), &counts);
+        let transport = Transport::new(&options, routes, drain.subscribe(), counts.clone());
+        let mut shutdown = pin!(shutdown);
+        let mut connections = JoinSet::new();
+        loop {
+            let room = connections.len() < options.max_connections;
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                (socket, peer) = accept::next(|| listener.accept(), &counts), if room => {
+                    connections.spawn(transport.clone().serve(socket, peer));
+                    if connections.len() == options.max_connections {
+                        counts.hit(Limit::Connections);
+                        tracing::warn!(options.max_connections, "no more connections are accepted until one closes");
+                    }
+                }
             }
-        };
-        let (serving, deadline) = (pin!(serving), pin!(deadline));
-        tokio::select! {
-            biased;
-            ended = serving => ended.map(|()| Drained::Clean),
-            () = deadline => Ok(Drained::Deadline),
+        }
+        drain.send_replace(true);
+        on_drain();
+        drop(listener);
+        let closed = async { while connections.join_next().await.is_some() {} };
+        match tokio::time::timeout(options.drain_timeout + LAST_ANSWERS, closed).await {
+            Ok(()) => Drained::Clean,
+            Err(_) => {
+                connections.shutdown().await;
+                Drained::Deadline
+            }
         }
     }
 }
 
-fn transport(options: &ServerOptions) -> transport::Server {
-    let keepalive = Some(options.keepalive_interval).filter(|interval| *interval > Duration::ZERO);
-    transport::Server::builder()
-        .max_concurrent_streams(options.max_concurrent_streams)
-        .http2_max_local_error_reset_streams(Some(options.max_local_error_reset_streams))
-        .initial_stream_window_size(options.stream_window)
-        .initial_connection_window_size(options.connection_window)
-        .http2_keepalive_interval(keepalive)
-        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+fn routes<T: DataPlane>(
+    service: DataPlaneServer<T>,
+    options: &ServerOptions,
+    draining: watch::Receiver<bool>,
+    counts: &ServerCounts,
+) -> Routes {
+    let service = service.max_decoding_message_size(options.max_message_size);
+    let name = <DataPlaneServer<T> as NamedService>::NAME;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    const DESCRIBED: &str = "the descriptors were made by the compiler of the protocol";
+    Routes::new(MessageLimit::new(service, options.max_message_size, options.read_timeout, counts.clone()))
+        .add_service(health::service(name, draining))
+        .add_service(reflection().build_v1().expect(DESCRIBED))
+        .add_service(reflection().build_v1alpha().expect(DESCRIBED))
+        .prepare()
 }

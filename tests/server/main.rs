@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod health;
+mod limits;
+mod patience;
+mod plane;
 mod raw;
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
@@ -16,12 +20,15 @@ use millstream::grpc::{
         stream_response::Outcome,
         *,
     },
-    server::{Drained, Server, ServerOptions},
+    server::{Drained, Limit, Server, ServerCounts, ServerOptions},
 };
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    sync::{oneshot, watch},
+    sync::{
+        oneshot::{self, error::TryRecvError},
+        watch,
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -100,26 +107,36 @@ impl DataPlane for Measure {
 
 struct Running {
     addr: SocketAddr,
+    counts: ServerCounts,
     reading: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Drained>,
 }
 
 async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
+    let reading = watch::Sender::new(true);
+    let service = Measure { reading: reading.subscribe() };
+    serve(service, reading, change).await
+}
+
+async fn serve(
+    service: impl DataPlane,
+    reading: watch::Sender<bool>,
+    change: impl FnOnce(&mut ServerOptions),
+) -> Running {
     let mut options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
     change(&mut options);
     let server = Server::bind(options).await.unwrap();
-    let addr = server.local_addr();
-    let reading = watch::Sender::new(true);
-    let service = DataPlaneServer::new(Measure { reading: reading.subscribe() });
+    let (addr, counts) = (server.local_addr(), server.counts());
+    let service = DataPlaneServer::new(service);
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(async move {
         let shutdown = async {
             stopped.await.ok();
         };
-        server.serve(service, shutdown).await.unwrap()
+        server.serve(service, shutdown).await
     });
-    Running { addr, reading, stop, serving }
+    Running { addr, counts, reading, stop, serving }
 }
 
 impl Running {
@@ -127,9 +144,48 @@ impl Running {
         DataPlaneClient::connect(format!("http://{}", self.addr)).await.unwrap()
     }
 
+    /// Waits until a limit has been hit so often.
+    async fn hit(&self, limit: Limit, times: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.counts.hits(limit) < times {
+            assert!(tokio::time::Instant::now() < deadline, "{limit:?}: {}", self.counts.hits(limit));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(self.counts.hits(limit), times, "{limit:?}");
+    }
+
+    /// A client that calls again and again while others misbehave.
+    async fn bystander(&self) -> Bystander {
+        let mut client = self.client().await;
+        let (stop, mut stopped) = oneshot::channel();
+        let calling = tokio::spawn(async move {
+            let mut answered = 0;
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                let called = timeout(PATIENCE, client.process(request_of(10))).await;
+                assert_eq!(result(called.expect("an answer comes").unwrap().into_inner()), "8");
+                answered += 1;
+            }
+            answered
+        });
+        Bystander { stop, calling }
+    }
+
     async fn drained(self) -> Drained {
         self.stop.send(()).unwrap();
         timeout(PATIENCE, self.serving).await.expect("the server ends").unwrap()
+    }
+}
+
+struct Bystander {
+    stop: oneshot::Sender<()>,
+    calling: JoinHandle<usize>,
+}
+
+impl Bystander {
+    /// Each of its calls was answered.
+    async fn noticed_nothing(self) {
+        self.stop.send(()).unwrap();
+        assert!(self.calling.await.unwrap() > 0);
     }
 }
 
@@ -160,7 +216,9 @@ async fn a_unary_request_above_the_limit_is_resource_exhausted_and_says_the_limi
     for length in [99_999, 100_000] {
         client.process(request_of(length)).await.unwrap();
     }
+    assert_eq!(server.counts.hits(Limit::MessageSize), 0);
     let status = client.process(request_of(100_001)).await.unwrap_err();
+    assert_eq!(server.counts.hits(Limit::MessageSize), 1);
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(
         status.message(),
@@ -255,6 +313,7 @@ async fn a_client_is_told_how_many_calls_it_may_have_open() {
 #[tokio::test]
 async fn calls_that_break_the_protocol_end_the_connection_at_the_limit_and_not_before() {
     let server = start(|options| options.max_local_error_reset_streams = 3).await;
+    let bystander = server.bystander().await;
     let mut client = RawClient::connect(server.addr).await;
     for call in 0..3 {
         client.break_the_protocol(call).await;
@@ -266,8 +325,8 @@ async fn calls_that_break_the_protocol_end_the_connection_at_the_limit_and_not_b
     }
     client.break_the_protocol(3).await;
     assert_eq!(client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::GO_AWAY);
-    let mut other = server.client().await;
-    other.process(request_of(10)).await.unwrap();
+    server.hit(Limit::Protocol, 1).await;
+    bystander.noticed_nothing().await;
 }
 
 /// Windows for 8 calls, with the smallest connection window that goes with them.

@@ -1,6 +1,6 @@
 //! An HTTP/2 client that does what it is told, right or wrong: just enough frames to see a server's limits.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,12 +18,20 @@ pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GO_AWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
+/// The code with which a client takes a call back.
+const CANCEL: u32 = 8;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Large enough for whatever the tests are sent.
@@ -43,40 +51,65 @@ pub(crate) struct RawClient {
 }
 
 /// Calls are numbered from 0, streams of a client are odd.
-fn stream(call: u32) -> u32 {
+pub(crate) fn stream(call: u32) -> u32 {
     2 * call + 1
 }
 
-fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 impl RawClient {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let (reader, mut writer) = TcpStream::connect(addr).await.unwrap().into_split();
-        writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &WINDOW.to_be_bytes()].concat();
-        writer.write_all(&encode(SETTINGS, 0, 0, &window)).await.unwrap();
-        writer.write_all(&encode(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes())).await.unwrap();
-        Self { reader, writer }
+        Self::connect_with_window(addr, WINDOW).await
+    }
+
+    /// A client that has room for so many bytes of each call.
+    pub(crate) async fn connect_with_window(addr: SocketAddr, window: u32) -> Self {
+        let (reader, writer) = TcpStream::connect(addr).await.unwrap().into_split();
+        let mut client = Self { reader, writer };
+        client.send(PREFACE).await;
+        let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
+        client.send(&encode(SETTINGS, 0, 0, &settings)).await;
+        client.send(&encode(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes())).await;
+        client
     }
 
     /// Begins a call of `DataPlane.Stream`.
     pub(crate) async fn open(&mut self, call: u32) {
-        // HPACK without Huffman coding: two indexed fields (POST, http), then literals.
-        let mut block = vec![0x83, 0x86];
-        literal(&mut block, ":path", "/millstream.v1.DataPlane/Stream");
-        literal(&mut block, ":authority", "localhost");
-        literal(&mut block, "content-type", "application/grpc");
-        literal(&mut block, "te", "trailers");
-        self.send(&encode(HEADERS, END_HEADERS, stream(call), &block)).await;
+        self.send(&headers(call, 0)).await;
+    }
+
+    /// Begins a call, and takes it back, so often and at once.
+    pub(crate) async fn open_and_reset(&mut self, calls: std::ops::Range<u32>) {
+        let frames: Vec<u8> = calls
+            .flat_map(|call| {
+                [headers(call, 0), encode(RST_STREAM, 0, stream(call), &CANCEL.to_be_bytes())].concat()
+            })
+            .collect();
+        self.send(&frames).await;
+    }
+
+    /// Makes room for the answers of a call.
+    pub(crate) async fn widen(&mut self, call: u32, bytes: u32) {
+        self.send(&encode(WINDOW_UPDATE, 0, stream(call), &bytes.to_be_bytes())).await;
     }
 
     /// Sends each piece in a frame of its own.
     pub(crate) async fn data(&mut self, call: u32, pieces: impl Iterator<Item = &[u8]>) {
         let frames: Vec<u8> = pieces.flat_map(|piece| encode(DATA, 0, stream(call), piece)).collect();
         self.send(&frames).await;
+    }
+
+    /// Takes a call back.
+    pub(crate) async fn reset(&mut self, call: u32) {
+        self.send(&encode(RST_STREAM, 0, stream(call), &CANCEL.to_be_bytes())).await;
+    }
+
+    /// Breaks the protocol on a call that is open: its window is raised above what there is.
+    pub(crate) async fn overflow(&mut self, call: u32) {
+        self.widen(call, u32::MAX >> 1).await;
     }
 
     pub(crate) async fn half_close(&mut self, call: u32) {
@@ -90,7 +123,7 @@ impl RawClient {
     /// A call that breaks the protocol: its window is raised above what there is.
     pub(crate) async fn break_the_protocol(&mut self, call: u32) {
         self.open(call).await;
-        self.send(&encode(WINDOW_UPDATE, 0, stream(call), &(u32::MAX >> 1).to_be_bytes())).await;
+        self.overflow(call).await;
     }
 
     /// What the server's first frame says about a setting.
@@ -117,31 +150,111 @@ impl RawClient {
     pub(crate) async fn next_end_of_stream(&mut self, kinds: &[u8]) -> Frame {
         loop {
             let frame = self.next_of(kinds).await;
-            if frame.kind != HEADERS || frame.flags & END_STREAM != 0 {
+            if frame.kind != HEADERS || frame.ends_stream() {
                 return frame;
             }
         }
     }
 
+    /// Reads until the server hangs up; says which GOAWAY came before that.
+    pub(crate) async fn hung_up(&mut self) -> Option<u32> {
+        let mut code = None;
+        let hung_up = async {
+            while let Ok(frame) = self.read().await {
+                if frame.kind == GO_AWAY {
+                    code = Some(frame.go_away_code());
+                }
+            }
+        };
+        timeout(PATIENCE, hung_up).await.expect("the server hangs up");
+        code
+    }
+
     async fn next(&mut self) -> Frame {
+        self.read().await.unwrap()
+    }
+
+    async fn read(&mut self) -> io::Result<Frame> {
         let mut head = [0; 9];
-        self.reader.read_exact(&mut head).await.unwrap();
+        self.reader.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
-        self.reader.read_exact(&mut payload).await.unwrap();
-        Frame { kind: head[3], flags: head[4], payload }
+        self.reader.read_exact(&mut payload).await?;
+        Ok(Frame { kind: head[3], flags: head[4], payload })
+    }
+
+    /// Sends the same again and again, reading nothing, until the server hangs up.
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) {
+        let flood = async { while self.writer.write_all(bytes).await.is_ok() {} };
+        timeout(PATIENCE, flood).await.expect("the server hangs up");
     }
 
     /// A server that has hung up is seen when its frames are read.
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.writer.write_all(bytes).await.ok();
     }
+}
+
+impl Frame {
+    /// Why the server goes away.
+    pub(crate) fn go_away_code(&self) -> u32 {
+        u32::from_be_bytes(self.payload[4..8].try_into().unwrap())
+    }
+
+    /// Whether its stream ends with it.
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.flags & END_STREAM != 0
+    }
+}
+
+const FIELDS: [(&str, &str); 4] = [
+    (":path", "/millstream.v1.DataPlane/Stream"),
+    (":authority", "localhost"),
+    ("content-type", "application/grpc"),
+    ("te", "trailers"),
+];
+const FILL: &str = "fill";
+/// What HTTP/2 counts for a field beside its name and its value (RFC 9113, 6.5.2).
+const FIELD: usize = 32;
+
+/// The size of the smallest list of headers that [`headers`] makes with a fill, without the fill.
+pub(crate) fn list_size_without_fill() -> usize {
+    let fields = FIELDS.iter().map(|(name, value)| name.len() + value.len() + FIELD).sum::<usize>();
+    fields + ":methodPOST:schemehttp".len() + 2 * FIELD + FILL.len() + FIELD
+}
+
+/// The frame that begins a call of `DataPlane.Stream`, with so many bytes of metadata.
+pub(crate) fn headers(call: u32, fill: usize) -> Vec<u8> {
+    encode(HEADERS, END_HEADERS, stream(call), &block(fill))
+}
+
+fn block(fill: usize) -> Vec<u8> {
+    // HPACK without Huffman coding: two indexed fields (POST, http), then literals.
+    let mut block = vec![0x83, 0x86];
+    for (name, value) in FIELDS {
+        literal(&mut block, name, value);
+    }
+    if fill > 0 {
+        literal(&mut block, FILL, &"x".repeat(fill));
+    }
+    block
 }
 
 fn literal(block: &mut Vec<u8>, name: &str, value: &str) {
     block.push(0);
     for text in [name, value] {
-        block.push(u8::try_from(text.len()).unwrap());
+        length(block, text.len());
         block.extend(text.as_bytes());
     }
+}
+
+/// An integer with a prefix of 7 bits (RFC 7541, 5.1).
+fn length(block: &mut Vec<u8>, length: usize) {
+    let Some(mut rest) = length.checked_sub(127) else { return block.push(length as u8) };
+    block.push(127);
+    while rest >= 128 {
+        block.push((rest % 128 + 128) as u8);
+        rest /= 128;
+    }
+    block.push(rest as u8);
 }

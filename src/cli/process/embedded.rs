@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use tokio::{sync::oneshot, task::JoinHandle};
-use tonic::transport;
 
 use crate::{
     cli::{config::Sections, plane},
@@ -13,7 +12,7 @@ use crate::{
 pub(super) struct Embedded {
     port: u16,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<Drained, transport::Error>>,
+    serving: JoinHandle<Drained>,
 }
 
 impl Embedded {
@@ -25,11 +24,11 @@ impl Embedded {
         let drain_timeout = sections.server.transport.drain_timeout;
         let plane = plane::build(&sections)?;
         let service = plane.service.clone();
+        let server = server.on_drain(plane.begin_drain(drain_timeout));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // An error is a command that ended without `stop`: then the server ends as well.
             stopped.await.ok();
-            plane.begin_drain(drain_timeout);
         };
         let serving = tokio::spawn(server.serve(service, shutdown));
         Ok(Self { port, stop, serving })
@@ -41,9 +40,9 @@ impl Embedded {
 
     /// Drains, once the client has hung up.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        // Not received only when the server has failed, which comes next.
+        // Not received only when the server has panicked, which comes next.
         self.stop.send(()).ok();
-        if self.serving.await.context("the embedded server panicked")?? == Drained::Deadline {
+        if self.serving.await.context("the embedded server panicked")? == Drained::Deadline {
             tracing::warn!("the embedded server did not drain in time");
         }
         Ok(())

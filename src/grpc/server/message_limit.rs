@@ -7,17 +7,23 @@
 //! it came, and then fails with the status, once and for good. tonic hands the status on: to the client of a unary
 //! call, or as the last item of a stream's requests.
 //!
+//! A message that was begun has to go on: when none of it comes for `read_timeout`, its call ends with
+//! DEADLINE_EXCEEDED. So has the message of a unary call, for which tonic waits without a limit before the service
+//! hears of the call. A stream without a message under way is the service's to watch over.
+//!
 //! What a compressed message unpacks to is checked by tonic, with the same limit; there it answers
 //! RESOURCE_EXHAUSTED by itself.
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
 use tonic::{
     Status,
     body::Body,
@@ -25,19 +31,25 @@ use tonic::{
     server::NamedService,
 };
 
+use super::counts::{Limit, ServerCounts};
+
 /// One byte says whether the message is compressed, four say its length.
 const PREFIX: usize = 5;
+/// The one method whose client sends as many messages as it likes, when it likes.
+const STREAMING: &str = "/Stream";
 
 /// A gRPC service whose requests are bounded in size.
 #[derive(Debug, Clone)]
 pub(super) struct MessageLimit<S> {
     inner: S,
     limit: usize,
+    read_timeout: Duration,
+    counts: ServerCounts,
 }
 
 impl<S> MessageLimit<S> {
-    pub(super) fn new(inner: S, limit: usize) -> Self {
-        Self { inner, limit }
+    pub(super) fn new(inner: S, limit: usize, read_timeout: Duration, counts: ServerCounts) -> Self {
+        Self { inner, limit, read_timeout, counts }
     }
 }
 
@@ -58,9 +70,19 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
-        let limit = self.limit;
-        self.inner
-            .call(request.map(|body| Body::new(BoundedBody { body, scan: Scan::new(limit), ended: false })))
+        let streams = request.uri().path().ends_with(STREAMING);
+        let watch = |body| BoundedBody {
+            body,
+            scan: Scan::new(self.limit),
+            ended: false,
+            awaited: !streams,
+            halt: None,
+            halted: false,
+            read_timeout: self.read_timeout,
+            counts: self.counts.clone(),
+        };
+        let request = request.map(|body| Body::new(watch(body)));
+        self.inner.call(request)
     }
 }
 
@@ -69,6 +91,28 @@ struct BoundedBody {
     body: Body,
     scan: Scan,
     ended: bool,
+    /// The client owes the first message of a unary call.
+    awaited: bool,
+    /// Made when the client keeps the server waiting for the first time.
+    halt: Option<Pin<Box<Sleep>>>,
+    halted: bool,
+    read_timeout: Duration,
+    counts: ServerCounts,
+}
+
+impl BoundedBody {
+    /// Ready when the rest of a message has been waited for too long.
+    fn poll_halt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.awaited && self.scan.is_between_messages() {
+            return Poll::Pending;
+        }
+        let halt = self.halt.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::ZERO)));
+        if !self.halted {
+            self.halted = true;
+            halt.as_mut().reset(Instant::now() + self.read_timeout);
+        }
+        halt.as_mut().poll(cx)
+    }
 }
 
 impl HttpBody for BoundedBody {
@@ -84,14 +128,25 @@ impl HttpBody for BoundedBody {
         }
         if let Some(length) = self.scan.too_long {
             self.ended = true;
+            self.counts.hit(Limit::MessageSize);
             return Poll::Ready(Some(Err(above_limit(length, self.scan.limit))));
         }
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)? else {
+            if self.poll_halt(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.ended = true;
+            self.counts.hit(Limit::Read);
+            return Poll::Ready(Some(Err(halted(self.read_timeout))));
+        };
+        self.halted = false;
+        let Some(frame) = frame else { return Poll::Ready(None) };
         let mut data = match frame.into_data() {
             Ok(data) => data,
             Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
         };
         let sound = self.scan.advance(&data);
+        self.awaited &= data.is_empty();
         data.truncate(sound);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -111,6 +166,10 @@ fn above_limit(length: usize, limit: usize) -> Status {
     ))
 }
 
+fn halted(timeout: Duration) -> Status {
+    Status::deadline_exceeded(format!("nothing of the message came for {timeout:?} (server.read_timeout)"))
+}
+
 /// Where in a sequence of gRPC messages the bytes are.
 struct Scan {
     limit: usize,
@@ -126,6 +185,10 @@ struct Scan {
 impl Scan {
     fn new(limit: usize) -> Self {
         Self { limit, prefix: [0; PREFIX], seen: 0, remaining: 0, too_long: None }
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.seen == 0 && self.remaining == 0
     }
 
     /// Looks at the next bytes, and says how many of them come before the end of the prefix that is too long: all

@@ -12,8 +12,15 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | field | meaning | unit | default | range |
 /// |---|---|---|---|---|
 /// | `listen` | where connections are accepted; port 0 picks a free one | address | 127.0.0.1:50051 | – |
+/// | `max_connections` | connections that may be open; further ones wait in the kernel | connections | 1024 | 1 to 1,000,000 |
+/// | `handshake_timeout` | how long a new connection may take until it has spoken HTTP/2; then it is closed | time | 10 s | 1 ms to 1 h |
+/// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
+/// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
+/// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
+/// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
+/// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |
 /// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
 /// | `stream_window` | bytes of one call that may be under way, unread | bytes | 64 KiB | 1 KiB to 2 GiB |
 /// | `connection_window` | the same for all calls of a connection: a credit, not memory | bytes | 1 GiB | 64 KiB to 2 GiB |
@@ -28,10 +35,27 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 pub struct ServerOptions {
     /// Where connections are accepted.
     pub listen: SocketAddr,
+    /// Connections that may be open.
+    pub max_connections: usize,
+    /// How long a new connection may take until it has spoken HTTP/2.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// How long a message that was begun, or the one of a unary call, may make no progress.
+    #[serde(with = "humantime_serde")]
+    pub read_timeout: Duration,
+    /// How long a client may leave its answers unread.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     /// Bytes of the largest request.
     pub max_message_size: usize,
     /// Calls that one connection may have open.
     pub max_concurrent_streams: u32,
+    /// Bytes that the headers of one call must stay below.
+    pub max_header_list_size: u32,
+    /// Bytes of the largest HTTP/2 frame that a client may send.
+    pub max_frame_size: u32,
+    /// Calls that one connection may take back before they were looked at.
+    pub max_pending_reset_streams: usize,
     /// Calls of one connection that may break the protocol before it is ended.
     pub max_local_error_reset_streams: usize,
     /// Bytes of one call that may be under way, unread.
@@ -53,8 +77,15 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 50_051)),
+            max_connections: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             max_message_size: 4 << 20,
             max_concurrent_streams: 128,
+            max_header_list_size: 16 << 10,
+            max_frame_size: 16 << 10,
+            max_pending_reset_streams: 20,
             max_local_error_reset_streams: 1024,
             stream_window: 64 << 10,
             connection_window: 1 << 30,
@@ -72,8 +103,17 @@ impl ServerOptions {
     /// The first field that cannot work, with its value and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let hour = Duration::from_secs(3600);
+        let moment = Duration::from_millis(1);
+        count("server.max_connections", self.max_connections, 1..=1_000_000)?;
+        time("server.handshake_timeout", self.handshake_timeout, moment..=hour)?;
+        time("server.read_timeout", self.read_timeout, moment..=hour)?;
+        time("server.write_timeout", self.write_timeout, moment..=hour)?;
         count("server.max_message_size", self.max_message_size, 1024..=(1 << 31) - 1)?;
         count("server.max_concurrent_streams", self.max_concurrent_streams, 1..=100_000)?;
+        count("server.max_header_list_size", self.max_header_list_size, 1024..=16 << 20)?;
+        // The bounds of RFC 9113, 4.2.
+        count("server.max_frame_size", self.max_frame_size, 16_384..=(1 << 24) - 1)?;
+        count("server.max_pending_reset_streams", self.max_pending_reset_streams, 1..=1_000_000)?;
         let resets = self.max_local_error_reset_streams;
         count("server.max_local_error_reset_streams", resets, 1..=1_000_000)?;
         let largest = windows::LARGEST_WINDOW;
@@ -84,7 +124,7 @@ impl ServerOptions {
             let day = Duration::from_secs(24 * 3600);
             time("server.keepalive_interval", self.keepalive_interval, Duration::from_secs(1)..=day)?;
         }
-        time("server.keepalive_timeout", self.keepalive_timeout, Duration::from_millis(1)..=hour)?;
+        time("server.keepalive_timeout", self.keepalive_timeout, moment..=hour)?;
         time("server.drain_timeout", self.drain_timeout, Duration::ZERO..=hour)?;
         windows::check(self.max_concurrent_streams, self.stream_window, self.connection_window)
     }
@@ -108,8 +148,16 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let refused = [
+            refusal(|o| o.max_connections = 0),
+            refusal(|o| o.handshake_timeout = Duration::ZERO),
+            refusal(|o| o.read_timeout = Duration::ZERO),
+            refusal(|o| o.write_timeout = Duration::ZERO),
             refusal(|o| o.max_message_size = 0),
             refusal(|o| o.max_concurrent_streams = 0),
+            refusal(|o| o.max_header_list_size = 0),
+            refusal(|o| o.max_frame_size = 0),
+            refusal(|o| o.max_frame_size = 1 << 24),
+            refusal(|o| o.max_pending_reset_streams = 0),
             refusal(|o| o.max_local_error_reset_streams = 0),
             refusal(|o| o.stream_window = 1 << 31),
             refusal(|o| o.connection_window = 65_534),
@@ -122,8 +170,16 @@ mod tests {
         assert_eq!(
             fields,
             [
+                "server.max_connections",
+                "server.handshake_timeout",
+                "server.read_timeout",
+                "server.write_timeout",
                 "server.max_message_size",
                 "server.max_concurrent_streams",
+                "server.max_header_list_size",
+                "server.max_frame_size",
+                "server.max_frame_size",
+                "server.max_pending_reset_streams",
                 "server.max_local_error_reset_streams",
                 "server.stream_window",
                 "server.connection_window",
