@@ -8,5 +8,6 @@ pub mod load;
 #[cfg(feature = "cli")]
 pub mod operations;
 mod platform;
+pub mod simulation;
 
 pub use grpc::performance::*;
