@@ -24,6 +24,7 @@ pub mod load;
 #[cfg(feature = "cli")]
 pub mod operations;
 mod platform;
+pub mod simulation;
 
 pub use grpc::performance::*;
 

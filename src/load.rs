@@ -41,7 +41,6 @@ mod mix;
 mod options;
 mod pacer;
 mod report;
-mod schedule;
 mod stream;
 mod streams;
 mod table;
@@ -56,9 +55,10 @@ use tokio::runtime::{Builder, Runtime};
 pub use error::LoadError;
 pub use options::{LoadOptions, Order, Payload, WeightedMessage};
 pub use report::{LabelReport, LoadReport};
-pub use schedule::{Arrivals, Schedule};
 pub use times::Percentiles;
 pub use verdict::Invalidity;
+
+pub use crate::simulation::{Arrivals, Schedule};
 
 use mix::Dealer;
 use pacer::Pacer;

@@ -1,16 +1,17 @@
 //! Which stream sends which message with which payload: the dealing, and the making of a request.
 
 use bytes::{Bytes, BytesMut};
-use rand::{Rng, RngExt, distr::weighted::WeightedIndex, rngs::Xoshiro256PlusPlus};
-use rand_distr::Distribution;
-
-use super::{
-    Arrivals, LoadOptions, Payload, WeightedMessage,
-    schedule::{Purpose, rng},
+use rand::{
+    Rng, RngExt,
+    distr::{Distribution, weighted::WeightedIndex},
+    rngs::Xoshiro256PlusPlus,
 };
+
+use super::{Arrivals, LoadOptions, Payload, WeightedMessage};
 use crate::{
     Priority,
     grpc::proto::{self, StreamRequest},
+    simulation::{Purpose, rng},
 };
 
 /// Bytes at the start of a random payload that make it another one.

@@ -1,15 +1,15 @@
 //! When each message is due: a pure function of rate, length and seed.
 //!
 //! A [`Schedule`] is one arrival process for the whole run, as offsets from its start. It knows nothing of clocks,
-//! streams or servers, so whatever runs it (the pacer of this module, or a bench that loads an executor in its own
-//! process) offers the very same arrivals for the same seed. The generator is a named algorithm (xoshiro256++), so
-//! that a seed means the same in the next release too.
+//! streams or servers, so whatever runs it (the pacer of the load generator, or a bench that loads an executor in its own
+//! process) offers the very same arrivals for the same seed.
 
 use std::time::Duration;
 
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
-use rand_distr::{Distribution, Exp};
+use rand::rngs::Xoshiro256PlusPlus;
 use serde::Serialize;
+
+use super::random::{Purpose, exponential, rng};
 
 /// How arrivals are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -22,26 +22,11 @@ pub enum Arrivals {
     Constant,
 }
 
-/// What a random sequence is for: each purpose has a sequence of its own, so that, say, another mix of messages does
-/// not move the arrivals.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Purpose {
-    Arrivals,
-    Dealing,
-    Payload,
-}
-
-/// The random sequence for one purpose of the run with this seed.
-pub(super) fn rng(seed: u64, purpose: Purpose) -> Xoshiro256PlusPlus {
-    // The golden ratio in 64 bits: an odd step that keeps the three seeds of near-by runs apart.
-    Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add((purpose as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)))
-}
-
 /// The instants at which messages are due, as offsets from the start, never decreasing, all before `length`.
 ///
 /// ```
 /// use std::time::Duration;
-/// use millstream::load::{Arrivals, Schedule};
+/// use millstream::simulation::{Arrivals, Schedule};
 ///
 /// let every_10_ms = Schedule::new(Arrivals::Constant, 100.0, Duration::from_millis(35), 42);
 /// assert_eq!(every_10_ms.map(|due| due.as_millis()).collect::<Vec<_>>(), [0, 10, 20, 30]);
@@ -55,7 +40,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone)]
 enum Process {
-    Poisson { gaps: Exp<f64>, rng: Xoshiro256PlusPlus, seconds: f64 },
+    Poisson { rng: Xoshiro256PlusPlus, seconds: f64 },
     Constant { next: u64 },
 }
 
@@ -68,11 +53,7 @@ impl Schedule {
     pub fn new(arrivals: Arrivals, rate_per_s: f64, length: Duration, seed: u64) -> Self {
         assert!(rate_per_s.is_finite() && rate_per_s > 0.0, "a rate of {rate_per_s} per second");
         let process = match arrivals {
-            Arrivals::Poisson => Process::Poisson {
-                gaps: Exp::new(rate_per_s).expect("the rate is above zero"),
-                rng: rng(seed, Purpose::Arrivals),
-                seconds: 0.0,
-            },
+            Arrivals::Poisson => Process::Poisson { rng: rng(seed, Purpose::Arrivals), seconds: 0.0 },
             Arrivals::Constant => Process::Constant { next: 0 },
         };
         Self { process, rate_per_s, length }
@@ -84,8 +65,8 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Duration> {
         let seconds = match &mut self.process {
-            Process::Poisson { gaps, rng, seconds } => {
-                *seconds += gaps.sample(rng);
+            Process::Poisson { rng, seconds } => {
+                *seconds += exponential(rng) / self.rate_per_s;
                 *seconds
             }
             // Multiplied, not added up: rounding does not gather.
@@ -158,13 +139,5 @@ mod tests {
     #[test]
     fn a_rate_that_yields_nothing_within_the_length_yields_nothing() {
         assert_eq!(Schedule::new(Arrivals::Poisson, f64::MIN_POSITIVE, MINUTE, 1).count(), 0);
-    }
-
-    #[test]
-    fn purposes_have_sequences_of_their_own() {
-        use rand::RngExt;
-        let first = |purpose| rng(1, purpose).random::<u64>();
-        assert_ne!(first(Purpose::Arrivals), first(Purpose::Dealing));
-        assert_ne!(first(Purpose::Dealing), first(Purpose::Payload));
     }
 }
