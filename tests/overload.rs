@@ -20,8 +20,16 @@ async fn backlog(
     admission: DeadlineAdmission,
     queued: u64,
 ) -> (millstream::OptimizedStreamProcessor<Actor>, Answers, Keeper) {
-    let processor =
-        processor(OptimizationConfig { worker_count: 1, deadline_admission: admission, ..config() });
+    let setting = OptimizationConfig { deadline_admission: admission, ..OptimizationConfig::default() };
+    backlog_under(setting, queued).await
+}
+
+/// The same, under other settings.
+async fn backlog_under(
+    setting: OptimizationConfig,
+    queued: u64,
+) -> (millstream::OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+    let processor = processor(OptimizationConfig { worker_count: 1, backpressure_threshold: 1.0, ..setting });
     for n in 0..3 {
         processor.process_one(request(n, Act::Busy(Duration::from_millis(20)))).await.expect("answered");
     }
@@ -48,6 +56,20 @@ async fn a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hin
     );
     assert!(retry_after >= Duration::from_millis(300), "{retry_after:?}");
     assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 1);
+}
+
+#[tokio::test]
+async fn the_wait_may_take_its_share_of_the_time_left_and_no_more() {
+    // Ten messages of some 20 ms, and the one that runs: a wait of some 220 ms, of 300.
+    for (deadline_wait_share, refused) in [(0.5, true), (1.0, false)] {
+        let setting = OptimizationConfig { deadline_wait_share, ..OptimizationConfig::default() };
+        let (processor, answers, keeper) = backlog_under(setting, 10).await;
+        let message = Message::new(request(99, Act::Answer)).timeout(Some(Duration::from_millis(300)));
+        let mut answer = Box::pin(processor.answer(message, None));
+        let at_once = poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
+        assert_eq!(at_once, refused, "with a share of {deadline_wait_share}");
+        drop((answer, keeper, answers));
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn encoding(enable_stream_compression: bool, accepts_gzip: bool) -> Option
 
     drop((client, stop));
     let drained = tokio::time::timeout(LONG, serving).await.expect("the server ends");
-    assert_eq!(drained.unwrap().unwrap(), Drained::Clean);
+    assert_eq!(drained.unwrap(), Drained::Clean);
     encoding
 }
 

@@ -18,12 +18,13 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),
     ("connections", include_str!("connections.rs")),
     ("figures", include_str!("figures.rs")),
+    ("overload", include_str!("../overload.rs")),
     ("pools", include_str!("pools.rs")),
     ("room", include_str!("room.rs")),
     ("streams", include_str!("../streams.rs")),
@@ -50,6 +51,7 @@ promises! {
         room::the_lanes_hold_as_many_messages_as_they_are_told_to;
     worker_timeout: workers::a_message_that_runs_for_longer_than_the_timeout_is_answered_for;
     worker_pinning: threads::workers_run_on_the_cores_that_they_are_pinned_to;
+    worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
     worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
     batch_size: batches::no_more_messages_travel_together_than_a_batch_may_have;
@@ -67,6 +69,9 @@ promises! {
     backpressure_threshold: room::load_that_lasts_leaves_only_its_share_of_the_lanes_open;
     backpressure_window: room::a_burst_within_the_window_may_fill_the_lanes;
     when_full: streams::a_full_plane_sheds_when_it_is_told_to, streams::no_more_is_accepted_than_may_be_in_flight;
+    deadline_admission: overload::a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hint,
+        overload::in_a_dry_run_what_would_be_late_is_counted_and_accepted;
+    deadline_wait_share: overload::the_wait_may_take_its_share_of_the_time_left_and_no_more;
     max_bytes_in_flight: room::no_more_bytes_are_in_flight_than_may_be,
         streams::a_message_larger_than_all_that_may_be_in_flight_is_refused_and_the_stream_lives_on;
     max_concurrent_connections: streams::one_stream_too_many_is_refused_and_another_may_come_when_one_has_gone;

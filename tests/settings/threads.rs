@@ -105,3 +105,14 @@ fn a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to() {
         assert!(Instant::now() < deadline, "it never sleeps sooner");
     }
 }
+
+#[tokio::test]
+async fn workers_give_way_as_much_as_they_are_told_to() {
+    for worker_niceness in [0, 7] {
+        let pool = WorkerPool::new(&OptimizationConfig { worker_niceness, ..config() }).unwrap();
+        let stat = pool.spawn(|| std::fs::read_to_string("/proc/thread-self/stat")).await.unwrap().unwrap();
+        // The 19th field; the second is a name in parentheses.
+        let niceness = stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap();
+        assert_eq!(niceness.parse(), Ok(worker_niceness));
+    }
+}

@@ -303,20 +303,3 @@ async fn nothing_is_lost_under_many_submitters_and_few_places() {
     assert!(ran.load(SeqCst) >= finished);
     assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
 }
-
-/// The niceness of the calling thread: the 19th field of its `stat`, the 17th after the name in parentheses.
-#[cfg(target_os = "linux")]
-fn niceness() -> u8 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux tells");
-    let after_name = stat.rsplit(')').next().expect("a name in parentheses");
-    after_name.split_whitespace().nth(16).expect("a niceness").parse().expect("not negative")
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn workers_give_way_as_much_as_they_are_told_to() {
-    for worker_niceness in [0, 7] {
-        let pool = pool(&OptimizationConfig { worker_niceness, ..config(1) });
-        assert_eq!(pool.spawn(niceness).await.unwrap(), worker_niceness);
-    }
-}
