@@ -13,6 +13,8 @@
 mod model;
 
 #[cfg(millstream_loom)]
-pub(crate) use self::model::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use self::model::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(not(millstream_loom))]
-pub(crate) use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+};
