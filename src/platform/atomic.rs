@@ -13,8 +13,10 @@
 mod model;
 
 #[cfg(millstream_loom)]
-pub(crate) use self::model::{AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use self::model::{
+    AtomicBool, AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+};
 #[cfg(not(millstream_loom))]
 pub(crate) use std::sync::atomic::{
-    AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+    AtomicBool, AtomicI64, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
 };

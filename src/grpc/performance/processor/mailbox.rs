@@ -1,15 +1,9 @@
-//! What a stream's task shares with the workers: its slots, and the ring that brings them back.
+//! What a stream's task shares with the workers: its slots, and the way back.
 //!
-//! Workers and flights *return* slots; the task is woken once for many. Returned slots pile up on a stack that the task
-//! empties at a stroke, so whoever finds it empty is the one who wakes. In request order nobody wakes the task for an
-//! answer that cannot leave yet: `awaited` names the slot that the next answer comes from.
+//! Workers and flights return slots by way of [`Completions`], which says who wakes the task.
 //!
-//! **No wake is lost.** Before it waits, the task registers its waker, then says in `awaited` what it waits for, then
-//! looks at the stack once more. Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the
-//! task's last look finds the slot, or the reading finds what the task waits for, and wakes it.
-//!
-//! **A message is answered for from elsewhere** (its handler is stuck) by withdrawing it and raising `alarm`, since the
-//! slot itself cannot be returned while a worker is at it.
+//! **A message is answered for from elsewhere** (its handler is stuck) by withdrawing it and raising the alarm, since
+//! the slot itself cannot be returned while a worker is at it.
 //!
 //! **The end of a stream** (the client is gone) raises `closed`: unstarted messages are withdrawn by the task as it
 //! goes, running ones notice at their next checkpoint, and a turn in a flight that arrives afterwards is passed on at
@@ -23,13 +17,13 @@ use std::{
     time::Instant,
 };
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
 use super::{
     JobScope, MessageHandler, Timing,
+    completions::Completions,
     engine::Engine,
-    slot::{Arena, Input, Outcome, Returned},
+    slot::{Arena, Input, Outcome},
 };
 use crate::{
     grpc::performance::{
@@ -38,24 +32,13 @@ use crate::{
         monitor::Counter,
         worker_pool::{Job, JobContext, Share, WithdrawnFrom},
     },
-    platform::{
-        atomic::AtomicU32,
-        contain::{contain, drop_logged},
-    },
+    platform::contain::{contain, drop_logged},
 };
-
-/// In `awaited`: any slot will do.
-pub(super) const ANY: u32 = u32::MAX;
-/// In `awaited`: nothing that a worker can bring.
-pub(super) const NOTHING: u32 = u32::MAX - 1;
 
 pub(super) struct Mailbox<H: MessageHandler> {
     pub(super) engine: Arc<Engine<H>>,
     pub(super) slots: Arena<H>,
-    pub(super) returned: Returned,
-    pub(super) awaited: AtomicU32,
-    pub(super) waker: AtomicWaker,
-    pub(super) alarm: AtomicBool,
+    pub(super) completions: Completions,
     pub(super) closed: AtomicBool,
 }
 
@@ -64,21 +47,14 @@ impl<H: MessageHandler> Mailbox<H> {
         Self {
             engine,
             slots: Arena::new(capacity),
-            returned: Returned::new(),
-            awaited: AtomicU32::new(NOTHING),
-            waker: AtomicWaker::new(),
-            alarm: AtomicBool::new(false),
+            completions: Completions::new(),
             closed: AtomicBool::new(false),
         }
     }
 
     /// Nobody but the task will touch the slot any more.
     fn give_back(&self, slot: u32) {
-        let first = self.returned.push(&self.slots, slot);
-        let awaited = self.awaited.load(SeqCst);
-        if awaited == slot || first && awaited == ANY {
-            self.waker.wake();
-        }
+        self.completions.bring(&self.slots, slot);
     }
 
     /// Stores what became of a message that this thread has begun.
@@ -180,8 +156,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             if let Some(watch) = place.watch.lock().take() {
                 watch.abandon();
             }
-            self.alarm.store(true, SeqCst);
-            self.waker.wake();
+            self.completions.raise_alarm();
         }
     }
 }
@@ -206,8 +181,7 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
 
     fn your_turn(&self, slot: u32, lead: Lead) {
         *self.slots.get(slot).turn.lock() = Some(lead);
-        self.returned.push(&self.slots, slot);
-        self.waker.wake();
+        self.completions.bring_urgently(&self.slots, slot);
         // The task may have left before it could see the turn; then nobody else will.
         if self.closed.load(SeqCst) {
             let lead = self.slots.get(slot).turn.lock().take();

@@ -166,7 +166,7 @@ impl Returned {
     }
 
     /// Says whether the stack was empty: whoever finds it so has to wake the task. SeqCst: one side of the handshake
-    /// with a task that is about to wait (see `mailbox`).
+    /// with a task that is about to wait (see `completions`).
     pub(super) fn push<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) -> bool {
         let below = &arena.get(slot).below;
         let mut top = self.0.load(Relaxed);
@@ -197,4 +197,4 @@ impl Returned {
 }
 
 #[cfg(all(test, millstream_loom))]
-mod loom_tests;
+pub(super) mod loom_tests;

@@ -31,8 +31,9 @@ use futures_core::Stream;
 use super::{
     Answer, Message, MessageHandler, Order, StreamOptions,
     batches::Batches,
+    completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
-    mailbox::{ANY, Mailbox, NOTHING},
+    mailbox::Mailbox,
     slot::Outcome,
     timer::Timer,
 };
@@ -168,12 +169,12 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// Step 1: what came back.
     fn take_back(&mut self) {
         let mut back = std::mem::take(&mut self.back);
-        self.mailbox.returned.take(&self.mailbox.slots, &mut back);
+        let alarm = self.mailbox.completions.take(&self.mailbox.slots, &mut back);
         for slot in back.drain(..) {
             self.take_back_one(slot);
         }
         self.back = back;
-        if self.mailbox.alarm.swap(false, SeqCst) {
+        if alarm {
             for slot in 0..self.entries.len() as u32 {
                 self.answer_withdrawn(slot);
             }
@@ -313,7 +314,7 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            this.mailbox.waker.register(cx.waker());
+            this.mailbox.completions.register(cx.waker());
             this.take_back();
             this.expire();
             let more_at_hand = this.admit(cx);
@@ -323,8 +324,7 @@ where
             if this.in_flight == 0 && this.input.is_none() {
                 return Poll::Ready(this.failure.take().map(Err));
             }
-            this.mailbox.awaited.store(this.awaited(), SeqCst);
-            if !this.mailbox.returned.is_empty() || this.mailbox.alarm.load(SeqCst) {
+            if !this.mailbox.completions.wait_for(this.awaited()) {
                 continue;
             }
             if this.timer.poll(this.idle_deadline(), cx).is_ready() {

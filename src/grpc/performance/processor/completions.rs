@@ -1,0 +1,89 @@
+//! The way back of a stream's slots, and who wakes its task.
+//!
+//! Workers and flights *return* slots; the task is woken once for many. Returned slots pile up on a stack that the task
+//! empties at a stroke, so whoever finds it empty is the one who wakes. In request order nobody wakes the task for an
+//! answer that cannot leave yet: `awaited` names the slot that the next answer comes from.
+//!
+//! **No wake is lost.** Before it waits, the task [registers](Completions::register) its waker, then
+//! [takes](Completions::take) what is there, then says what it [waits for](Completions::wait_for), and looks once more.
+//! Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the task's last look finds the
+//! slot, or the reading finds what the task waits for, and wakes it.
+//!
+//! **An alarm** is for what cannot be returned, since somebody else is still at it; it wakes the task always.
+
+use std::{sync::atomic::Ordering::SeqCst, task::Waker};
+
+use super::{
+    MessageHandler,
+    slot::{Arena, Returned},
+};
+use crate::platform::{
+    atomic::{AtomicBool, AtomicU32},
+    sync::AtomicWaker,
+};
+
+/// What the task waits for: any slot.
+pub(super) const ANY: u32 = u32::MAX;
+/// What the task waits for: nothing that comes back.
+pub(super) const NOTHING: u32 = u32::MAX - 1;
+
+pub(super) struct Completions {
+    returned: Returned,
+    awaited: AtomicU32,
+    alarm: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Completions {
+    pub(super) fn new() -> Self {
+        Self {
+            returned: Returned::new(),
+            awaited: AtomicU32::new(NOTHING),
+            alarm: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Brings a slot back, and wakes the task if it waits for that.
+    pub(super) fn bring<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
+        let first = self.returned.push(arena, slot);
+        let awaited = self.awaited.load(SeqCst);
+        if awaited == slot || first && awaited == ANY {
+            self.waker.wake();
+        }
+    }
+
+    /// Brings a slot back, and wakes the task whatever it waits for.
+    pub(super) fn bring_urgently<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
+        self.returned.push(arena, slot);
+        self.waker.wake();
+    }
+
+    /// Makes the task look at all of its slots.
+    pub(super) fn raise_alarm(&self) {
+        // A swap, where a store would do: loom would leave open which of a store and a swap comes last.
+        self.alarm.swap(true, SeqCst);
+        self.waker.wake();
+    }
+
+    /// Whom to wake. By the task, before it looks at anything.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// All that came back, in that order; true when there was an alarm. By the task.
+    pub(super) fn take<H: MessageHandler>(&self, arena: &Arena<H>, into: &mut Vec<u32>) -> bool {
+        self.returned.take(arena, into);
+        self.alarm.swap(false, SeqCst)
+    }
+
+    /// The task is about to wait; false when there is something to take already.
+    #[must_use]
+    pub(super) fn wait_for(&self, awaited: u32) -> bool {
+        self.awaited.store(awaited, SeqCst);
+        self.returned.is_empty() && !self.alarm.load(SeqCst)
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;
