@@ -1,4 +1,8 @@
-//! The caches that are compared, behind one face: the same keys, the same values, the same hash.
+//! The caches that are compared, behind one face: the same keys, the same values, the same hash where it can be chosen.
+//!
+//! dashmap and papaya are maps: they stand for the thin S3-FIFO layer that one would write over them. foyer evicts by
+//! S3-FIFO, too, the best of its policies on these traces. scc rounds its capacity up to a power of two, which flatters
+//! its hit ratios. `lru` is the textbook's, for the ratios.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,6 +54,7 @@ pub(crate) const CONTENDERS: [(&str, Make); 9] = [
         Box::new(
             foyer_memory::CacheBuilder::<CacheKey, Bytes, _>::new(entries)
                 .with_hash_builder(Placement::default())
+                .with_eviction_config(foyer_memory::S3FifoConfig::default())
                 .build::<foyer_memory::CacheProperties>(),
         )
     }),

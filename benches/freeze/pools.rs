@@ -1,7 +1,4 @@
 //! Object pools: a buffer of 8 KiB is taken, written to and given back; the system allocator stands beside them.
-//!
-//! `nexus-pool` stays out. Its `sync::Pool` is `Sync` by accident, though its stack of free slots bears one taker only:
-//! two threads get one slot, and with it one allocation.
 
 use std::hint::black_box;
 

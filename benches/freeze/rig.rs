@@ -7,7 +7,8 @@
 //! waits by giving up its core (`sched_yield`), since that wait looks like the machine's, too.
 //!
 //! The control pauses the same thread just as often and as long, between two operations, where it holds nothing. So it
-//! has the same threads on the same cores, and every stall of it is the machine's.
+//! has the same threads on the same cores, and every stall of it is the machine's: on a busy machine the control of a
+//! structure with locks is not zero, since a thread that loses its core while it holds one is a stopped thread.
 
 use std::{
     iter,
