@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod drain;
+mod hostile;
+mod scarcity;
 #[path = "../serving/mod.rs"]
 mod serving;
 
