@@ -122,7 +122,7 @@ impl Stream for Feed {
 
 fn processor() -> OptimizedStreamProcessor<Handler> {
     let config = OptimizationConfig { worker_count: 2, ..OptimizationConfig::default() };
-    OptimizedStreamProcessor::new(config, Handler::default).unwrap()
+    OptimizedStreamProcessor::new(config, Handler::default).expect("the configuration is valid")
 }
 
 #[tokio::test]

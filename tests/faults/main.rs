@@ -4,6 +4,7 @@
 
 mod drain;
 mod hostile;
+#[cfg(target_os = "linux")]
 mod scarcity;
 #[path = "../serving/mod.rs"]
 mod serving;

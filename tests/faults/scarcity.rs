@@ -32,7 +32,6 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn without_descriptors_those_who_are_in_are_served_and_those_who_wait_come_in_later() {
     let server = Serving::of(&mut limited("-n 40", "--set worker_count=2")).await;
@@ -58,7 +57,6 @@ async fn without_descriptors_those_who_are_in_are_served_and_those_who_wait_come
     timeout(PATIENCE, outside.process(request(4, "echo", "x", &[]))).await.unwrap().unwrap();
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_that_gets_no_threads_says_so_and_ends() {
     // Each thread takes 2 MiB of addresses for its stack.
