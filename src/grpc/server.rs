@@ -5,16 +5,17 @@
 //!                                              └─► Drained::Deadline   drain_timeout has passed, the rest is cut off
 //! ```
 //! - **Who runs it**: the caller's tokio runtime. [`Server::serve`] is one future; each connection
-//!   ([`connection`]) is a task of its own, and none outlives it.
+//!   (`server/connection.rs`) is a task of its own, and none outlives it.
 //! - **Accepting**: the socket listens as soon as [`Server::bind`] returns, so what connects between bind and serve
-//!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop ([`accept`]). With
+//!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop (`server/accept.rs`). With
 //!   `max_connections` open the server accepts no more until one has closed; the others wait in the kernel.
 //! - **Draining**: once `shutdown` is ready, health says NOT_SERVING, the socket closes, and each connection is told
 //!   (GOAWAY) to begin no further calls; it closes when its last call has ended. A connection that has not even said
 //!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
 //!   half a second after `drain_timeout`, and cuts off what is left. What happens to messages that arrive on open calls
 //!   meanwhile is the service's to say ([`Server::on_drain`]).
-//! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever ([`timed_io`], [`unread`], [`message_limit`]), and
+//! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever (`server/timed_io.rs`,
+//!   `server/unread.rs`, `server/message_limit.rs`), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
 //!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
 //!   answered one at a time, and reading stops while the answer cannot be written; empty frames and endless headers end

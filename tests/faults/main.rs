@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod drain;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod scarcity;
 #[path = "../serving/mod.rs"]
 mod serving;
 

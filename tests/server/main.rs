@@ -148,7 +148,7 @@ impl Running {
     async fn hit(&self, limit: Limit, times: u64) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.counts.hits(limit) < times {
-            assert!(tokio::time::Instant::now() < deadline, "{limit:?}: {}", self.counts.hits(limit));
+            assert!(tokio::time::Instant::now() < deadline, "{limit:?} of {:?}", self.counts);
             tokio::task::yield_now().await;
         }
         assert_eq!(self.counts.hits(limit), times, "{limit:?}");
@@ -340,6 +340,8 @@ fn tight(options: &mut ServerOptions) {
 /// still there.
 async fn trickle(server: &Running, size: usize) -> RawClient {
     let mut client = RawClient::connect(server.addr).await;
+    // Until then the connection's window is the one that HTTP/2 begins with.
+    client.next_of(&[raw::WINDOW_UPDATE]).await;
     let empty_messages = vec![0; 16_384 / size * size];
     for call in 0..8 {
         client.open(call).await;

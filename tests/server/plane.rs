@@ -215,6 +215,7 @@ async fn a_client_that_never_reads_loses_its_place_and_keeps_its_connection() {
     let plane = start(config(), |options| options.write_timeout = SHORT).await;
     let bystander = plane.server.bystander().await;
     let mut client = RawClient::connect_with_window(plane.server.addr, 0).await;
+    client.next_of(&[raw::WINDOW_UPDATE]).await;
     for call in 0..3 {
         send(&mut client, call, &message("", 1000).repeat(50)).await;
     }

@@ -67,7 +67,9 @@ impl RawClient {
 
     /// A client that has room for so many bytes of each call.
     pub(crate) async fn connect_with_window(addr: SocketAddr, window: u32) -> Self {
-        let (reader, writer) = TcpStream::connect(addr).await.unwrap().into_split();
+        let socket = TcpStream::connect(addr).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (reader, writer) = socket.into_split();
         let mut client = Self { reader, writer };
         client.send(PREFACE).await;
         let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();

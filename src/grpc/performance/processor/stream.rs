@@ -359,6 +359,8 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
                 if place.state.is_finished() {
                     drop_logged(place.outcome.take());
                 }
+            } else {
+                drop_logged(entry.outcome.take());
             }
             let cancelled = Interruption::Cancelled;
             let code = Some(OptimizationError::from(cancelled).kind());
