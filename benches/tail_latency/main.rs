@@ -49,7 +49,7 @@ fn bench(options: &Options) -> Result<(), String> {
         std::fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
     };
     let report = report::json::Report::new(&results, goals);
-    print!("{}", report::table::render(&results, &report));
+    print!("{}", report::table::render(&report));
     if let Some(path) = &options.json {
         write(path, report.to_json())?;
     }

@@ -91,10 +91,14 @@ pub(crate) fn trace(cell: Cell, capacity_per_s: f64, seed: u64) -> Vec<Job> {
     poisson_trace(cell.load * capacity_per_s, cell.kind.service, cell.kind.length(), seed)
 }
 
-/// Messages a second of this kind when one inline is answered and the next begins, with no queue and no arrivals.
+/// What 100% load means: messages a second of this kind if all cores did nothing but work on them inline. It is reckoned
+/// from the CPU time that they took, which is the same on a machine that others use.
 pub(crate) fn capacity(inline: &dyn Contender, kind: &crate::scenarios::Kind) -> f64 {
     let clients = 2 * workers().get();
-    inline.flood(Work::of(kind.service.mean()), clients, Duration::from_millis(300)).per_second()
+    let cpu = process_cpu();
+    let flood = inline.flood(Work::of(kind.service.mean()), clients, Duration::from_millis(300));
+    let cpu = process_cpu() - cpu;
+    workers().get() as f64 * flood.jobs as f64 / cpu.as_secs_f64()
 }
 
 fn times(cell: Cell, trace: &[Job], sojourns: impl Iterator<Item = Duration>) -> Outcome {

@@ -11,10 +11,15 @@ use crate::{
     stats::{Ratio, median},
 };
 
+/// The share of disturbed runs from which on the figures are not to be trusted.
+const DOUBTFUL: f64 = 0.05;
+
 #[derive(Serialize)]
 pub(crate) struct Report {
     machine: Machine,
     rounds: usize,
+    /// Whether few enough runs were disturbed.
+    trustworthy: bool,
     validity: Validity,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) goals: Vec<Goal>,
@@ -129,7 +134,8 @@ impl Report {
     pub(crate) fn new(results: &Results, goals: Vec<Goal>) -> Self {
         let ratios = ["millstream", "millstream_stream"].into_iter().flat_map(|ours| duels(results, ours));
         let of = |value: Option<f64>| value.unwrap_or(0.0);
-        Self {
+        let mut report = Self {
+            trustworthy: true,
             machine: Machine { cores: workers().get(), kernel: kernel() },
             rounds: results.rounds,
             validity: results.validity,
@@ -185,7 +191,30 @@ impl Report {
                 })
                 .collect(),
             contenders: ENTRIES.iter().map(|entry| About { name: entry.name, what: entry.what }).collect(),
-        }
+        };
+        report.trustworthy = report.warning().is_none();
+        report
+    }
+
+    /// Under which circumstances it was measured, as a sentence.
+    pub(crate) fn circumstances(&self) -> String {
+        let Validity { runs, discarded_noise, discarded_late, .. } = self.validity;
+        format!(
+            "{} cores, {} rounds, {runs} runs that count; thrown away and run again: {discarded_noise} for CPU time \
+             that others took, {discarded_late} for a late pacer. Figures are medians over rounds.",
+            self.machine.cores, self.rounds
+        )
+    }
+
+    /// What speaks against believing the figures.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let Validity { runs, kept_in_spite, .. } = self.validity;
+        (kept_in_spite as f64 > DOUBTFUL * runs as f64).then(|| {
+            format!(
+                "Not to be trusted: {kept_in_spite} of {runs} runs were disturbed each time that they were tried, and \
+                 are in the figures. Others use this machine."
+            )
+        })
     }
 
     pub(crate) fn to_json(&self) -> String {

@@ -7,13 +7,10 @@ use super::{
     json::{Report, Scenario},
     time,
 };
-use crate::{
-    goals::{Goal, Side},
-    results::Results,
-};
+use crate::goals::{Goal, Side};
 
 /// Everything that a person wants to know who has a terminal.
-pub(crate) fn render(results: &Results, report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut text = String::new();
     for scenario in &report.scenarios {
         scenario_table(&mut text, scenario);
@@ -21,19 +18,10 @@ pub(crate) fn render(results: &Results, report: &Report) -> String {
     closed_loops(&mut text, report);
     text.push_str("\nWhat was to be reached:\n");
     report.goals.iter().for_each(|goal| goal_lines(&mut text, goal));
-    let validity = results.validity;
-    line(
-        &mut text,
-        format_args!(
-            "\n{} rounds, {} runs that count; thrown away: {} for others' CPU time, {} for a late pacer; {} were \
-             disturbed each time, and are in the figures.",
-            results.rounds,
-            validity.runs,
-            validity.discarded_noise,
-            validity.discarded_late,
-            validity.kept_in_spite
-        ),
-    );
+    line(&mut text, format_args!("\n{}", report.circumstances()));
+    if let Some(warning) = report.warning() {
+        line(&mut text, format_args!("{warning}"));
+    }
     text
 }
 
@@ -134,6 +122,9 @@ fn closed_loops(text: &mut String, report: &Report) {
 fn goal_lines(text: &mut String, goal: &Goal) {
     let verdict = if goal.met { "met" } else { "NOT MET" };
     line(text, format_args!("{:>3}. {verdict}: {}", goal.number, goal.text));
+    if goal.parts.iter().all(|part| part.figure.is_none()) {
+        return line(text, format_args!("       not measured in this run"));
+    }
     for part in &goal.parts {
         let bound = part.bound.map_or("?".to_owned(), figure);
         let figure = part.figure.map_or("not measured".to_owned(), figure);
