@@ -1,0 +1,143 @@
+//! The report as sentences.
+
+use std::fmt::Write;
+
+use super::{
+    figure,
+    json::{Report, Scenario},
+    time,
+};
+use crate::goals::{Goal, Side};
+
+/// Everything that a person wants to know who has a terminal.
+pub(crate) fn render(report: &Report) -> String {
+    let mut text = String::new();
+    for scenario in &report.scenarios {
+        scenario_table(&mut text, scenario);
+    }
+    closed_loops(&mut text, report);
+    text.push_str("\nWhat was to be reached:\n");
+    report.goals.iter().for_each(|goal| goal_lines(&mut text, goal));
+    line(&mut text, format_args!("\n{}", report.circumstances()));
+    if let Some(warning) = report.warning() {
+        line(&mut text, format_args!("{warning}"));
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("a string takes all");
+}
+
+fn scenario_table(text: &mut String, scenario: &Scenario) {
+    let handlers = if scenario.checkpoints { ", handlers that call checkpoint()" } else { "" };
+    line(
+        text,
+        format_args!(
+            "\n{}: {}{handlers}; {:.0}% load, {:.0} messages a second. Ideal servers have half of them answered within \
+             {}, 99% within {}, 99.9% within {}.",
+            scenario.name,
+            scenario.what,
+            scenario.load * 100.0,
+            scenario.offered_per_s,
+            time(scenario.ideal.p50_us),
+            time(scenario.ideal.p99_us),
+            time(scenario.ideal.p999_us)
+        ),
+    );
+    let mut contenders: Vec<_> = scenario.contenders.iter().collect();
+    contenders.sort_by(|one, other| one.figures.p99_us.total_cmp(&other.figures.p99_us));
+    for contender in contenders {
+        let figures = &contender.figures;
+        line(
+            text,
+            format_args!(
+                "  {:<26} 99% within {:>7} ({} to {}), {:>5} times the ideal; half within {:>7}, 99.9% within {:>7}; \
+                 short ones slowed down {:>5} times at p99; {:>5} µs of CPU beyond each job",
+                contender.name,
+                time(figures.p99_us),
+                time(contender.p99_us_min),
+                time(contender.p99_us_max),
+                figure(contender.p99_of_ideal),
+                time(figures.p50_us),
+                time(figures.p999_us),
+                figure(figures.slowdown_p99_short),
+                figure(contender.cpu_beyond_us)
+            ),
+        );
+    }
+}
+
+fn closed_loops(text: &mut String, report: &Report) {
+    let mut heading = (u64::MAX, 0);
+    for row in &report.round_trips {
+        if heading != (row.service_us, row.gap_ms) {
+            heading = (row.service_us, row.gap_ms);
+            let gap = if row.gap_ms == 0 { "back to back" } else { "1 ms apart, everybody asleep" };
+            line(text, format_args!("\nA round trip of a job of {} µs, {gap}:", row.service_us));
+        }
+        line(
+            text,
+            format_args!(
+                "  {:<26} half within {:>7}, 99% within {:>7}",
+                row.name,
+                time(row.p50_us),
+                time(row.p99_us)
+            ),
+        );
+    }
+    let mut heading = 0;
+    for row in &report.tiny_jobs {
+        if heading != row.in_flight {
+            heading = row.in_flight;
+            line(text, format_args!("\nJobs that do nothing, {} in flight:", row.in_flight));
+        }
+        line(text, format_args!("  {:<26} {:>9.0} a second", row.name, row.jobs_per_s));
+    }
+    if !report.probes.is_empty() {
+        text.push_str("\nA task on the I/O threads that is woken while all workers are busy:\n");
+    }
+    for row in &report.probes {
+        line(
+            text,
+            format_args!(
+                "  {:<26} half runs within {:>7}, 99% within {:>7}; {:>5.0} jobs of 1 ms a second meanwhile",
+                row.name,
+                time(row.late_p50_us),
+                time(row.late_p99_us),
+                row.jobs_per_s
+            ),
+        );
+    }
+    let mut heading = 0;
+    for row in &report.spawning {
+        if heading != row.producers {
+            heading = row.producers;
+            line(text, format_args!("\nSpawning from {} threads at once:", row.producers));
+        }
+        line(text, format_args!("  {:<26} {:>7.0} ns a job", row.name, row.ns_per_job));
+    }
+}
+
+fn goal_lines(text: &mut String, goal: &Goal) {
+    let verdict = if goal.met { "met" } else { "NOT MET" };
+    line(text, format_args!("{:>3}. {verdict}: {}", goal.number, goal.text));
+    if goal.parts.iter().all(|part| part.figure.is_none()) {
+        return line(text, format_args!("       not measured in this run"));
+    }
+    for part in &goal.parts {
+        let bound = part.bound.map_or("?".to_owned(), figure);
+        let figure = part.figure.map_or("not measured".to_owned(), figure);
+        let wanted = match part.at {
+            Side::Most => "at most",
+            Side::Least => "at least",
+            Side::Below => "below",
+        };
+        let sign = match (part.informative, part.met) {
+            (true, _) => "  (for comparison)",
+            (false, true) => "",
+            (false, false) => "  <- missed",
+        };
+        line(text, format_args!("       {}: {figure}, {wanted} {bound}{sign}", part.what));
+    }
+}

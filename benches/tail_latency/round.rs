@@ -1,0 +1,218 @@
+//! Rounds: everything once, then everything again.
+//!
+//! A round goes through all scenarios; in each, the contenders take turns in an order of chance, on the same trace. So
+//! whatever changes slowly, such as the machine's temper, strikes all alike, and when time runs out there is as much of
+//! one as of the other. A run that was disturbed is thrown away, counted, and done again, a few times at most and within
+//! a share of the time, so that the bench ends on any machine; what stays disturbed is counted too.
+
+use std::time::{Duration, Instant};
+
+use millstream::simulation::Discipline;
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
+
+use crate::{
+    contenders::{ENTRIES, Entry, entry},
+    experiments::{
+        idle,
+        open_loop::{self, Outcome},
+        probe,
+        round_trip::{self, Rhythm},
+        spawning, tiny_jobs,
+    },
+    noise::Watch,
+    options::{IDLE, Options, PROBE, ROUND_TRIP, SPAWNING, TINY_JOBS},
+    results::{CellResults, Results, Series, Validity},
+    scenarios::KINDS,
+};
+
+/// Times that a disturbed run is done again at most.
+const RETRIES: usize = 2;
+/// The share of the time limit that may go into runs that are thrown away.
+const WASTE: f64 = 0.2;
+/// The pacer may be so late, at its 99th percentile.
+const LATE_US: f64 = 200.0;
+/// The traces of the first round.
+const SEED: u64 = 20_260_101;
+
+/// Throws disturbed runs away.
+struct Referee {
+    validity: Validity,
+    waste_left: Duration,
+}
+
+impl Referee {
+    fn judge<T>(&mut self, late: impl Fn(&T) -> bool, mut run: impl FnMut() -> T) -> T {
+        let mut tries = 0..=RETRIES;
+        loop {
+            let (start, watch) = (Instant::now(), Watch::start());
+            let outcome = run();
+            let (noisy, late) = (watch.stop().is_disturbing(), late(&outcome));
+            if !noisy && !late {
+                self.validity.runs += 1;
+                return outcome;
+            }
+            tries.next();
+            let time = start.elapsed();
+            if tries.is_empty() || time > self.waste_left {
+                self.validity.runs += 1;
+                self.validity.kept_in_spite += 1;
+                return outcome;
+            }
+            self.waste_left -= time;
+            if noisy {
+                self.validity.discarded_noise += 1;
+            } else {
+                self.validity.discarded_late += 1;
+            }
+        }
+    }
+
+    /// For what has no pacer.
+    fn judge_noise<T>(&mut self, run: impl FnMut() -> T) -> T {
+        self.judge(|_| false, run)
+    }
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    results: Results,
+    referee: Referee,
+    chance: Xoshiro256PlusPlus,
+}
+
+/// Runs it all.
+pub(crate) fn run(options: &Options) -> Results {
+    let waste_left = options.limit().mul_f64(WASTE);
+    let mut bench = Bench {
+        options,
+        results: Results::default(),
+        referee: Referee { validity: Validity::default(), waste_left },
+        chance: Xoshiro256PlusPlus::seed_from_u64(SEED),
+    };
+    let start = Instant::now();
+    if options.wants(IDLE) {
+        eprintln!("idle for 10 s");
+        bench.results.idle = Some(bench.referee.judge_noise(idle::run));
+    }
+    bench.measure_capacities();
+    let mut longest = Duration::ZERO;
+    while bench.results.rounds < options.rounds()
+        && (bench.results.rounds == 0 || start.elapsed() + longest < options.limit())
+    {
+        let round = Instant::now();
+        bench.round();
+        bench.results.rounds += 1;
+        longest = longest.max(round.elapsed());
+        eprintln!(
+            "round {} of {} in {:.0?}, {:?}",
+            bench.results.rounds,
+            options.rounds(),
+            round.elapsed(),
+            bench.referee.validity
+        );
+    }
+    Results { validity: bench.referee.validity, ..bench.results }
+}
+
+impl Bench<'_> {
+    /// What 100% means: messages a second with the work inline.
+    fn measure_capacities(&mut self) {
+        for kind in KINDS.iter().filter(|kind| self.options.wants(kind.name)) {
+            let inline = (entry("inline").start)();
+            let capacity_per_s = self.referee.judge_noise(|| open_loop::capacity(&*inline, kind));
+            for cell in kind.cells(self.options.quick) {
+                let series = |participant| Series { participant, rounds: Vec::new() };
+                self.results.cells.push(CellResults {
+                    cell,
+                    capacity_per_s,
+                    ideal: Vec::new(),
+                    floor: Vec::new(),
+                    series: cell.participants(self.options.quick).into_iter().map(series).collect(),
+                });
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        if self.options.wants(ROUND_TRIP) {
+            self.round_trips();
+        }
+        if self.options.wants(TINY_JOBS) {
+            self.tiny_jobs();
+        }
+        if self.options.wants(SPAWNING) {
+            self.spawning();
+        }
+        if self.options.wants(PROBE) {
+            self.probes();
+        }
+        self.open_loops();
+    }
+
+    /// Everybody, in an order of chance.
+    fn entries(&mut self) -> Vec<&'static Entry> {
+        let mut entries: Vec<_> = ENTRIES.iter().collect();
+        entries.shuffle(&mut self.chance);
+        entries
+    }
+
+    fn round_trips(&mut self) {
+        for rhythm in Rhythm::ALL {
+            for entry in self.entries() {
+                let outcome = self.referee.judge_noise(|| round_trip::run(entry, rhythm));
+                self.results.round_trips.entry((rhythm, entry.name)).or_default().push(outcome);
+            }
+        }
+    }
+
+    fn tiny_jobs(&mut self) {
+        for in_flight in tiny_jobs::IN_FLIGHT {
+            for entry in self.entries() {
+                let per_s = self.referee.judge_noise(|| tiny_jobs::run(entry, in_flight));
+                self.results.tiny_jobs.entry((in_flight, entry.name)).or_default().push(per_s);
+            }
+        }
+    }
+
+    fn spawning(&mut self) {
+        for producers in spawning::PRODUCERS {
+            for entry in self.entries() {
+                let Some(cost) = self.referee.judge_noise(|| spawning::run(entry, producers)) else {
+                    continue;
+                };
+                self.results.spawning.entry((producers, entry.name)).or_default().push(cost);
+            }
+        }
+    }
+
+    fn probes(&mut self) {
+        let seed = self.seed();
+        for entry in self.entries() {
+            let probed = self.referee.judge_noise(|| probe::run(entry, seed));
+            self.results.probes.entry(entry.name).or_default().push(probed);
+        }
+    }
+
+    fn open_loops(&mut self) {
+        let seed = self.seed();
+        for results in &mut self.results.cells {
+            let cell = results.cell;
+            let trace = open_loop::trace(cell, results.capacity_per_s, seed);
+            results.ideal.push(open_loop::ideal(cell, &trace, Discipline::FirstCome));
+            results.floor.push(open_loop::ideal(cell, &trace, Discipline::ShortestRemaining));
+            let mut order: Vec<_> = (0..results.series.len()).collect();
+            order.shuffle(&mut self.chance);
+            for index in order {
+                let participant = results.series[index].participant;
+                let late = |outcome: &Outcome| outcome.pacer_late_p99_us > LATE_US;
+                let outcome = self.referee.judge(late, || open_loop::run(cell, participant, &trace));
+                results.series[index].rounds.push(outcome);
+            }
+        }
+    }
+
+    /// Another trace each round.
+    fn seed(&self) -> u64 {
+        SEED + self.results.rounds as u64
+    }
+}
