@@ -60,12 +60,18 @@ async fn a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hin
 
 #[tokio::test]
 async fn the_wait_may_take_its_share_of_the_time_left_and_no_more() {
-    // Ten messages of some 20 ms, and the one that runs: a wait of some 220 ms, of 300.
     for (deadline_wait_share, refused) in [(0.5, true), (1.0, false)] {
         let setting = OptimizationConfig { deadline_wait_share, ..OptimizationConfig::default() };
         let (processor, answers, keeper) = backlog_under(setting, 10).await;
-        let message = Message::new(request(99, Act::Answer)).timeout(Some(Duration::from_millis(300)));
-        let mut answer = Box::pin(processor.answer(message, None));
+        let ask =
+            |timeout| processor.answer(Message::new(request(99, Act::Answer)).timeout(Some(timeout)), None);
+        let Err(OptimizationError::Refused(Refusal::WouldBeLate { wait, .. })) =
+            ask(Duration::from_millis(1)).await.result
+        else {
+            panic!("a millisecond is too short for a wait behind ten messages")
+        };
+        // Two thirds of the time left, and room for the message itself, one of some eleven.
+        let mut answer = Box::pin(ask(wait.mul_f64(1.5)));
         let at_once = poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
         assert_eq!(at_once, refused, "with a share of {deadline_wait_share}");
         drop((answer, keeper, answers));

@@ -38,9 +38,12 @@ fn named(config: OptimizationConfig) -> OptimizedStreamProcessor<Named> {
     OptimizedStreamProcessor::new(config, || Named).unwrap()
 }
 
-/// Every figure that was published: how often, by name and class.
+/// By name and class.
+type Figures = BTreeMap<(String, String), Arc<Figure>>;
+
+/// Every figure that was published, and how often.
 #[derive(Clone, Default)]
-struct Board(Arc<Mutex<BTreeMap<(String, String), Arc<Figure>>>>);
+struct Board(Arc<Mutex<Figures>>);
 
 #[derive(Default)]
 struct Figure {

@@ -1,5 +1,6 @@
 //! Every setting does what its name says: turned, it changes something that a user can observe.
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod batches;
 mod cache;

@@ -1,6 +1,9 @@
 //! How many threads work, and what becomes of one that is stuck.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
 
 use millstream::{
     Interruption, OptimizationConfig, OptimizationError,
@@ -70,14 +73,20 @@ async fn a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute() {
         sender.send(Message::new(request(0, Act::Wait(stuck)))).unwrap();
         answer(&mut answers).await.result.unwrap_err();
 
-        // Without a substitute nobody comes for the next message before its deadline.
+        // Without a substitute nobody comes for the next message before its deadline. Whoever comes may be so slow on a
+        // busy machine that it overstays, too: what counts is that it came.
         let patience = if substitutes == 0 { Duration::from_millis(200) } else { common::LONG };
-        sender.send(Message::new(request(1, Act::Answer)).timeout(Some(patience))).unwrap();
-        let beside_the_stuck = answer(&mut answers).await.result;
-        assert_eq!(beside_the_stuck.is_ok(), substitutes == 1, "{beside_the_stuck:?}");
+        let beside_the_stuck = request(1, Act::Answer);
+        let begun = Arc::clone(&beside_the_stuck.computed);
+        sender.send(Message::new(beside_the_stuck).timeout(Some(patience))).unwrap();
+        answer(&mut answers).await;
+        assert_eq!(begun.load(SeqCst), substitutes, "with {substitutes} substitutes");
 
         drop(keeper);
-        sender.send(Message::new(request(2, Act::Answer))).unwrap();
-        assert_eq!(answer(&mut answers).await.result.unwrap(), 2, "the thread came back");
+        let afterwards = request(2, Act::Answer);
+        let begun = Arc::clone(&afterwards.computed);
+        sender.send(Message::new(afterwards)).unwrap();
+        answer(&mut answers).await;
+        assert_eq!(begun.load(SeqCst), 1, "the thread came back");
     }
 }

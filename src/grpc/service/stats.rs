@@ -114,7 +114,7 @@ fn serialized(histogram: &Histogram<u64>) -> Result<Vec<u8>, OptimizationError> 
     Ok(bytes)
 }
 
-/// The figures again and again. A client that reads slowly gets fewer, not later ones.
+/// The figures again and again, until the data plane drains. A client that reads slowly gets fewer, not later ones.
 pub(super) struct StatsStream<H: DataPlaneHandler> {
     processor: OptimizedStreamProcessor<H>,
     ticks: Interval,
@@ -135,6 +135,8 @@ impl<H: DataPlaneHandler> Stream for StatsStream<H> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         match this.ticks.poll_tick(cx) {
+            // Whoever watches is not to hold up the drain.
+            Poll::Ready(_) if this.processor.pool().is_draining() => Poll::Ready(None),
             Poll::Ready(_) => Poll::Ready(Some(read(&this.processor, &mut this.last))),
             Poll::Pending => Poll::Pending,
         }

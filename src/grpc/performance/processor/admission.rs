@@ -82,18 +82,13 @@ fn inspect<H: MessageHandler, T>(
 }
 
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
-    /// Slots that the stream may have.
-    pub(super) fn capacity(&self) -> usize {
-        self.context.config.stream_channel_capacity
-    }
-
     /// A slot for the next message, if there may be one more.
     fn slot(&mut self) -> Option<u32> {
         if let Some(slot) = self.free.pop() {
             self.batches.forget(slot);
             return Some(slot);
         }
-        if self.entries.len() >= self.capacity() {
+        if self.entries.len() >= self.capacity {
             return None;
         }
         let slot = self.entries.len() as u32;

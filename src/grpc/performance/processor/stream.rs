@@ -117,6 +117,8 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) context: OptimizationContext,
     pub(super) input: Option<Pin<Box<S>>>,
     pub(super) failure: Option<E>,
+    /// Slots that there may be.
+    pub(super) capacity: usize,
     /// Messages accepted and not answered.
     pub(super) in_flight: usize,
     pub(super) last_activity: Instant,
@@ -150,6 +152,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             context,
             input: Some(Box::pin(input)),
             failure: None,
+            capacity,
             in_flight: 0,
             back: Vec::new(),
             _permit: permit,
@@ -287,7 +290,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// What a worker is to wake the task for.
     fn awaited(&self) -> u32 {
-        let full = self.free.is_empty() && self.entries.len() >= self.capacity();
+        let full = self.free.is_empty() && self.entries.len() >= self.capacity;
         match self.options.order {
             Order::Completion => ANY,
             // Every slot that comes back lets a message in.

@@ -146,6 +146,11 @@ impl Room {
         self.settle();
     }
 
+    /// Whether everything is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.usage.read().closed
+    }
+
     /// Closed, and nobody holds a place: nothing will ever be queued again.
     pub(crate) fn is_over(&self) -> bool {
         let usage = self.usage.read();
