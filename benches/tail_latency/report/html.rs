@@ -67,9 +67,9 @@ fn goal_card(page: &mut String, goal: &Goal) {
     );
     for part in &goal.parts {
         let side = match part.at {
-            Side::Most => "≤",
-            Side::Least => "≥",
-            Side::Below => "&lt;",
+            Side::Most => "at most",
+            Side::Least => "at least",
+            Side::Below => "below",
         };
         let mark = match (part.informative, part.met) {
             (true, _) => "·",
@@ -79,7 +79,7 @@ fn goal_card(page: &mut String, goal: &Goal) {
         add(
             page,
             format_args!(
-                "<li>{mark} {}: {} {side} {}</li>",
+                "<li>{mark} {}: {}, {side} {}</li>",
                 part.what,
                 shown(part.figure),
                 shown(part.bound)
