@@ -25,7 +25,7 @@ use millstream::simulation::Job;
 use crate::{clock::thread_cpu, priority, stats::quantile};
 
 /// How long a run may go on after its last arrival: contenders that cannot keep up have a backlog.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// No answer yet. A sojourn of this many nanoseconds would be 584 years.
 const UNANSWERED: u64 = u64::MAX;

@@ -57,7 +57,7 @@ impl Options {
         if self.quick { 3 } else { 5 }
     }
 
-    /// No round begins that would not end by then: some way below 5 and 25 minutes, which the build may share.
+    /// What has not begun by then is left out: some way below 5 and 25 minutes, since the last run takes its time.
     pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(60) * if self.quick { 4 } else { 23 }
     }

@@ -3,7 +3,8 @@
 //! A round goes through all scenarios; in each, the contenders take turns in an order of chance, on the same trace. So
 //! whatever changes slowly, such as the machine's temper, strikes all alike, and when time runs out there is as much of
 //! one as of the other. A run that was disturbed is thrown away, counted, and done again, a few times at most and within
-//! a share of the time, so that the bench ends on any machine; what stays disturbed is counted too.
+//! a share of the time; what stays disturbed is counted too. No round begins that would not end in time, and one that
+//! turns out too long is cut short between two scenarios, so that the bench ends on any machine.
 
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,7 @@ impl Referee {
 
 struct Bench<'a> {
     options: &'a Options,
+    deadline: Instant,
     results: Results,
     referee: Referee,
     chance: Xoshiro256PlusPlus,
@@ -83,13 +85,14 @@ struct Bench<'a> {
 /// Runs it all.
 pub(crate) fn run(options: &Options) -> Results {
     let waste_left = options.limit().mul_f64(WASTE);
+    let deadline = Instant::now() + options.limit();
     let mut bench = Bench {
         options,
+        deadline,
         results: Results::default(),
         referee: Referee { validity: Validity::default(), waste_left },
         chance: Xoshiro256PlusPlus::seed_from_u64(SEED),
     };
-    let start = Instant::now();
     if options.wants(IDLE) {
         eprintln!("idle for 10 s");
         bench.results.idle = Some(bench.referee.judge_noise(idle::run));
@@ -97,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Results {
     bench.measure_capacities();
     let mut longest = Duration::ZERO;
     while bench.results.rounds < options.rounds()
-        && (bench.results.rounds == 0 || start.elapsed() + longest < options.limit())
+        && (bench.results.rounds == 0 || Instant::now() + longest < deadline)
     {
         let round = Instant::now();
         bench.round();
@@ -111,7 +114,10 @@ pub(crate) fn run(options: &Options) -> Results {
             bench.referee.validity
         );
     }
-    Results { validity: bench.referee.validity, ..bench.results }
+    let Results { mut cells, .. } = bench.results;
+    // What was never reached has nothing to say.
+    cells.retain(|cell| !cell.ideal.is_empty());
+    Results { cells, validity: bench.referee.validity, ..bench.results }
 }
 
 impl Bench<'_> {
@@ -158,6 +164,9 @@ impl Bench<'_> {
 
     fn round_trips(&mut self) {
         for rhythm in Rhythm::ALL {
+            if self.is_late() {
+                return;
+            }
             for entry in self.entries() {
                 let outcome = self.referee.judge_noise(|| round_trip::run(entry, rhythm));
                 self.results.round_trips.entry((rhythm, entry.name)).or_default().push(outcome);
@@ -167,6 +176,9 @@ impl Bench<'_> {
 
     fn tiny_jobs(&mut self) {
         for in_flight in tiny_jobs::IN_FLIGHT {
+            if self.is_late() {
+                return;
+            }
             for entry in self.entries() {
                 let per_s = self.referee.judge_noise(|| tiny_jobs::run(entry, in_flight));
                 self.results.tiny_jobs.entry((in_flight, entry.name)).or_default().push(per_s);
@@ -176,6 +188,9 @@ impl Bench<'_> {
 
     fn spawning(&mut self) {
         for producers in spawning::PRODUCERS {
+            if self.is_late() {
+                return;
+            }
             for entry in self.entries() {
                 let Some(cost) = self.referee.judge_noise(|| spawning::run(entry, producers)) else {
                     continue;
@@ -186,6 +201,9 @@ impl Bench<'_> {
     }
 
     fn probes(&mut self) {
+        if self.is_late() {
+            return;
+        }
         let seed = self.seed();
         for entry in self.entries() {
             let probed = self.referee.judge_noise(|| probe::run(entry, seed));
@@ -196,6 +214,9 @@ impl Bench<'_> {
     fn open_loops(&mut self) {
         let seed = self.seed();
         for results in &mut self.results.cells {
+            if Instant::now() >= self.deadline {
+                return;
+            }
             let cell = results.cell;
             let trace = open_loop::trace(cell, results.capacity_per_s, seed);
             results.ideal.push(open_loop::ideal(cell, &trace, Discipline::FirstCome));
@@ -209,6 +230,11 @@ impl Bench<'_> {
                 results.series[index].rounds.push(outcome);
             }
         }
+    }
+
+    /// Whether the time is over: what has not begun is left out of this round, for everybody.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     /// Another trace each round.

@@ -50,6 +50,8 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) what: &'static str,
     pub(crate) checkpoints: bool,
+    /// Whether long messages are among short ones.
+    pub(crate) is_mixed: bool,
     pub(crate) load: f64,
     pub(crate) offered_per_s: f64,
     pub(crate) ideal: Figures,
@@ -238,6 +240,7 @@ fn scenarios(results: &CellResults) -> impl Iterator<Item = Scenario> {
         name: scenario_name(cell.kind.name, checkpoints),
         what: cell.kind.what,
         checkpoints,
+        is_mixed: cell.kind.is_mixed(),
         load: cell.load,
         offered_per_s: cell.load * results.capacity_per_s,
         ideal: figures(&results.ideal),
