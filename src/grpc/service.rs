@@ -1,5 +1,5 @@
 //! The tonic service: `millstream.v1.DataPlane` over a processor. A few lines a method; what the wire says is translated
-//! in [`wire`], what the figures are in [`stats`].
+//! in `wire`, what the figures are in `stats`.
 
 mod request;
 mod stats;

@@ -7,8 +7,8 @@
 //!                ▼         ▼              returned slots        ▼
 //!  answers ◀─ order ◀─ outcomes ◀═══════ one wake for many ══ mailbox
 //! ```
-//! [`stream`] is the task's side: it reads, admits ([`admission`]), groups ([`batches`]), watches deadlines ([`timer`])
-//! and answers. [`mailbox`] is what the workers reach: the messages in flight ([`slot`]) and the way back. There is no
+//! `stream` is the task's side: it reads, admits (`admission`), groups (`batches`), watches deadlines (`timer`)
+//! and answers. `mailbox` is what the workers reach: the messages in flight (`slot`) and the way back. There is no
 //! task and, in the steady state, no allocation for each message.
 //!
 //! The processor does not know gRPC: a stream is anything that yields requests, an error anything that can be made from

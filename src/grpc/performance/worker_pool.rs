@@ -4,12 +4,12 @@
 //!  submitters ── Room (bounds, fair waiting) ── Lanes ══▶ workers ── Post ──▶ supervisor
 //!   (tokio)                                    Sleepers: whom to wake           (overstays, deaths, drain)
 //! ```
-//! A job passes through four rooms, each with its protocol in its own header: [`room`] says whether it is accepted,
-//! [`lanes`] where it waits, [`sleepers`] who comes for it, [`state`] who answers for it. [`post`] and [`supervisor`] see
+//! A job passes through four rooms, each with its protocol in its own header: `room` says whether it is accepted,
+//! `lanes` where it waits, `sleepers` who comes for it, `state` who answers for it. `post` and `supervisor` see
 //! to it that a stuck or dead thread costs nobody but its own message.
 //!
 //! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
-//! waited for it, by the supervisor), or it is refused when the pool is cut short; [`state`] lets one of them win.
+//! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
 //!
 //! **Workers leave** only when the room is closed and nobody holds a place: whoever holds one may still push.
 
