@@ -4,6 +4,8 @@
 //! with UNAVAILABLE, and what was accepted is answered, for as long as `server.drain_timeout` allows. The second ends
 //! the process at once. Signals are listened for before the socket is, so that none is missed.
 
+mod lean;
+
 use std::io::{self, Write};
 
 use anyhow::Context;
@@ -59,6 +61,7 @@ impl Args {
                 tracing::warn!("second signal, ending at once");
                 Ok(Exit::Failed)
             }
+            never = lean::keep_lean(&plane.processor) => match never {},
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How much memory this process takes.
+//! How much memory this process takes, and giving back what it does not use.
 
 /// Resident memory of this process in bytes; 0 where the platform does not tell.
 ///
@@ -14,6 +14,20 @@ pub(crate) fn resident_bytes() -> usize {
     0
 }
 
+/// Returns memory that has been freed, and that the allocator keeps for later, to the system. The pages are released
+/// one arena at a time, and who allocates from that arena meanwhile waits.
+#[cfg(all(feature = "cli", target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+pub(crate) fn release_free() {
+    // SAFETY: it takes no pointer, and moves nothing that is allocated. Whether there was anything to return is what
+    // it answers, and of no use here.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Where the allocator is not glibc's, it decides by itself.
+#[cfg(all(feature = "cli", not(all(target_os = "linux", target_env = "gnu"))))]
+pub(crate) fn release_free() {}
+
 /// The figure on the line `VmRSS:     1234 kB`.
 #[cfg(target_os = "linux")]
 fn resident(status: &str) -> Option<usize> {
@@ -26,8 +40,12 @@ fn resident(status: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// The figure is that of the whole process: tests that move it by much take turns.
+    static TURN: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
     #[test]
     fn memory_that_is_touched_is_resident() {
+        let _turn = TURN.lock();
         const TOUCHED: usize = 64 << 20;
         let before = resident_bytes();
         let touched = std::hint::black_box(vec![1_u8; TOUCHED]);
@@ -35,6 +53,23 @@ mod tests {
         // Other tests free memory meanwhile, hence the half.
         assert!(before > 0 && after >= before + TOUCHED / 2, "{before} then {after}");
         drop(touched);
+    }
+
+    #[cfg(all(feature = "cli", target_env = "gnu"))]
+    #[test]
+    fn what_a_small_remainder_holds_back_is_released() {
+        let _turn = TURN.lock();
+        const PIECES: usize = 64 << 10;
+        let mut pieces: Vec<_> = (0..PIECES).map(|_| std::hint::black_box(vec![1_u8; 1024])).collect();
+        let full = resident_bytes();
+        // The last piece lies behind all others, so that none of them is at the end of its arena.
+        let remainder = pieces.pop();
+        drop(pieces);
+        release_free();
+        let released = resident_bytes();
+        // Other tests allocate meanwhile, hence the half.
+        assert!(released + PIECES / 2 * 1024 <= full, "{full} then {released}");
+        drop(remainder);
     }
 
     #[test]

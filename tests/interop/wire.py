@@ -1,14 +1,17 @@
 """A server of one's own, and the client's side of `millstream.v1.DataPlane`.
 
 Nothing in this suite sleeps: a test waits for an answer, for a barrier, or for statistics (`Server.await_stats`), each
-with a deadline.
+with a deadline; what a server does when it is left alone is looked at again and again (`ticks`).
 """
 
+import json
 import os
 import queue
 import re
 import subprocess
+import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -67,6 +70,14 @@ def refusal(call, *arguments, **options):
         if isinstance(response, grpc.Call):  # A stream fails when it is read.
             list(response)
     return failure.value
+
+
+def ticks(within):
+    """Comes round every 50 ms, for so many seconds."""
+    never, deadline = threading.Event(), time.monotonic() + within
+    while (left := deadline - time.monotonic()) > 0:
+        never.wait(min(left, 0.05))
+        yield
 
 
 class Feed:
@@ -164,6 +175,36 @@ class Server:
         with open(f"/proc/{self.process.pid}/status") as status:
             line = next(line for line in status if line.startswith(f"{field}:"))
         return int(line.split()[1]) * KIB
+
+    def memory_at_rest(self):
+        """The least that is resident within four seconds: the server, left alone, gives back what a burst has left
+        behind within two."""
+        least = self.memory("VmRSS")
+        for _ in ticks(within=4):
+            least = min(least, self.memory("VmRSS"))
+        return least
+
+    def cpu_time(self):
+        """Seconds of CPU time that the server has used, in user mode and in the kernel."""
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            # The name of the command, in parentheses, may hold anything; utime and stime are the 14th and 15th field.
+            fields = stat.read().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def load(self, operation, *, rate, seconds, streams, payload):
+        """The report of `millstream load`, evenly paced and without the cache. It may say that its measurement is not
+        valid: that it fell behind, on a machine that it shares with the server, spoils its latencies and not its
+        counts."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as report:
+            command = [
+                *[os.environ["INTEROP_BINARY"], "load", "--server", f"http://{self.address}"],
+                *["--operation", operation, "--rate", f"{rate}", "--duration", f"{seconds}s", "--warm-up", "0s"],
+                *["--streams", f"{streams}", "--payload", f"{payload}", "--arrivals", "constant"],
+                *["--no-cache", "--drain", "60s", "--json", report.name],
+            ]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            assert done.returncode in (0, 3), done.stdout
+            return json.load(report)
 
     def stop(self):
         """Asks the server to end, and holds it to that: it drains, and exits with 0."""

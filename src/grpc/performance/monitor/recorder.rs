@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     class::Class,
     classes::Classes,
-    counters::{Counter, Outcome, Tallies},
+    counters::{Counter, Counts, Outcome, Tallies},
     snapshot::{Merge, Stage},
     tally::Tally,
 };
@@ -46,8 +46,12 @@ impl Recorder {
         self.classes.of(class).stage(Stage::SojournTime).record(nanos);
     }
 
+    pub(super) fn add_counts_to(&self, counts: &mut Counts) {
+        self.tallies.add_to(counts);
+    }
+
     pub(super) fn add_to(&self, merge: &mut Merge) {
-        self.tallies.add_to(&mut merge.counts);
+        self.add_counts_to(&mut merge.counts);
         merge.busy += Duration::from_nanos(self.busy.read());
         merge.crowded_out += self.classes.crowded_out();
         self.classes.iter().for_each(|times| merge.add(times));
