@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) room: Arc<Room>,
     pub(super) lanes: Lanes,
-    pub(super) sleepers: Sleepers,
+    pub(super) sleepers: Arc<Sleepers>,
     pub(super) events: Sender<Event>,
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
@@ -35,10 +35,11 @@ const SAMPLE_WEIGHT: u64 = 16;
 
 impl Shared {
     pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>) -> Self {
+        let sleepers = Arc::new(Sleepers::new(config.worker_count));
         Self {
-            room: Arc::new(Room::new(config)),
+            room: Arc::new(Room::new(config, Arc::clone(&sleepers))),
             lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
-            sleepers: Sleepers::new(config.worker_count),
+            sleepers,
             events,
             spin: config.worker_spin,
             most_spinning: (config.worker_count / 2).max(1),
@@ -62,7 +63,6 @@ impl Shared {
     /// Accepts nothing more. Workers end when everything is done.
     pub(super) fn close(&self) {
         self.room.close();
-        self.sleepers.wake_all();
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -77,10 +77,6 @@ impl Shared {
     /// A message has left the lanes: its place is free.
     pub(crate) fn leave_queue(&self) {
         self.room.release(1, 0);
-        if self.room.is_over() {
-            // The last one: whoever sleeps is to see that nothing will come any more.
-            self.sleepers.wake_all();
-        }
     }
 
     /// Nothing will ever be queued again, and nothing is.

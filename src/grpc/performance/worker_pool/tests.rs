@@ -296,3 +296,17 @@ async fn nothing_is_lost_under_many_submitters_and_few_places() {
     assert!(ran.load(SeqCst) >= finished);
     assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
 }
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_handle_that_was_given_its_room_and_does_not_look() {
+    let pool = pool(&OptimizationConfig { worker_queue_capacity: 1, ..config(1) });
+    let (release, busy) = occupy(&pool).await;
+    let queued = pool.try_spawn(|| ()).unwrap();
+    let unpolled = pool.spawn(|| ());
+    drop(release);
+    busy.await.unwrap();
+    // The place that this one leaves is handed on before it runs.
+    queued.await.unwrap();
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+    assert!(matches!(unpolled.await, Err(OptimizationError::Refused(Refusal::Draining))));
+}
