@@ -54,7 +54,7 @@ struct Back {
     taken: AtomicU64,
 }
 
-/// Release: whoever reads that an instance came back also reads, below, that it went out.
+/// Release pairs with the Acquire of [`Counters::read`]: whoever reads that an instance came back also reads, below, that it went out.
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Release);
 }

@@ -90,7 +90,7 @@ impl Shared {
         });
     }
 
-    /// Learns from a finished message. Relaxed, and a lost update is one sample less.
+    /// Learns from a finished message. Relaxed: the mean stands for itself, and a lost update is one sample less.
     pub(super) fn learn(&self, service: Duration) {
         let mean = self.mean_service.load(Relaxed);
         let sample = service.as_nanos() as u64;
@@ -101,6 +101,7 @@ impl Shared {
     /// How long the lanes will take to drain, by what was learnt; at least a millisecond.
     pub(crate) fn drain_estimate(&self) -> Duration {
         let waiting = self.room.places_held() as u64;
+        // Relaxed: as in `learn`.
         let nanoseconds = self.mean_service.load(Relaxed).saturating_mul(waiting) / self.workers as u64;
         Duration::from_nanos(nanoseconds).max(Duration::from_millis(1))
     }
