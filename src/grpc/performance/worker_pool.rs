@@ -51,7 +51,7 @@ pub(crate) use self::{
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
-    state::{JobState, WithdrawnFrom},
+    state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
 

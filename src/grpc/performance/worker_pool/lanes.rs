@@ -94,7 +94,10 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use super::*;
-    use crate::grpc::performance::{error::Interruption, worker_pool::job::Job};
+    use crate::grpc::performance::{
+        error::Interruption,
+        worker_pool::{job::Job, state::Life},
+    };
 
     struct Nothing;
 
@@ -106,7 +109,10 @@ mod tests {
             started
         }
         fn refuse(&self, _: u32, _: Interruption) {}
-        fn abandon(&self, _: u32, _: Interruption) {}
+        fn life(&self, _: u32) -> Life {
+            Life::ONLY
+        }
+        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
     }
 
     fn task(priority: Priority, unit: u32) -> Task {

@@ -21,7 +21,7 @@ use super::{
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
-    state::{JobState, WithdrawnFrom},
+    state::{JobState, Life, WithdrawnFrom},
 };
 use crate::{
     grpc::performance::error::{Interruption, OptimizationError, Refusal},
@@ -115,7 +115,11 @@ where
         self.withdraw(why);
     }
 
-    fn abandon(&self, _unit: u32, why: Interruption) {
+    fn life(&self, _unit: u32) -> Life {
+        Life::ONLY
+    }
+
+    fn abandon(&self, _unit: u32, _life: Life, why: Interruption) {
         self.withdraw(why);
     }
 }

@@ -251,7 +251,10 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn refuse(&self, _: u32, why: Interruption) {
             self.0.send(why).unwrap();
         }
-        fn abandon(&self, _: u32, _: Interruption) {}
+        fn life(&self, _: u32) -> Life {
+            Life::ONLY
+        }
+        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
     }
     let pool = pool(&config(1));
     let (answer, answered): (_, Receiver<_>) = bounded(1);

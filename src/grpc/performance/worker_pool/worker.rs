@@ -80,7 +80,7 @@ impl Worker {
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = Instant::now();
-        self.post.occupy(task, started);
+        self.post.occupy(task, job.life(unit), started);
         let finished = job.run(unit, started);
         self.shared.learn(finished - started);
         self.post.vacate()

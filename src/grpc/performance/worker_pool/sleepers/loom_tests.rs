@@ -106,10 +106,12 @@ fn a_worker_that_is_stuck_in_its_task_keeps_nobody_else_asleep() {
         let stuck = spawn(&pool, |pool| {
             pool.search(0).expect("it is not over before both were taken");
         });
-        let submitter = spawn(&pool, Pool::submit);
-        pool.submit();
-        submitter.join().unwrap();
+        let submitters = [Pool::submit, Pool::submit].map(|submit| spawn(&pool, submit));
+        // This thread only waits, so that no preemption is spent on it.
         stuck.join().unwrap();
+        for submitter in submitters {
+            submitter.join().unwrap();
+        }
         assert_eq!(pool.waiting(), 1);
         assert!(!pool.sleepers.take_bit(1), "nobody woke the other one");
     });
