@@ -310,3 +310,6 @@ where
     };
     (Task { job, unit: 0, priority: options.priority }, handle)
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;
