@@ -4,10 +4,11 @@
 //!
 //! The models stand beside the code that they run, in modules named `loom_tests`. All of them, as `.ci/run` has it:
 //! ```sh
-//! RUSTFLAGS="--cfg millstream_loom" LOOM_MAX_PREEMPTIONS=3 CARGO_TARGET_DIR=target/loom \
+//! RUSTFLAGS="--cfg millstream_loom" LOOM_MAX_PREEMPTIONS=2 CARGO_TARGET_DIR=target/loom \
 //!     cargo test --release --lib --no-default-features loom_tests
 //! ```
-//! A model that fails says in which order things happened when it is run alone, with `LOOM_LOG=trace LOOM_LOCATION=1`.
+//! That looks at every run in which a thread is stopped against its will twice at most; with 3 it takes minutes, and
+//! without a bound hours. A model that fails says in which order things happened when it is run alone, with `LOOM_LOG=trace LOOM_LOCATION=1`.
 
 #[cfg(millstream_loom)]
 mod model;

@@ -128,6 +128,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
                     workers,
                     queued: glance.queued(),
                     bytes_in_flight: glance.bytes_in_flight(),
+                    // Relaxed: a figure for people, of some moment.
                     open_streams: open_streams.load(Relaxed),
                     cache_entries: cached.entries,
                     cache_bytes: cached.bytes,
@@ -173,6 +174,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         E: From<OptimizationError>,
     {
         let permit = self.engine.open_stream()?;
+        // Relaxed: numbers are given once, in whatever order.
         let number = self.engine.streams_seen.fetch_add(1, Relaxed);
         let context = OptimizationContext::new(format!("stream-{number}"), self.engine.config.clone());
         let capacity = self.engine.config.stream_channel_capacity;
@@ -244,6 +246,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     /// Streams that are open now.
     #[must_use]
     pub fn open_streams(&self) -> usize {
+        // Relaxed: a figure for people, of some moment.
         self.engine.open_streams.load(Relaxed)
     }
 

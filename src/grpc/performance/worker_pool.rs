@@ -11,7 +11,7 @@
 //! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
 //! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
 //!
-//! **Workers leave** only when the room is closed and nobody holds a place: whoever holds one may still push.
+//! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
 
 mod context;
 mod forecast;
@@ -53,7 +53,7 @@ pub(crate) use self::{
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
-    state::{JobState, WithdrawnFrom},
+    state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
 

@@ -289,7 +289,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     fn give_lead(mailbox: &Mailbox<H>, slot: u32, lead: Lead) {
         let place = mailbox.slots.get(slot);
-        *place.watch.lock() = Some(lead.watch());
+        *place.watch.lock() = Some((place.state.life(), lead.watch()));
         let mut input = place.input.take().expect("the input of an unqueued message is the task's");
         input.lead = Some(lead);
         place.input.put(input);

@@ -46,6 +46,7 @@ impl<H: MessageHandler> Engine<H> {
     /// `max_concurrent_connections` streams are open.
     pub(super) fn open_stream(&self) -> Result<StreamPermit, Refusal> {
         let limit = self.config.max_concurrent_connections;
+        // Relaxed: as in `StreamPermit`.
         let opened =
             self.open_streams.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1));
         if opened.is_err() {

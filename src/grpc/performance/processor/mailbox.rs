@@ -30,7 +30,7 @@ use crate::{
         cache::{FlightSink, Lead},
         error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Job, JobContext, Share, WithdrawnFrom},
+        worker_pool::{Job, JobContext, Life, Share, WithdrawnFrom},
     },
     platform::contain::{contain, drop_logged},
 };
@@ -147,13 +147,18 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         self.give_back(slot);
     }
 
-    fn abandon(&self, slot: u32, why: Interruption) {
+    fn life(&self, slot: u32) -> Life {
+        self.slots.get(slot).state.life()
+    }
+
+    fn abandon(&self, slot: u32, life: Life, why: Interruption) {
         let place = self.slots.get(slot);
-        if place.state.withdraw(why).is_some() {
+        if place.state.withdraw_from(life, why).is_some() {
             if why == Interruption::Overstayed {
                 self.engine.monitor.count(Counter::Overstays);
             }
-            if let Some(watch) = place.watch.lock().take() {
+            // From now on the worker may give the slot back, and somebody else's watch be in it.
+            if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
                 watch.abandon();
             }
             self.completions.raise_alarm();

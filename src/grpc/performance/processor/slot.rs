@@ -8,7 +8,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst},
+        atomic::Ordering::{Acquire, Relaxed, Release, SeqCst},
     },
     time::Instant,
 };
@@ -19,7 +19,7 @@ use crate::{
         cache::{FlightWatch, Lead},
         error::OptimizationError,
         monitor::Class,
-        worker_pool::{Charge, Handoff, JobState, Share},
+        worker_pool::{Charge, Handoff, JobState, Life, Share},
     },
     platform::{atomic::AtomicU32, sync::Mutex},
 };
@@ -65,8 +65,9 @@ pub(super) struct Slot<H: MessageHandler> {
     /// A turn to compute that came back after its first leader failed. Off the hot path: both the one who passes it on
     /// and a stream that ends may look.
     pub(super) turn: Mutex<Option<Lead>>,
-    /// Takes the flight from this message when its handler is stuck. Touched when a leader is queued or overstays.
-    pub(super) watch: Mutex<Option<FlightWatch>>,
+    /// Takes the flight from the message of that life when its handler is stuck. Touched when a leader is queued or
+    /// overstays.
+    pub(super) watch: Mutex<Option<(Life, FlightWatch)>>,
 }
 
 impl<H: MessageHandler> Slot<H> {
@@ -96,20 +97,20 @@ impl Link {
         Self(AtomicU32::new(CUT))
     }
 
-    /// Before the slot is queued, when nobody else knows it.
+    /// Before the slot is queued, when nobody else knows it. Relaxed: what queues the slot publishes this too.
     pub(super) fn reset(&self) {
         self.0.store(OPEN, Relaxed);
     }
 
     /// Chains a slot behind this one; false when a worker has come for it already. Release pairs with the Acquire of
-    /// `cut`: who follows the link sees the slot filled.
+    /// `cut`: who follows the link sees the slot filled. Relaxed on failure: there is nothing to follow.
     pub(super) fn extend(&self, slot: u32) -> bool {
         self.0.compare_exchange(OPEN, slot, Release, Relaxed).is_ok()
     }
 
-    /// Ends the chain here; gives what was chained.
+    /// Ends the chain here; gives what was chained. Acquire pairs with the Release of `extend`.
     pub(super) fn cut(&self) -> Option<u32> {
-        match self.0.swap(CUT, AcqRel) {
+        match self.0.swap(CUT, Acquire) {
             OPEN | CUT => None,
             slot => Some(slot),
         }
@@ -169,6 +170,7 @@ impl Returned {
     /// with a task that is about to wait (see `completions`).
     pub(super) fn push<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) -> bool {
         let below = &arena.get(slot).below;
+        // Relaxed, all but the exchange: it publishes the link, and a stale top only makes it fail.
         let mut top = self.0.load(Relaxed);
         loop {
             below.store(top, Relaxed);

@@ -72,11 +72,13 @@ impl Stack {
     /// Puts down a number that the caller has in its hands.
     fn push(&self, number: u32, links: &[AtomicU32]) {
         let backoff = Backoff::new();
+        // Relaxed, here and on failure: a stale top only makes the exchange fail, and what lies below is not looked at.
         let mut top = Top(self.0.load(Relaxed));
         loop {
             // Relaxed: published by the exchange, and read by others only after they have seen it.
             links[number as usize].store(top.number().unwrap_or(NOTHING), Relaxed);
-            // AcqRel: releases the link, and what is in the slot, to the pop that takes this number.
+            // AcqRel: releases the link, and what is in the slot, to the pop that takes this number; acquires what was
+            // on top, so that a pop that sees this one sees all the links below.
             match self.0.compare_exchange_weak(top.0, top.followed_by(number).0, AcqRel, Relaxed) {
                 Ok(_) => return,
                 Err(now) => top = Top(now),
@@ -95,6 +97,7 @@ impl Stack {
             let number = top.number()?;
             // Relaxed: if the number has been taken meanwhile this is stale, but then the exchange fails.
             let below = links[number as usize].load(Relaxed);
+            // AcqRel: Acquire as above; Release passes on to the next pop the links that this one saw.
             match self.0.compare_exchange_weak(top.0, top.followed_by(below).0, AcqRel, Acquire) {
                 Ok(_) => return Some(number),
                 Err(now) => top = Top(now),

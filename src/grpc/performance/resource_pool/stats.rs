@@ -1,11 +1,10 @@
 //! What a pool has done so far.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Release},
-};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crossbeam::utils::CachePadded;
+
+use crate::platform::atomic::AtomicU64;
 
 /// What a pool has done since it was made.
 ///
@@ -54,7 +53,7 @@ struct Back {
     taken: AtomicU64,
 }
 
-/// Release: whoever reads that an instance came back also reads, below, that it went out.
+/// Release pairs with the Acquire of [`Counters::read`]: whoever reads that an instance came back also reads, below, that it went out.
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Release);
 }
@@ -105,5 +104,34 @@ impl Counters {
             idle: (idle as usize).min(capacity),
             outstanding: (hits + misses - returned - discarded - poisoned - taken) as usize,
         }
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn nothing_comes_back_that_did_not_go_out() {
+        loom::model(|| {
+            let counters = Arc::new(Counters::default());
+            let user = {
+                let counters = Arc::clone(&counters);
+                thread::spawn(move || {
+                    counters.missed();
+                    counters.returned();
+                    counters.hit();
+                    counters.poisoned();
+                })
+            };
+            let stats = counters.read(0, 1);
+            assert!(stats.outstanding <= 2, "{stats:?}");
+            user.join().unwrap();
+            assert_eq!(counters.read(0, 1).outstanding, 0);
+        });
     }
 }

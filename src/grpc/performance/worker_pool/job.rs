@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{forecast::Share, priority::Priority};
+use super::{forecast::Share, priority::Priority, state::Life};
 use crate::grpc::performance::error::Interruption;
 
 /// Work that a worker can run. One object may stand for many units (the messages of a stream), told apart by an index,
@@ -25,8 +25,12 @@ pub(crate) trait Job: Send + Sync {
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);
 
-    /// Answers for a unit that is running, from another thread, and lets it run on unheard.
-    fn abandon(&self, unit: u32, why: Interruption);
+    /// Which message a unit stands for, asked by the worker that is about to run it.
+    fn life(&self, unit: u32) -> Life;
+
+    /// Answers for a unit that is running, from another thread, and lets it run on unheard. Not if it has been finished
+    /// meanwhile, and stands for another message.
+    fn abandon(&self, unit: u32, life: Life, why: Interruption);
 }
 
 /// A place in a lane: a unit, and whatever is chained behind it.

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::grpc::performance::{
         error::Interruption,
-        worker_pool::{forecast::Share, job::Job},
+        worker_pool::{forecast::Share, job::Job, state::Life},
     };
 
     #[derive(Default)]
@@ -118,7 +118,10 @@ mod tests {
         }
         fn run(&self, _: u32, _: Instant) {}
         fn refuse(&self, _: u32, _: Interruption) {}
-        fn abandon(&self, _: u32, _: Interruption) {}
+        fn life(&self, _: u32) -> Life {
+            Life::ONLY
+        }
+        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
     }
 
     fn task(priority: Priority, unit: u32) -> Task {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{handoff::Handoff, job::Task};
+use super::{handoff::Handoff, job::Task, state::Life};
 use crate::platform::atomic::AtomicU64;
 
 const IDLE: u64 = 0;
@@ -47,7 +47,7 @@ pub(super) struct Post {
     /// Nanoseconds from `epoch` to the start of the task.
     started: AtomicU64,
     epoch: Instant,
-    task: Handoff<Task>,
+    task: Handoff<(Task, Life)>,
 }
 
 impl Post {
@@ -56,19 +56,21 @@ impl Post {
     }
 
     /// The worker begins a task.
-    pub(super) fn occupy(&self, task: Task, now: Instant) {
-        self.task.put(task);
+    pub(super) fn occupy(&self, task: Task, life: Life, now: Instant) {
+        self.task.put((task, life));
+        // Relaxed: published by the store of the phase.
         self.started.store(now.saturating_duration_since(self.epoch).as_nanos() as u64, Relaxed);
-        // Only the worker leaves IDLE, so a plain store is enough; Release pairs with the supervisor's Acquire in
-        // `turn`: who sees BUSY sees the task and its start.
+        // Only the worker leaves IDLE, so a plain store is enough, and it knows the phase; Release pairs with the
+        // supervisor's Acquire in `turn` and `seize`: who sees BUSY sees the task and its start.
         let idle = self.phase.load(Relaxed);
         self.phase.store((idle & !PHASE) + NEXT + BUSY, Release);
     }
 
     /// The worker has finished the task.
     pub(super) fn vacate(&self) -> Return {
+        // Relaxed: only the phase may be stale, and that does not matter.
         let busy = self.phase.load(Relaxed);
-        // Acquire/Release pair with `seize`: exactly one of the two steps happens, and the task goes with it.
+        // AcqRel: one of this step and that of `seize` happens, and the task goes with it.
         match self.phase.compare_exchange(busy & !PHASE | BUSY, busy & !PHASE, AcqRel, Acquire) {
             Ok(_) => {
                 drop(self.task.take());
@@ -80,19 +82,22 @@ impl Post {
 
     /// What the worker is at, if it is at anything.
     pub(super) fn turn(&self) -> Option<Turn> {
+        // Acquire pairs with the Release of `occupy`; the start is then that of this turn, or of a later one, whose task
+        // `seize` will not take for this one's.
         let phase = self.phase.load(Acquire);
         let started = self.epoch + Duration::from_nanos(self.started.load(Relaxed));
         (phase & PHASE == BUSY).then_some(Turn { busy: phase, started })
     }
 
-    /// Takes the task of a turn away from the worker, to answer for it; `None` when it has just finished.
-    pub(super) fn seize(&self, turn: Turn) -> Option<Task> {
+    /// Takes the task of a turn, and the life that it was begun in, away from the worker, to answer for it; `None` when it has just finished.
+    pub(super) fn seize(&self, turn: Turn) -> Option<(Task, Life)> {
         let seized = turn.busy & !PHASE | SEIZED;
+        // AcqRel: acquires the task from `occupy`; see `vacate`.
         self.phase.compare_exchange(turn.busy, seized, AcqRel, Acquire).ok()?;
         self.task.take()
     }
 
-    /// Whether the thread was told to end.
+    /// Whether the thread was told to end. Acquire pairs with `seize`.
     pub(super) fn is_seized(&self) -> bool {
         self.phase.load(Acquire) & PHASE == SEIZED
     }

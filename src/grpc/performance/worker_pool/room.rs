@@ -25,8 +25,11 @@
 //! release. A waiter that is held back by `backpressure_threshold` alone implies that something is in flight, whose
 //! release comes.
 //!
-//! **Closing** ends all waiting, and refuses all that comes later: the closed bit is in the same word as the usage, so
-//! "closed, and no place is held" is final.
+//! **Closing** ends all waiting, and refuses all that comes later: the closed bit is in the same word as the usage. A
+//! place that was handed over is *promised* until its waiter has looked, which may be never: who looks after the closing
+//! gives it back. So the room is [over](Room::is_over) when it is closed and every place still held is a promised one:
+//! from then on nobody will queue anything. By whose hand it is over (a release, the closing, the handing over of a
+//! place that was taken before it) tells the workers, who may all be asleep.
 
 mod charge;
 mod pressure;
@@ -41,7 +44,7 @@ use std::{
 use crossbeam::utils::CachePadded;
 
 use self::{pressure::Pressure, usage::Usage, waiter::Waiter};
-use super::{lanes, priority::Priority};
+use super::{lanes, priority::Priority, sleepers::Sleepers};
 use crate::{
     grpc::performance::config::OptimizationConfig,
     platform::{
@@ -58,12 +61,16 @@ pub(crate) struct Room {
     messages: usize,
     bytes: usize,
     pressure: Pressure,
+    /// Places handed to waiters who have not looked yet.
+    promised: AtomicUsize,
     /// Waiters queued and not yet dealt with, by rank.
     waiting: [AtomicUsize; 3],
     queues: [SegQueue<Arc<Waiter>>; 3],
     settling: CachePadded<AtomicUsize>,
     /// What the settling thread remembers between rounds; only ever tried by the one that settles.
     desk: Mutex<Desk>,
+    /// Whom to tell when it is over.
+    sleepers: Arc<Sleepers>,
 }
 
 /// The heads of the queues, and whose turn it is.
@@ -74,16 +81,18 @@ struct Desk {
 }
 
 impl Room {
-    pub(crate) fn new(config: &OptimizationConfig) -> Self {
+    pub(super) fn new(config: &OptimizationConfig, sleepers: Arc<Sleepers>) -> Self {
         Self {
             usage: CachePadded::new(Usage::new()),
             messages: config.worker_queue_capacity,
             bytes: config.max_bytes_in_flight,
             pressure: Pressure::new(config.backpressure_threshold, config.backpressure_window),
+            promised: AtomicUsize::new(0),
             waiting: [(); 3].map(|()| AtomicUsize::new(0)),
             queues: [(); 3].map(|()| SegQueue::new()),
             settling: CachePadded::new(AtomicUsize::new(0)),
             desk: Mutex::new(Desk::default()),
+            sleepers,
         }
     }
 
@@ -134,9 +143,12 @@ impl Room {
 
     /// Gives back places and bytes, to who waits first.
     pub(crate) fn release(&self, places: usize, bytes: usize) {
-        self.usage.give(places, bytes);
+        let left = self.usage.give(places, bytes);
         if self.waiting.iter().any(|count| count.load(SeqCst) > 0) {
             self.settle();
+        }
+        if left.closed {
+            self.tell_if_over();
         }
     }
 
@@ -144,6 +156,7 @@ impl Room {
     pub(crate) fn close(&self) {
         self.usage.close();
         self.settle();
+        self.tell_if_over();
     }
 
     /// Whether everything is refused.
@@ -151,10 +164,32 @@ impl Room {
         self.usage.read().closed
     }
 
-    /// Closed, and nobody holds a place: nothing will ever be queued again.
+    /// Closed, and nobody holds a place who may still use it: nothing will ever be queued again.
     pub(crate) fn is_over(&self) -> bool {
         let usage = self.usage.read();
-        usage.closed && usage.messages == 0
+        usage.closed && usage.messages <= self.promised.load(SeqCst)
+    }
+
+    fn tell_if_over(&self) {
+        if self.is_over() {
+            self.sleepers.wake_all();
+        }
+    }
+
+    /// A waiter looks at the place that it was promised: its own from now on, if the room is still open.
+    fn claim(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.promised.fetch_sub(1, SeqCst);
+        if self.usage.read().closed {
+            self.release(1, bytes);
+            return Err(NoRoom::Closed);
+        }
+        Ok(())
+    }
+
+    /// A waiter leaves without having looked at the place that it was promised.
+    fn decline(&self, bytes: usize) {
+        self.promised.fetch_sub(1, SeqCst);
+        self.release(1, bytes);
     }
 
     fn take(&self, bytes: usize, now: Instant) -> Result<(), NoRoom> {
@@ -176,9 +211,10 @@ impl Room {
             let calls = self.settling.load(SeqCst);
             self.hand_over();
             if self.settling.compare_exchange(calls, 0, SeqCst, SeqCst).is_ok() {
-                return;
+                break;
             }
         }
+        self.tell_if_over();
     }
 
     /// One round of settling: as many waiters as there is room for.
@@ -193,9 +229,16 @@ impl Room {
             let Some(rank) = next else { return };
             let head = desk.heads[rank].as_ref().expect("the rank was chosen for its head");
             match self.take(head.bytes(), now) {
-                Ok(()) if head.grant() => desk.turn += 1,
-                // It left in this moment; its room goes to the next.
-                Ok(()) => self.usage.give(1, head.bytes()),
+                Ok(()) => {
+                    self.promised.fetch_add(1, SeqCst);
+                    if head.grant() {
+                        desk.turn += 1;
+                    } else {
+                        // It left in this moment; its room goes to the next.
+                        self.promised.fetch_sub(1, SeqCst);
+                        self.usage.give(1, head.bytes());
+                    }
+                }
                 Err(NoRoom::Closed) => head.close(),
                 Err(NoRoom::Full) => return,
             }
@@ -224,3 +267,6 @@ impl Room {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) room: Arc<Room>,
     pub(super) lanes: Lanes,
-    pub(super) sleepers: Sleepers,
+    pub(super) sleepers: Arc<Sleepers>,
     pub(super) events: Sender<Event>,
     pub(super) niceness: u8,
     pub(super) spin: Duration,
@@ -38,10 +38,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>) -> Self {
+        let sleepers = Arc::new(Sleepers::new(config.worker_count));
         Self {
-            room: Arc::new(Room::new(config)),
+            room: Arc::new(Room::new(config, Arc::clone(&sleepers))),
             lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
-            sleepers: Sleepers::new(config.worker_count),
+            sleepers,
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
@@ -66,7 +67,6 @@ impl Shared {
     /// Accepts nothing more. Workers end when everything is done.
     pub(super) fn close(&self) {
         self.room.close();
-        self.sleepers.wake_all();
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -87,10 +87,6 @@ impl Shared {
     /// A place is free that no message took to the lanes, or that its message has left.
     pub(crate) fn give_place_back(&self) {
         self.room.release(1, 0);
-        if self.room.is_over() {
-            // The last one: whoever sleeps is to see that nothing will come any more.
-            self.sleepers.wake_all();
-        }
     }
 
     /// Nothing will ever be queued again, and nothing is.

@@ -22,7 +22,7 @@ use super::{
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
-    state::{JobState, WithdrawnFrom},
+    state::{JobState, Life, WithdrawnFrom},
 };
 use crate::{
     grpc::performance::{
@@ -127,7 +127,11 @@ where
         self.withdraw(why);
     }
 
-    fn abandon(&self, _unit: u32, why: Interruption) {
+    fn life(&self, _unit: u32) -> Life {
+        Life::ONLY
+    }
+
+    fn abandon(&self, _unit: u32, _life: Life, why: Interruption) {
         self.withdraw(why);
     }
 }
@@ -329,3 +333,6 @@ where
     };
     (Task { job, unit: 0, priority: options.priority }, handle)
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

@@ -1,4 +1,4 @@
-//! The life of one job, as one atomic byte: who runs it, and who answers for it.
+//! The life of one job, as one atomic word: who runs it, and who answers for it.
 //!
 //! ```text
 //!            begin (worker)            finish (worker)
@@ -14,10 +14,15 @@
 //!   withdrawn payload is freed at once), from `Running` the worker keeps it, and its outcome is dropped.
 //!
 //! So every job has exactly one answer, whatever the interleaving of worker, timer, supervisor and client.
+//!
+//! **Lives.** The state of a slot serves one message after the other; above the phase the word counts which one it is.
+//! Who has a right to the job knows that it is still the same. The supervisor has none: while it makes up its mind about
+//! a message that overstays, that message may be finished and answered, and the slot filled anew. So it names the life
+//! that it means, and comes too late for any other.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crate::{grpc::performance::error::Interruption, platform::atomic::AtomicU8};
+use crate::{grpc::performance::error::Interruption, platform::atomic::AtomicU32};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -36,8 +41,8 @@ fn code(why: Interruption) -> u8 {
         }
 }
 
-fn reason(state: u8) -> Option<Interruption> {
-    match state.checked_sub(WITHDRAWN)? {
+fn reason(phase: u8) -> Option<Interruption> {
+    match phase.checked_sub(WITHDRAWN)? {
         0 => Some(Interruption::Cancelled),
         1 => Some(Interruption::DeadlineExceeded),
         2 => Some(Interruption::Overstayed),
@@ -55,19 +60,54 @@ pub(crate) enum WithdrawnFrom {
     Running,
 }
 
+/// Which of the messages that a state has served, one after the other. Comes round after 2^24 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life(u32);
+
+impl Life {
+    /// Of a job that is the only one in its place.
+    pub(crate) const ONLY: Self = Self(0);
+
+    /// The life in the upper 24 bits, the phase in the lowest 8.
+    fn with(self, phase: u8) -> u32 {
+        self.0 << u8::BITS | u32::from(phase)
+    }
+}
+
 /// The state of one job. See the module for the protocol.
 #[derive(Debug)]
-pub(crate) struct JobState(AtomicU8);
+pub(crate) struct JobState(AtomicU32);
 
 impl JobState {
     pub(crate) fn queued() -> Self {
-        Self(AtomicU8::new(QUEUED))
+        Self(AtomicU32::new(Life::ONLY.with(QUEUED)))
     }
 
-    /// Back to `Queued`, for the next message in the same place. Only while nobody else knows the job: what publishes
-    /// the job to the workers (a push into a lane, a link in a chain) also publishes this store.
+    /// Back to `Queued`, for the next message in the same place. Only while nobody else has a right to the job.
+    ///
+    /// Relaxed: what publishes the job to the workers (a push into a lane, a link in a chain) also publishes this store,
+    /// and a supervisor that is late finds another life before it as after it.
     pub(crate) fn reset(&self) {
-        self.0.store(QUEUED, Relaxed);
+        self.0.store(Life(self.life().0 + 1).with(QUEUED), Relaxed);
+    }
+
+    /// Which message it serves now. Relaxed: fixed for as long as the caller, or who told it of the job, has a right to
+    /// the job.
+    pub(crate) fn life(&self) -> Life {
+        Life(self.0.load(Relaxed) >> u8::BITS)
+    }
+
+    /// One transition.
+    ///
+    /// # Errors
+    /// The phase that it is in, maybe of another life.
+    fn step(&self, life: Life, from: u8, to: u8) -> Result<(), u8> {
+        // AcqRel, and Acquire on failure: each transition pairs with the one before it, so that with the right to the
+        // input or the outcome goes what was written there, and what its last owner did with it.
+        self.0
+            .compare_exchange(life.with(from), life.with(to), AcqRel, Acquire)
+            .map(|_| ())
+            .map_err(|found| found as u8)
     }
 
     /// A worker takes the job. Acquires what was stored with the job before it was published.
@@ -75,10 +115,7 @@ impl JobState {
     /// # Errors
     /// Why it was withdrawn.
     pub(crate) fn begin(&self) -> Result<(), Interruption> {
-        match self.0.compare_exchange(QUEUED, RUNNING, AcqRel, Acquire) {
-            Ok(_) => Ok(()),
-            Err(state) => Err(reason(state).expect("a job is begun once")),
-        }
+        self.step(self.life(), QUEUED, RUNNING).map_err(|phase| reason(phase).expect("a job is begun once"))
     }
 
     /// The worker has stored the outcome. Releases it to whoever sees [`is_finished`](Self::is_finished).
@@ -86,36 +123,40 @@ impl JobState {
     /// # Errors
     /// Why it was withdrawn meanwhile: the outcome is nobody's, and the worker drops it.
     pub(crate) fn finish(&self) -> Result<(), Interruption> {
-        match self.0.compare_exchange(RUNNING, FINISHED, AcqRel, Acquire) {
-            Ok(_) => Ok(()),
-            Err(state) => Err(reason(state).expect("a job is finished once, by the worker that began it")),
-        }
+        self.step(self.life(), RUNNING, FINISHED)
+            .map_err(|phase| reason(phase).expect("a job is finished once, by the worker that began it"))
     }
 
     /// Takes the job away; `None` when it was finished, or withdrawn, already.
     pub(crate) fn withdraw(&self, why: Interruption) -> Option<WithdrawnFrom> {
+        self.withdraw_from(self.life(), why)
+    }
+
+    /// The same, for who cannot be sure that it is still the job that is meant; `None` also when it is another.
+    pub(crate) fn withdraw_from(&self, life: Life, why: Interruption) -> Option<WithdrawnFrom> {
         let withdrawn = code(why);
-        // AcqRel: acquires the input (from the submitter); releases to the worker, which will find it taken.
-        if self.0.compare_exchange(QUEUED, withdrawn, AcqRel, Acquire).is_ok() {
+        if self.step(life, QUEUED, withdrawn).is_ok() {
             return Some(WithdrawnFrom::Queued);
         }
-        // A job never goes back to Queued while it is known, so trying the other state once is enough.
-        self.0.compare_exchange(RUNNING, withdrawn, AcqRel, Acquire).ok().map(|_| WithdrawnFrom::Running)
+        // In one life a job never goes back to Queued, so trying the other phase once is enough.
+        self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
     }
 
     /// Whether the outcome is there. Acquire pairs with `finish`.
     pub(crate) fn is_finished(&self) -> bool {
-        self.0.load(Acquire) == FINISHED
+        self.0.load(Acquire) as u8 == FINISHED
     }
 
-    /// Why it was withdrawn, if it was. Relaxed: a hint that is looked at again and again, and carries no data.
+    /// Why it was withdrawn, if it was. Relaxed: to a worker it is a hint that it looks at again and again, and who acts
+    /// on it was told in a way that synchronises (the slot that came back, an alarm, a waker); it carries no data.
     #[inline]
     pub(crate) fn withdrawn(&self) -> Option<Interruption> {
-        reason(self.0.load(Relaxed))
+        reason(self.0.load(Relaxed) as u8)
     }
 }
 
 #[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 
@@ -143,6 +184,24 @@ mod tests {
             assert_eq!(state.withdraw(Interruption::Cancelled), None);
             assert_eq!(state.withdrawn(), Some(why));
         }
+    }
+
+    #[test]
+    fn who_means_an_earlier_life_comes_too_late() {
+        let state = JobState::queued();
+        let earlier = state.life();
+        state.reset();
+        assert_eq!(state.withdraw_from(earlier, Interruption::Overstayed), None);
+        state.begin().unwrap();
+        assert_eq!(state.withdraw_from(earlier, Interruption::Overstayed), None);
+        assert_eq!(state.withdraw_from(state.life(), Interruption::Overstayed), Some(WithdrawnFrom::Running));
+    }
+
+    #[test]
+    fn lives_come_round() {
+        let state = JobState(AtomicU32::new(Life((1 << 24) - 1).with(FINISHED)));
+        state.reset();
+        assert_eq!((state.life(), state.begin()), (Life::ONLY, Ok(())));
     }
 
     #[test]
@@ -241,6 +300,22 @@ mod loom_tests {
             let late = if answers == 0 { message.collect() } else { Did::default() };
             assert_eq!(answers + late.answers, 1);
             assert_eq!(worker.inputs + supervisor.inputs + expired.inputs, 1);
+        });
+    }
+
+    #[test]
+    fn a_supervisor_that_is_late_does_not_reach_the_next_message() {
+        loom::model(|| {
+            let state = Arc::new(JobState::queued());
+            let overstayed = state.life();
+            let supervisor = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || state.withdraw_from(overstayed, Interruption::Overstayed).is_some())
+            };
+            let finished = state.begin().is_ok() && state.finish().is_ok();
+            state.reset();
+            assert_eq!((state.begin(), state.finish()), (Ok(()), Ok(())));
+            assert_eq!(supervisor.join().unwrap(), !finished);
         });
     }
 }

@@ -137,11 +137,11 @@ impl Supervisor {
                 }
                 Some(turn) => {
                     let post = self.seats[seat].as_ref().expect("it has a turn");
-                    if let Some(task) = post.seize(turn) {
+                    if let Some((task, life)) = post.seize(turn) {
                         tracing::warn!(seat, ran = ?(now - turn.started), "a message overstays worker_timeout");
                         self.seats[seat] = None;
                         self.stuck += 1;
-                        task.job.abandon(task.unit, Interruption::Overstayed);
+                        task.job.abandon(task.unit, life, Interruption::Overstayed);
                     }
                 }
                 None => {}
@@ -190,7 +190,7 @@ impl Supervisor {
                     return;
                 }
                 self.seats[seat] = None;
-                if let Some(task) = post.turn().and_then(|turn| post.seize(turn)) {
+                if let Some((task, _)) = post.turn().and_then(|turn| post.seize(turn)) {
                     task.job.refuse(task.unit, Interruption::WorkerLost);
                 }
             }
@@ -215,8 +215,8 @@ impl Supervisor {
             thread::yield_now();
         }
         for post in self.seats.iter().flatten() {
-            if let Some(task) = post.turn().and_then(|turn| post.seize(turn)) {
-                task.job.abandon(task.unit, Interruption::ShutDown);
+            if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+                task.job.abandon(task.unit, life, Interruption::ShutDown);
                 unfinished += 1;
             }
         }

@@ -254,7 +254,10 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn refuse(&self, _: u32, why: Interruption) {
             self.0.send(why).unwrap();
         }
-        fn abandon(&self, _: u32, _: Interruption) {}
+        fn life(&self, _: u32) -> Life {
+            Life::ONLY
+        }
+        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
     }
     let pool = pool(&config(1));
     let (answer, answered): (_, Receiver<_>) = bounded(1);
@@ -302,4 +305,18 @@ async fn nothing_is_lost_under_many_submitters_and_few_places() {
     assert_eq!(finished, 8 * 900);
     assert!(ran.load(SeqCst) >= finished);
     assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_handle_that_was_given_its_room_and_does_not_look() {
+    let pool = pool(&OptimizationConfig { worker_queue_capacity: 1, ..config(1) });
+    let (release, busy) = occupy(&pool).await;
+    let queued = pool.try_spawn(|| ()).unwrap();
+    let unpolled = pool.spawn(|| ());
+    drop(release);
+    busy.await.unwrap();
+    // The place that this one leaves is handed on before it runs.
+    queued.await.unwrap();
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+    assert!(matches!(unpolled.await, Err(OptimizationError::Refused(Refusal::Draining))));
 }

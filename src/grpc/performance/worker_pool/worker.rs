@@ -88,7 +88,7 @@ impl Worker {
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = Instant::now();
-        self.post.occupy(task, started);
+        self.post.occupy(task, job.life(unit), started);
         job.run(unit, started);
         self.post.vacate()
     }

@@ -20,7 +20,10 @@ impl Job for Nothing {
         started
     }
     fn refuse(&self, _: u32, _: Interruption) {}
-    fn abandon(&self, _: u32, _: Interruption) {}
+    fn life(&self, _: u32) -> Life {
+        Life::ONLY
+    }
+    fn abandon(&self, _: u32, _: Life, _: Interruption) {}
 }
 
 const TURNS: u32 = 2;
@@ -35,7 +38,7 @@ fn work(post: &Post, epoch: Instant) -> u32 {
     let job: Arc<dyn Job> = Arc::new(Nothing);
     for unit in 0..TURNS {
         let task = Task { job: Arc::clone(&job), unit, priority: Priority::Normal };
-        post.occupy(task, start(epoch, unit));
+        post.occupy(task, Life::ONLY, start(epoch, unit));
         if post.vacate() == Return::Leave {
             assert!(post.is_seized());
             return unit;
@@ -60,7 +63,7 @@ fn a_task_is_kept_by_its_worker_or_seized_and_never_that_of_a_later_turn() {
                 turn.started >= start(epoch, unit),
                 "an old start would make a task overstay that has just begun"
             );
-            let seized = post.seize(turn)?;
+            let (seized, _) = post.seize(turn)?;
             assert_eq!(seized.unit, unit);
             Some(unit)
         });

@@ -11,12 +11,16 @@ use std::{
 use super::*;
 
 fn room(messages: usize, bytes: usize) -> Arc<Room> {
-    Arc::new(Room::new(&OptimizationConfig {
+    open(&OptimizationConfig {
         worker_queue_capacity: messages,
         max_bytes_in_flight: bytes,
         backpressure_threshold: 1.0,
         ..OptimizationConfig::default()
-    }))
+    })
+}
+
+fn open(config: &OptimizationConfig) -> Arc<Room> {
+    Arc::new(Room::new(config, Arc::new(Sleepers::new(1))))
 }
 
 fn poll(waiting: &mut Waiting) -> Poll<Result<(), NoRoom>> {
@@ -80,13 +84,29 @@ fn closing_tells_everybody() {
 }
 
 #[test]
+fn a_place_that_was_promised_and_not_looked_at_ends_with_the_room() {
+    let room = room(2, 100);
+    room.try_acquire(Priority::Normal, 60, Instant::now()).unwrap();
+    let mut promised = room.wait(Priority::Normal, 60);
+    room.try_acquire(Priority::High, 0, Instant::now()).unwrap();
+    room.release(1, 60);
+    room.close();
+    assert!(!room.is_over(), "one holds a place and may use it");
+    room.release(1, 0);
+    assert!(room.is_over(), "the promised one will not be used");
+    assert_eq!(poll(&mut promised), Poll::Ready(Err(NoRoom::Closed)));
+    assert_eq!((room.places_held(), room.bytes_held()), (0, 0));
+    assert!(room.is_over());
+}
+
+#[test]
 fn load_that_lasts_is_held_back_at_the_threshold() {
-    let room = Arc::new(Room::new(&OptimizationConfig {
+    let room = open(&OptimizationConfig {
         worker_queue_capacity: 10,
         backpressure_threshold: 0.5,
         backpressure_window: Duration::from_millis(100),
         ..OptimizationConfig::default()
-    }));
+    });
     let start = Instant::now();
     for _ in 0..10 {
         room.try_acquire(Priority::Normal, 0, start).unwrap();

@@ -69,10 +69,12 @@ impl Usage {
         }
     }
 
-    /// Gives back what was taken.
-    pub(super) fn give(&self, messages: usize, bytes: usize) {
-        let before = Self::unpack(self.0.fetch_sub(Self::pack(messages, bytes), SeqCst));
-        debug_assert!(before.messages >= messages && before.bytes >= bytes, "gives back more than was taken");
+    /// Gives back what was taken; says what is left.
+    pub(super) fn give(&self, messages: usize, bytes: usize) -> Reading {
+        let Reading { messages: all, bytes: weight, closed } =
+            Self::unpack(self.0.fetch_sub(Self::pack(messages, bytes), SeqCst));
+        debug_assert!(all >= messages && weight >= bytes, "gives back more than was taken");
+        Reading { messages: all - messages, bytes: weight - bytes, closed }
     }
 
     /// Takes more bytes whether there is room or not: they are in memory already.

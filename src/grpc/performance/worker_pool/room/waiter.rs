@@ -75,7 +75,7 @@ impl Future for Waiting {
         waiter.waker.register(cx.waker());
         let outcome = match waiter.state.load(SeqCst) {
             WAITING => return Poll::Pending,
-            GRANTED => Ok(()),
+            GRANTED => self.room.claim(waiter.bytes),
             _ => Err(NoRoom::Closed),
         };
         self.waiter = None;
@@ -89,7 +89,7 @@ impl Drop for Waiting {
         match waiter.state.compare_exchange(WAITING, LEFT, SeqCst, SeqCst) {
             // Whoever stands behind it may be served now.
             Ok(_) => self.room.settle(),
-            Err(GRANTED) => self.room.release(1, waiter.bytes),
+            Err(GRANTED) => self.room.decline(waiter.bytes),
             Err(_) => {}
         }
     }

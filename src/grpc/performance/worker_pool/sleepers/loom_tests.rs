@@ -100,14 +100,19 @@ fn workers_end_when_it_is_over() {
 fn a_worker_that_is_stuck_in_its_task_keeps_nobody_else_asleep() {
     loom::model(|| {
         let pool = Pool::new(2, 2);
-        // Each takes one task, and is at it for ever.
-        let workers =
-            [0, 1].map(|seat| spawn(&pool, move |pool| pool.search(seat).expect("there is a task for each")));
-        let submitter = spawn(&pool, Pool::submit);
-        pool.submit();
-        submitter.join().unwrap();
-        for worker in workers {
-            worker.join().unwrap();
+        pool.sleepers.begin_search();
+        pool.sleepers.announce_sleep(1);
+        // It takes one task, and is at it for ever.
+        let stuck = spawn(&pool, |pool| {
+            pool.search(0).expect("it is not over before both were taken");
+        });
+        let submitters = [Pool::submit, Pool::submit].map(|submit| spawn(&pool, submit));
+        // This thread only waits, so that no preemption is spent on it.
+        stuck.join().unwrap();
+        for submitter in submitters {
+            submitter.join().unwrap();
         }
+        assert_eq!(pool.waiting(), 1);
+        assert!(!pool.sleepers.take_bit(1), "nobody woke the other one");
     });
 }

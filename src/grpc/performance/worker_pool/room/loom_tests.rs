@@ -1,0 +1,105 @@
+//! Waiters, releases, and the end. Who is forgotten is a deadlock, which loom reports.
+
+use loom::{future::block_on, thread};
+
+use super::{usage::Reading, *};
+
+fn room(messages: usize, bytes: usize) -> Arc<Room> {
+    let config = OptimizationConfig {
+        worker_count: 1,
+        worker_queue_capacity: messages,
+        max_bytes_in_flight: bytes,
+        backpressure_threshold: 1.0,
+        ..OptimizationConfig::default()
+    };
+    Arc::new(Room::new(&config, Arc::new(Sleepers::new(1))))
+}
+
+fn spawn<T: 'static>(room: &Arc<Room>, run: impl FnOnce(&Arc<Room>) -> T + 'static) -> thread::JoinHandle<T> {
+    let room = Arc::clone(room);
+    thread::spawn(move || run(&room))
+}
+
+fn hold(room: &Room, bytes: usize) {
+    room.try_acquire(Priority::Normal, bytes, Instant::now()).expect("the room is empty");
+}
+
+fn is_empty(room: &Room) -> bool {
+    let Room { usage, promised, waiting, .. } = room;
+    let Reading { messages, bytes, .. } = usage.read();
+    (messages, bytes) == (0, 0)
+        && promised.load(SeqCst) == 0
+        && waiting.iter().all(|count| count.load(SeqCst) == 0)
+}
+
+#[test]
+fn who_waits_is_served_while_another_one_leaves() {
+    loom::model(|| {
+        let room = room(1, 10);
+        hold(&room, 10);
+        let first = room.wait(Priority::Normal, 10);
+        let leaving = spawn(&room, |_| drop(first));
+        let second = spawn(&room, |room| {
+            block_on(room.wait(Priority::Normal, 4)).expect("the room is open");
+            assert_eq!(room.bytes_held(), 4, "it has the room to itself");
+            room.release(1, 4);
+        });
+        room.release(1, 10);
+        leaving.join().unwrap();
+        second.join().unwrap();
+        assert!(is_empty(&room));
+    });
+}
+
+#[test]
+fn what_two_release_two_get_and_never_more_than_there_is() {
+    loom::model(|| {
+        let room = room(2, 10);
+        hold(&room, 5);
+        hold(&room, 5);
+        let waiter = spawn(&room, |room| {
+            block_on(room.wait(Priority::Low, 10)).expect("the room is open");
+            assert_eq!(room.bytes_held(), 10, "it has all the bytes to itself");
+            room.release(1, 10);
+        });
+        let other = spawn(&room, |room| room.release(1, 5));
+        room.release(1, 5);
+        other.join().unwrap();
+        waiter.join().unwrap();
+        assert!(is_empty(&room));
+    });
+}
+
+/// Closes a room while a place is on its way to a waiter, beside a worker that sleeps until it is over.
+fn close_beside(waiter: fn(&Room, Waiting)) {
+    loom::model(move || {
+        let room = room(1, 10);
+        hold(&room, 0);
+        let waiting = room.wait(Priority::Normal, 0);
+        let worker = spawn(&room, |room| {
+            room.sleepers.begin_search();
+            room.sleepers.sleep_until_found(0, || None::<()>, || room.is_over());
+        });
+        let waiter = spawn(&room, move |room| waiter(room, waiting));
+        room.release(1, 0);
+        room.close();
+        waiter.join().unwrap();
+        worker.join().unwrap();
+        assert!(room.is_over() && is_empty(&room));
+    });
+}
+
+#[test]
+fn workers_see_the_end_when_the_last_place_is_left_without_a_look() {
+    close_beside(|_, waiting| drop(waiting));
+}
+
+#[test]
+fn workers_see_the_end_when_the_last_place_is_used_or_refused() {
+    close_beside(|room, waiting| {
+        if block_on(waiting).is_ok() {
+            assert!(!room.is_over(), "who was given a place may use it");
+            room.release(1, 0);
+        }
+    });
+}
