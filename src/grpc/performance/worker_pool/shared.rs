@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(super) most_spinning: usize,
     unpinned: Once,
     pushy: Once,
-    pub(crate) forecast: Forecast,
+    pub(crate) forecast: Arc<Forecast>,
 }
 
 impl Shared {
@@ -49,7 +49,7 @@ impl Shared {
             most_spinning: (config.worker_count / 2).max(1),
             unpinned: Once::new(),
             pushy: Once::new(),
-            forecast: Forecast::new(config.worker_count),
+            forecast: Arc::new(Forecast::new(config.worker_count)),
         }
     }
 

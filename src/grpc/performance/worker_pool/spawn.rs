@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use super::{
     Priority, Shared,
     context::JobContext,
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
@@ -80,7 +80,7 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 }
 
 struct ClosureJob<F, T> {
-    shared: Arc<Shared>,
+    forecast: Arc<Forecast>,
     class: Class,
     share: Share,
     state: JobState,
@@ -113,7 +113,7 @@ where
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
         let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
-        self.shared.forecast.learn(self.class, started.elapsed());
+        self.forecast.learn(self.class, started.elapsed());
         self.outcome.put(outcome.map_err(OptimizationError::Panicked));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         drop(self.charge.take());
@@ -152,7 +152,7 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
     }
 
     fn enter_queue(&self, priority: Priority) {
-        self.shared.forecast.queued(&self.share, self.class, priority);
+        self.forecast.queued(&self.share, self.class, priority);
     }
 
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
@@ -168,7 +168,7 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
-            self.shared.forecast.unqueued(&self.share);
+            self.forecast.unqueued(&self.share);
             drop_logged(self.work.take());
             drop(self.charge.take());
         }
@@ -313,7 +313,7 @@ where
     T: Send + 'static,
 {
     let job = Arc::new(ClosureJob {
-        shared: Arc::clone(shared),
+        forecast: Arc::clone(&shared.forecast),
         class: options.class,
         share: Share::default(),
         state: JobState::queued(),

@@ -7,18 +7,20 @@ use loom::thread;
 use super::*;
 use crate::grpc::performance::{
     error::Interruption,
-    worker_pool::{Job, Priority},
+    worker_pool::{Job, Priority, Share},
 };
 
-struct Nothing;
+#[derive(Default)]
+struct Nothing(Share);
 
 impl Job for Nothing {
     fn split(&self, _: u32) -> Option<u32> {
         None
     }
-    fn run(&self, _: u32, started: Instant) -> Instant {
-        started
+    fn share(&self, _: u32) -> &Share {
+        &self.0
     }
+    fn run(&self, _: u32, _: Instant) {}
     fn refuse(&self, _: u32, _: Interruption) {}
     fn life(&self, _: u32) -> Life {
         Life::ONLY
@@ -35,7 +37,7 @@ fn start(epoch: Instant, unit: u32) -> Instant {
 
 /// Runs units until it is told to leave; gives how many it kept.
 fn work(post: &Post, epoch: Instant) -> u32 {
-    let job: Arc<dyn Job> = Arc::new(Nothing);
+    let job: Arc<dyn Job> = Arc::new(Nothing::default());
     for unit in 0..TURNS {
         let task = Task { job: Arc::clone(&job), unit, priority: Priority::Normal };
         post.occupy(task, Life::ONLY, start(epoch, unit));

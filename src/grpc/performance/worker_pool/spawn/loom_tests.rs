@@ -8,6 +8,9 @@ use super::*;
 
 fn job() -> Arc<ClosureJob<fn(&mut JobContext<'_>) -> u32, u32>> {
     Arc::new(ClosureJob {
+        forecast: Arc::new(Forecast::new(1)),
+        class: Class::DEFAULT,
+        share: Share::default(),
         state: JobState::queued(),
         work: Handoff::new(|_| 42),
         outcome: Handoff::empty(),
