@@ -89,7 +89,8 @@ impl Post {
         (phase & PHASE == BUSY).then_some(Turn { busy: phase, started })
     }
 
-    /// Takes the task of a turn, and the life that it was begun in, away from the worker, to answer for it; `None` when it has just finished.
+    /// Takes the task of a turn away from the worker, to answer for it, with the life that it was begun in; `None` when
+    /// it has just finished.
     pub(super) fn seize(&self, turn: Turn) -> Option<(Task, Life)> {
         let seized = turn.busy & !PHASE | SEIZED;
         // AcqRel: acquires the task from `occupy`; see `vacate`.

@@ -3,6 +3,7 @@
 use loom::{future::block_on, thread};
 
 use super::{usage::Reading, *};
+use crate::platform::atomic::AtomicBool;
 
 fn room(messages: usize, bytes: usize) -> Arc<Room> {
     let config = OptimizationConfig {
@@ -33,20 +34,23 @@ fn is_empty(room: &Room) -> bool {
 }
 
 #[test]
-fn who_waits_is_served_while_another_one_leaves() {
+fn who_waits_is_served_when_the_one_ahead_leaves() {
     loom::model(|| {
-        let room = room(1, 10);
-        hold(&room, 10);
+        let room = room(2, 10);
+        hold(&room, 4);
+        hold(&room, 6);
+        // What is released is not enough for the first, and more than enough for the second.
         let first = room.wait(Priority::Normal, 10);
         let leaving = spawn(&room, |_| drop(first));
         let second = spawn(&room, |room| {
             block_on(room.wait(Priority::Normal, 4)).expect("the room is open");
-            assert_eq!(room.bytes_held(), 4, "it has the room to itself");
+            assert_eq!(room.bytes_held(), 8);
             room.release(1, 4);
         });
-        room.release(1, 10);
+        room.release(1, 6);
         leaving.join().unwrap();
         second.join().unwrap();
+        room.release(1, 4);
         assert!(is_empty(&room));
     });
 }
@@ -70,35 +74,45 @@ fn what_two_release_two_get_and_never_more_than_there_is() {
     });
 }
 
-/// Closes a room while a place is on its way to a waiter, beside a worker that sleeps until it is over.
-fn close_beside(waiter: fn(&Room, Waiting)) {
+/// Closes a room while its only place is on its way to a waiter, beside a worker that sleeps until it is over, and says
+/// so. What the waiter gives back is kept until then.
+fn close_beside<T: 'static>(waiter: fn(&Room, Waiting, &AtomicBool) -> T) {
     loom::model(move || {
         let room = room(1, 10);
         hold(&room, 0);
         let waiting = room.wait(Priority::Normal, 0);
-        let worker = spawn(&room, |room| {
-            room.sleepers.begin_search();
-            room.sleepers.sleep_until_found(0, || None::<()>, || room.is_over());
-        });
-        let waiter = spawn(&room, move |room| waiter(room, waiting));
-        room.release(1, 0);
-        room.close();
-        waiter.join().unwrap();
-        worker.join().unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let waiter = {
+            let ended = Arc::clone(&ended);
+            spawn(&room, move |room| waiter(room, waiting, &ended))
+        };
+        let releasing = spawn(&room, |room| room.release(1, 0));
+        let closing = spawn(&room, |room| room.close());
+        room.sleepers.begin_search();
+        room.sleepers.sleep_until_found(0, || None::<()>, || room.is_over());
+        ended.swap(true, SeqCst);
+        releasing.join().unwrap();
+        closing.join().unwrap();
+        drop(waiter.join().unwrap());
         assert!(room.is_over() && is_empty(&room));
     });
 }
 
 #[test]
-fn workers_see_the_end_when_the_last_place_is_left_without_a_look() {
-    close_beside(|_, waiting| drop(waiting));
+fn workers_see_the_end_when_the_last_waiter_leaves() {
+    close_beside(|_, waiting, _| drop(waiting));
+}
+
+#[test]
+fn workers_see_the_end_when_the_last_waiter_never_looks() {
+    close_beside(|_, waiting, _| waiting);
 }
 
 #[test]
 fn workers_see_the_end_when_the_last_place_is_used_or_refused() {
-    close_beside(|room, waiting| {
+    close_beside(|room, waiting, ended| {
         if block_on(waiting).is_ok() {
-            assert!(!room.is_over(), "who was given a place may use it");
+            assert!(!ended.swap(true, SeqCst), "nobody is left for what it would queue");
             room.release(1, 0);
         }
     });
