@@ -16,12 +16,13 @@
 //! and still occupy a worker included.
 //!
 //! **The end.** When the input is over (or failed), what is in flight is answered first; then the stream ends (with the
-//! error). Dropped early, everything unstarted is withdrawn, and what runs sees it at its next checkpoint.
+//! error). Dropped early, everything unstarted is withdrawn, and what runs sees it at its next checkpoint; the stream
+//! counts as open until it has.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::{Arc, Weak, atomic::Ordering::SeqCst},
     task::{Context, Poll},
     time::Instant,
 };
@@ -124,7 +125,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
-    _permit: Option<StreamPermit>,
+    _permit: Option<Arc<StreamPermit>>,
 }
 
 // Nothing is pinned in place: the input is in a box.
@@ -139,8 +140,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         capacity: usize,
         permit: Option<StreamPermit>,
     ) -> Self {
+        let permit = permit.map(Arc::new);
+        let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
-            mailbox: Arc::new(Mailbox::new(engine, capacity)),
+            mailbox: Arc::new(Mailbox::new(engine, capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),
