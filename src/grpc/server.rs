@@ -17,9 +17,8 @@
 //! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever (`server/timed_io.rs`,
 //!   `server/unread.rs`, `server/message_limit.rs`), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
-//!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
-//!   answered one at a time, and reading stops while the answer cannot be written; empty frames and endless headers end
-//!   the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
+//!   is hit is counted ([`ServerCounts`]). Frames that carry nothing have a budget (`server/floods.rs`); their
+//!   answers do not pile up, since reading stops while one cannot be written; endless headers end the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
 //!   `server/windows.rs`. A request above `max_message_size` is refused with RESOURCE_EXHAUSTED, before it is read.
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
@@ -30,6 +29,7 @@
 mod accept;
 mod connection;
 mod counts;
+mod floods;
 mod health;
 mod message_limit;
 mod options;

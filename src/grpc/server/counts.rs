@@ -28,6 +28,8 @@ pub enum Limit {
     Keepalive,
     /// A connection broke HTTP/2, or one of the limits that guard it from floods, and was ended with GOAWAY.
     Protocol,
+    /// A connection sent more control frames than `max_control_frames_per_second`, and was closed.
+    ControlFrames,
     /// A request was above `max_message_size`.
     MessageSize,
     /// A request came to a halt for `read_timeout`, and its call was ended.
@@ -36,7 +38,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -44,6 +46,7 @@ impl Limit {
         Self::Unread,
         Self::Keepalive,
         Self::Protocol,
+        Self::ControlFrames,
         Self::MessageSize,
         Self::Read,
     ];
@@ -59,6 +62,7 @@ impl Limit {
             Self::Unread => "unread",
             Self::Keepalive => "keepalive",
             Self::Protocol => "protocol",
+            Self::ControlFrames => "control_frames",
             Self::MessageSize => "message_size",
             Self::Read => "read",
         }

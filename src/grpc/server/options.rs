@@ -22,6 +22,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
 /// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |
 /// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
+/// | `max_control_frames_per_second` | frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, RST_STREAM, empty DATA, …) of one connection, beyond what its calls need; at more the connection is closed | frames | 1000 | 10 to 1,000,000 |
 /// | `stream_window` | bytes of one call that may be under way, unread | bytes | 64 KiB | 1 KiB to 2 GiB |
 /// | `connection_window` | the same for all calls of a connection: a credit, not memory | bytes | 1 GiB | 64 KiB to 2 GiB |
 /// | `keepalive_interval` | how often a silent connection is pinged; 0: never | time | 1 min | 0, or 1 s to 1 day |
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     pub max_pending_reset_streams: usize,
     /// Calls of one connection that may break the protocol before it is ended.
     pub max_local_error_reset_streams: usize,
+    /// Frames that carry nothing that one connection may send, beyond what its calls need.
+    pub max_control_frames_per_second: u32,
     /// Bytes of one call that may be under way, unread.
     pub stream_window: u32,
     /// Bytes of all calls of one connection that may be under way, unread.
@@ -87,6 +90,7 @@ impl Default for ServerOptions {
             max_frame_size: 16 << 10,
             max_pending_reset_streams: 20,
             max_local_error_reset_streams: 1024,
+            max_control_frames_per_second: 1000,
             stream_window: 64 << 10,
             connection_window: 1 << 30,
             keepalive_interval: Duration::from_secs(60),
@@ -116,6 +120,9 @@ impl ServerOptions {
         count("server.max_pending_reset_streams", self.max_pending_reset_streams, 1..=1_000_000)?;
         let resets = self.max_local_error_reset_streams;
         count("server.max_local_error_reset_streams", resets, 1..=1_000_000)?;
+        let control = self.max_control_frames_per_second;
+        // A handshake takes a handful.
+        count("server.max_control_frames_per_second", control, 10..=1_000_000)?;
         let largest = windows::LARGEST_WINDOW;
         count("server.stream_window", self.stream_window, 1024..=largest)?;
         // HTTP/2 starts every connection with 65,535 bytes, and the window can only be raised from there.
@@ -159,6 +166,8 @@ mod tests {
             refusal(|o| o.max_frame_size = 1 << 24),
             refusal(|o| o.max_pending_reset_streams = 0),
             refusal(|o| o.max_local_error_reset_streams = 0),
+            refusal(|o| o.max_control_frames_per_second = 0),
+            refusal(|o| o.max_control_frames_per_second = 9),
             refusal(|o| o.stream_window = 1 << 31),
             refusal(|o| o.connection_window = 65_534),
             refusal(|o| o.connection_window = 1 << 31),
@@ -181,6 +190,8 @@ mod tests {
                 "server.max_frame_size",
                 "server.max_pending_reset_streams",
                 "server.max_local_error_reset_streams",
+                "server.max_control_frames_per_second",
+                "server.max_control_frames_per_second",
                 "server.stream_window",
                 "server.connection_window",
                 "server.connection_window",
