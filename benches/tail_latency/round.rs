@@ -2,8 +2,7 @@
 //!
 //! A round goes through all scenarios; in each, the contenders take turns in an order of chance, on the same trace. So
 //! whatever changes slowly, such as the machine's temper, strikes all alike, and when time runs out there is as much of
-//! one as of the other. A run that was disturbed is thrown away, counted, and done again, a few times at most and within
-//! a share of the time; what stays disturbed is counted too. No round begins that would not end in time, and one that
+//! one as of the other. What was disturbed is done again ([`referee`](crate::referee)). No round begins that would not end in time, and one that
 //! turns out too long is cut short between two scenarios, so that the bench ends on any machine.
 
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use millstream::simulation::Discipline;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 
 use crate::{
+    clock::process_cpu,
     contenders::{ENTRIES, Entry, entry},
     experiments::{
         idle,
@@ -20,59 +20,18 @@ use crate::{
         round_trip::{self, Rhythm},
         spawning, tiny_jobs,
     },
-    noise::Watch,
     options::{IDLE, Options, PROBE, ROUND_TRIP, SPAWNING, TINY_JOBS},
-    results::{CellResults, Results, Series, Validity},
+    referee::Referee,
+    results::{CellResults, Results, Series},
     scenarios::KINDS,
 };
 
-/// Times that a disturbed run is done again at most.
-const RETRIES: usize = 2;
 /// The share of the time limit that may go into runs that are thrown away.
 const WASTE: f64 = 0.2;
 /// The pacer may be so late, at its 99th percentile.
 const LATE_US: f64 = 200.0;
 /// The traces of the first round.
 const SEED: u64 = 20_260_101;
-
-/// Throws disturbed runs away.
-struct Referee {
-    validity: Validity,
-    waste_left: Duration,
-}
-
-impl Referee {
-    fn judge<T>(&mut self, late: impl Fn(&T) -> bool, mut run: impl FnMut() -> T) -> T {
-        let mut tries = 0..=RETRIES;
-        loop {
-            let (start, watch) = (Instant::now(), Watch::start());
-            let outcome = run();
-            let (noisy, late) = (watch.stop().is_disturbing(), late(&outcome));
-            if !noisy && !late {
-                self.validity.runs += 1;
-                return outcome;
-            }
-            tries.next();
-            let time = start.elapsed();
-            if tries.is_empty() || time > self.waste_left {
-                self.validity.runs += 1;
-                self.validity.kept_in_spite += 1;
-                return outcome;
-            }
-            self.waste_left -= time;
-            if noisy {
-                self.validity.discarded_noise += 1;
-            } else {
-                self.validity.discarded_late += 1;
-            }
-        }
-    }
-
-    /// For what has no pacer.
-    fn judge_noise<T>(&mut self, run: impl FnMut() -> T) -> T {
-        self.judge(|_| false, run)
-    }
-}
 
 struct Bench<'a> {
     options: &'a Options,
@@ -90,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Results {
         options,
         deadline,
         results: Results::default(),
-        referee: Referee { validity: Validity::default(), waste_left },
+        referee: Referee::new(process_cpu, waste_left),
         chance: Xoshiro256PlusPlus::seed_from_u64(SEED),
     };
     if options.wants(IDLE) {
