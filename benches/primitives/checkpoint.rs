@@ -10,7 +10,7 @@ use std::{
 use millstream::{JobContext, JobOptions, OptimizationConfig, WorkerPool};
 use tokio::{runtime::Builder, sync::oneshot};
 
-use crate::room::{Better, Effort, Measure, OURS, Room, nanoseconds_each};
+use crate::room::{Better, Contender, Effort, Measure, Room, nanoseconds_each};
 
 pub(crate) const ROOM: Room = Room {
     name: "checkpoint",
@@ -19,7 +19,7 @@ pub(crate) const ROOM: Room = Room {
 };
 
 /// Steps of a dependent computation: some 10 µs, the distance between two checkpoints that handlers are asked to keep.
-const STEPS: u64 = 8192;
+const STEPS: u64 = 3328;
 
 fn measure(effort: &Effort) -> Vec<Measure> {
     let config = OptimizationConfig { worker_count: 1, ..OptimizationConfig::default() };
@@ -37,11 +37,11 @@ fn measure(effort: &Effort) -> Vec<Measure> {
         Better::Less,
         effort,
         vec![
-            (OURS, Box::new(|| on_worker(checkpoint))),
-            ("AtomicBool", Box::new(|| on_worker(flag))),
-            ("oneshot::Sender::is_closed", Box::new(|| on_worker(is_closed))),
-            ("Instant::now, and a deadline", Box::new(|| on_worker(clock))),
-            ("std::thread::yield_now", Box::new(|| on_worker(yields))),
+            Contender::ours(|| on_worker(checkpoint)),
+            Contender::limit("a load of an AtomicBool", || on_worker(flag)),
+            Contender::peer("oneshot::Sender::is_closed", || on_worker(is_closed)),
+            Contender::peer("Instant::now, and a deadline", || on_worker(clock)),
+            Contender::peer("std::thread::yield_now", || on_worker(yields)),
         ],
     );
     let slice = Measure::take(
@@ -49,7 +49,10 @@ fn measure(effort: &Effort) -> Vec<Measure> {
         "ns",
         Better::Less,
         effort,
-        vec![(OURS, Box::new(|| on_worker(slices))), ("no call", Box::new(|| on_worker(slices_without)))],
+        vec![
+            Contender::ours(|| on_worker(slices)),
+            Contender::limit("no call", || on_worker(slices_without)),
+        ],
     );
     vec![call, slice]
 }

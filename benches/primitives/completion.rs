@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_stream::{Stream, wrappers::UnboundedReceiverStream};
 
-use crate::room::{Better, Contender, Effort, Measure, OURS, Room};
+use crate::room::{Better, Contender, Effort, Measure, Room, Standing};
 
 pub(crate) const ROOM: Room = Room {
     name: "completion",
@@ -52,7 +52,7 @@ trait Way {
 /// A stream of the processor.
 struct Streamed {
     /// Threads for the timers of the stream, which never fire here.
-    _timers: Runtime,
+    timers: Runtime,
     sender: UnboundedSender<Input>,
     answers: Pin<Box<Answers>>,
 }
@@ -87,7 +87,7 @@ impl Streamed {
         let answers = processor.stream(UnboundedReceiverStream::new(receiver), options);
         let answers = Box::pin(answers.expect("fewer streams than may be open"));
         drop(within);
-        Self { _timers: timers, sender, answers }
+        Self { timers, sender, answers }
     }
 }
 
@@ -97,7 +97,7 @@ impl Way for Streamed {
     }
 
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let _within = self._timers.enter();
+        let _within = self.timers.enter();
         self.answers.as_mut().poll_next(context).map(|answer| {
             let answer = answer.expect("a stream ends after its messages").expect("the input does not fail");
             answer.result.expect("nobody cancels, and nothing panics");
@@ -152,7 +152,7 @@ fn worker<T: Send + 'static>(answer: impl Fn(T) + Send + 'static) -> channel::Se
     orders
 }
 
-fn ways() -> Vec<(&'static str, Box<dyn Way>)> {
+fn ways() -> Vec<(&'static str, Standing, Box<dyn Way>)> {
     let pool = WorkerPool::new(&config()).expect("the settings work, and the system gives a thread");
     let oneshots = worker(|order: oneshot::Sender<()>| {
         // Nobody listens only at the end.
@@ -163,17 +163,22 @@ fn ways() -> Vec<(&'static str, Box<dyn Way>)> {
     });
     let (back, answers) = unbounded_channel();
     vec![
-        (OURS, Box::new(Streamed::open())),
-        ("millstream, a future for each", Box::new(InTurn::new(move || Box::pin(pool.spawn(|| ()))))),
+        ("millstream", Standing::Ours, Box::new(Streamed::open())),
+        (
+            "millstream, a future for each",
+            Standing::Ours,
+            Box::new(InTurn::new(move || Box::pin(pool.spawn(|| ())))),
+        ),
         (
             "tokio oneshot for each",
+            Standing::Peer,
             Box::new(InTurn::new(move || {
                 let (sender, answer) = oneshot::channel();
                 oneshots.send(sender).expect("the worker outlives the sender");
                 answer
             })),
         ),
-        ("tokio mpsc for all", Box::new(Channelled { orders: channelled, back, answers })),
+        ("tokio mpsc for all", Standing::Peer, Box::new(Channelled { orders: channelled, back, answers })),
     ]
 }
 
@@ -221,8 +226,8 @@ fn bursts(way: &mut dyn Way, time: Duration) -> Seen {
 
 fn measure(effort: &Effort) -> Vec<Measure> {
     let everybody = |figure: fn(Seen) -> f64| -> Vec<Contender<'_>> {
-        let contender = |(name, mut way): (_, Box<dyn Way>)| -> Contender<'_> {
-            (name, Box::new(move || figure(bursts(&mut *way, effort.time))))
+        let contender = |(name, standing, mut way): (_, _, Box<dyn Way>)| {
+            Contender::new(name, standing, move || figure(bursts(&mut *way, effort.time)))
         };
         ways().into_iter().map(contender).collect()
     };

@@ -5,9 +5,12 @@
 
 mod checkpoint;
 mod completion;
+mod histogram;
 mod parking;
-mod platform;
+mod pool;
+mod queue;
 mod room;
+mod speed;
 
 // Only the arguments of what the benches share: the rest is about caches.
 #[path = "../common/arguments.rs"]
@@ -18,7 +21,8 @@ use room::{Effort, Room};
 use serde_json::json;
 
 /// In the order of a message's way.
-const ROOMS: &[Room] = &[parking::ROOM, checkpoint::ROOM, completion::ROOM];
+const ROOMS: &[Room] =
+    &[queue::ROOM, parking::ROOM, checkpoint::ROOM, pool::ROOM, histogram::ROOM, completion::ROOM];
 
 fn main() {
     let arguments = Arguments::of_this_process();

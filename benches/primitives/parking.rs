@@ -18,12 +18,10 @@ use std::{
 };
 
 use crossbeam::sync::{Parker, Unparker};
+use millstream::proof::ParkingSpot;
 use parking_lot::{Condvar, Mutex};
 
-use crate::{
-    platform::park::ParkingSpot,
-    room::{Better, Contender, Effort, Measure, OURS, Room, nanoseconds_each},
-};
+use crate::room::{Better, Contender, Effort, Measure, Room, nanoseconds_each};
 
 pub(crate) const ROOM: Room =
     Room { name: "parking", question: "What does it take to wake a thread that sleeps?", measure };
@@ -167,7 +165,7 @@ fn sleep_and_wake<S: Spot>(spot: S, wakes: usize) -> Vec<Wake> {
 }
 
 fn measure(effort: &Effort) -> Vec<Measure> {
-    let crossbeam = || {
+    let crossbeam: fn() -> Crossbeam = || {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         Crossbeam(Mutex::new(parker), unparker)
@@ -176,11 +174,13 @@ fn measure(effort: &Effort) -> Vec<Measure> {
     let cost = |wakes: Vec<Wake>| median(wakes.iter().map(|wake| wake.cost));
     let everybody = |figure: fn(Vec<Wake>) -> f64| -> Vec<Contender<'_>> {
         vec![
-            (OURS, Box::new(move || figure(sleep_and_wake(ParkingSpot::new(), WAKES)))),
-            ("std::thread::park", Box::new(move || figure(sleep_and_wake(OfThread::default(), WAKES)))),
-            ("crossbeam Parker", Box::new(move || figure(sleep_and_wake(crossbeam(), WAKES)))),
-            ("parking_lot Condvar", Box::new(move || figure(sleep_and_wake(Condition::default(), WAKES)))),
-            ("spinning", Box::new(move || figure(sleep_and_wake(Spinning::default(), WAKES)))),
+            Contender::ours(move || figure(sleep_and_wake(ParkingSpot::new(), WAKES))),
+            Contender::peer("std::thread::park", move || figure(sleep_and_wake(OfThread::default(), WAKES))),
+            Contender::peer("crossbeam Parker", move || figure(sleep_and_wake(crossbeam(), WAKES))),
+            Contender::peer("parking_lot Condvar", move || {
+                figure(sleep_and_wake(Condition::default(), WAKES))
+            }),
+            Contender::limit("spinning", move || figure(sleep_and_wake(Spinning::default(), WAKES))),
         ]
     };
     vec![
@@ -196,7 +196,7 @@ fn measure(effort: &Effort) -> Vec<Measure> {
     ]
 }
 
-fn kept_wakes(time: Duration, crossbeam: impl Fn() -> Crossbeam) -> Vec<Contender<'static>> {
+fn kept_wakes(time: Duration, crossbeam: fn() -> Crossbeam) -> Vec<Contender<'static>> {
     fn each(time: Duration, spot: impl Spot) -> f64 {
         spot.settle();
         nanoseconds_each(time, || {
@@ -204,20 +204,11 @@ fn kept_wakes(time: Duration, crossbeam: impl Fn() -> Crossbeam) -> Vec<Contende
             spot.park();
         })
     }
-    let (parker, of_thread) = (crossbeam(), OfThread::default());
-    of_thread.settle();
     vec![
-        (OURS, Box::new(move || each(time, ParkingSpot::new()))),
-        ("std::thread::park", Box::new(move || each(time, OfThread::default()))),
-        ("parking_lot Condvar", Box::new(move || each(time, Condition::default()))),
-        ("crossbeam Parker", {
-            Box::new(move || {
-                nanoseconds_each(time, || {
-                    parker.unpark();
-                    parker.park();
-                })
-            })
-        }),
+        Contender::ours(move || each(time, ParkingSpot::new())),
+        Contender::peer("std::thread::park", move || each(time, OfThread::default())),
+        Contender::peer("crossbeam Parker", move || each(time, crossbeam())),
+        Contender::peer("parking_lot Condvar", move || each(time, Condition::default())),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! A room of this bench: a question, and the measures that answer it.
 //!
-//! A measure has one figure for each contender, millstream's first. [`Measure::take`] calls the contenders once a round,
-//! in an order of chance, so that a noisy second of the machine is nobody's in particular; a figure is the median of the
-//! rounds, with the least and the most beside it. Nothing is compared but figures of the same measure.
+//! A measure has one figure for each contender. [`Measure::take`] calls the contenders once a round, in an order of
+//! chance, so that a noisy second of the machine is nobody's in particular; a figure is the median of the rounds, with the
+//! least and the most beside it. Nothing is compared but figures of the same measure.
 
 use std::{
     fmt::Write,
@@ -11,9 +11,6 @@ use std::{
 
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use serde::Serialize;
-
-/// What millstream's contender is called in every measure.
-pub(crate) const OURS: &str = "millstream";
 
 /// A question, and who answers it.
 pub(crate) struct Room {
@@ -48,8 +45,7 @@ pub(crate) enum Better {
 /// One figure of every contender.
 #[derive(Debug, Serialize)]
 pub(crate) struct Measure {
-    /// Completes the sentence "`contender` takes so many `unit`: ...".
-    what: &'static str,
+    what: String,
     unit: &'static str,
     better: Better,
     figures: Vec<Figure>,
@@ -59,18 +55,53 @@ pub(crate) struct Measure {
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Figure {
     name: &'static str,
+    standing: Standing,
     median: f64,
     least: f64,
     most: f64,
 }
 
-/// Somebody to be measured: gives the figure of one round.
-pub(crate) type Contender<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
+/// What a contender is to millstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    Ours,
+    /// What one would have taken instead.
+    Peer,
+    /// What it would cost if it did less than is needed: where the others are measured from.
+    Limit,
+}
+
+/// Somebody to be measured.
+pub(crate) struct Contender<'a> {
+    name: &'static str,
+    standing: Standing,
+    /// Gives the figure of one round.
+    round: Box<dyn FnMut() -> f64 + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    pub(crate) fn new(name: &'static str, standing: Standing, round: impl FnMut() -> f64 + 'a) -> Self {
+        Self { name, standing, round: Box::new(round) }
+    }
+
+    pub(crate) fn ours(round: impl FnMut() -> f64 + 'a) -> Self {
+        Self::new("millstream", Standing::Ours, round)
+    }
+
+    pub(crate) fn peer(name: &'static str, round: impl FnMut() -> f64 + 'a) -> Self {
+        Self::new(name, Standing::Peer, round)
+    }
+
+    pub(crate) fn limit(name: &'static str, round: impl FnMut() -> f64 + 'a) -> Self {
+        Self::new(name, Standing::Limit, round)
+    }
+}
 
 impl Measure {
-    /// Measures all contenders, millstream's among them, round by round.
+    /// Measures all contenders, round by round.
     pub(crate) fn take(
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         better: Better,
         effort: &Effort,
@@ -83,23 +114,22 @@ impl Measure {
         for round in 0..=effort.rounds {
             order.shuffle(&mut chance);
             for &index in &order {
-                let figure = (contenders[index].1)();
+                let figure = (contenders[index].round)();
                 if round > 0 {
                     rounds[index].push(figure);
                 }
             }
         }
-        let names = contenders.iter().map(|(name, _)| *name);
-        let figures = names.zip(rounds).map(|(name, rounds)| Figure::of(name, rounds)).collect();
-        Self { what, unit, better, figures }
+        let figures = contenders.iter().zip(rounds).map(|(contender, rounds)| Figure::of(contender, rounds));
+        Self { what: what.into(), unit, better, figures: figures.collect() }
     }
 
     /// What came out, for people: millstream beside the best of the others, then everybody.
     pub(crate) fn sentences(&self) -> String {
         let mut text = format!("  {}, in {}:", self.what, self.unit);
-        if let (Some(ours), Some(best)) = (self.ours(), self.best_peer()) {
-            let ratio = ours.median / best.median;
-            write!(text, " {OURS}'s is {ratio:.2} times that of {}, the best of the others.", best.name)
+        if let (Some(ours), Some(peer)) = (self.best(Standing::Ours), self.best(Standing::Peer)) {
+            let ratio = ours.median / peer.median;
+            write!(text, " {}'s is {ratio:.2} times that of {}, the best peer.", ours.name, peer.name)
                 .expect("a string takes all");
         }
         let mut figures: Vec<_> = self.figures.iter().collect();
@@ -107,32 +137,30 @@ impl Measure {
         if self.better == Better::More {
             figures.reverse();
         }
-        for Figure { name, median, least, most } in figures {
-            write!(text, "\n    {name:32} {median:10.2}  ({least:.2} to {most:.2})")
+        for Figure { name, standing, median, least, most } in figures {
+            let limit = if *standing == Standing::Limit { "; the limit" } else { "" };
+            write!(text, "\n    {name:32} {median:10.2}  ({least:.2} to {most:.2}){limit}")
                 .expect("a string takes all");
         }
         text
     }
 
-    fn ours(&self) -> Option<&Figure> {
-        self.figures.iter().find(|figure| figure.name == OURS)
-    }
-
-    fn best_peer(&self) -> Option<&Figure> {
-        let peers = self.figures.iter().filter(|figure| figure.name != OURS);
+    fn best(&self, standing: Standing) -> Option<&Figure> {
+        let figures = self.figures.iter().filter(|figure| figure.standing == standing);
         let by_median = |one: &&Figure, other: &&Figure| one.median.total_cmp(&other.median);
         match self.better {
-            Better::Less => peers.min_by(by_median),
-            Better::More => peers.max_by(by_median),
+            Better::Less => figures.min_by(by_median),
+            Better::More => figures.max_by(by_median),
         }
     }
 }
 
 impl Figure {
-    fn of(name: &'static str, mut rounds: Vec<f64>) -> Self {
+    fn of(contender: &Contender<'_>, mut rounds: Vec<f64>) -> Self {
+        let &Contender { name, standing, .. } = contender;
         rounds.sort_by(f64::total_cmp);
         let at = |index: usize| rounds.get(index).copied().unwrap_or(f64::NAN);
-        Self { name, median: at(rounds.len() / 2), least: at(0), most: at(rounds.len() - 1) }
+        Self { name, standing, median: at(rounds.len() / 2), least: at(0), most: at(rounds.len() - 1) }
     }
 }
 
