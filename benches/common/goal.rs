@@ -20,14 +20,6 @@ pub(crate) struct Goal {
     pub(crate) parts: Vec<Part>,
 }
 
-/// A goal of the same list that another command judges.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Elsewhere {
-    pub(crate) number: u32,
-    pub(crate) text: &'static str,
-    pub(crate) command: &'static str,
-}
-
 /// One condition of a goal.
 #[derive(Debug, Serialize)]
 pub(crate) struct Part {

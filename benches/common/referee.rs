@@ -62,9 +62,4 @@ impl Referee {
             }
         }
     }
-
-    /// For what has no pacer.
-    pub(crate) fn judge_noise<T>(&mut self, run: impl FnMut() -> T) -> T {
-        self.judge(|_| false, run)
-    }
 }

@@ -8,10 +8,20 @@ mod tail;
 
 pub(crate) use tail::duels;
 
+use serde::Serialize;
+
 use crate::{
-    goal::{Elsewhere, Goal, Part},
+    goal::{Goal, Part},
     results::Results,
 };
+
+/// A goal of the same list that another command judges.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Elsewhere {
+    pub(crate) number: u32,
+    pub(crate) text: &'static str,
+    pub(crate) command: &'static str,
+}
 
 /// What of the list takes a whole server, or another program, to judge.
 pub(crate) const ELSEWHERE: &[Elsewhere] = &[

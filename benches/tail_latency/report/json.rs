@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::{
     contenders::{ENTRIES, workers},
     experiments::open_loop::{Outcome, QUANTILES},
-    goal::{Elsewhere, Goal},
-    goals::{ELSEWHERE, duels},
+    goal::Goal,
+    goals::{ELSEWHERE, Elsewhere, duels},
     options::CHECKPOINT,
     referee::Validity,
     results::{CellResults, Results, Series, over},

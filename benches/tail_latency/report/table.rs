@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::json::{Report, Scenario};
 use crate::{
-    goal::Elsewhere,
+    goals::Elsewhere,
     words::{figure, time},
 };
 
