@@ -10,6 +10,7 @@
 //!
 //! All of it is a forecast: relaxed counters that publish nothing; a race makes it wrong by one message for a moment.
 
+mod histogram;
 mod service_times;
 
 use std::{
@@ -84,6 +85,12 @@ impl Forecast {
         Duration::from_nanos(self.times.expected(class))
     }
 
+    /// How long this share of the messages of a class run at most, rounded up by a fourth at most; `None` while too few
+    /// were seen to tell. Looks at a hundred counters.
+    pub(crate) fn quantile(&self, class: Class, share: f64) -> Option<Duration> {
+        self.times.quantile(class, share).map(Duration::from_nanos)
+    }
+
     /// How long a newcomer will wait to be started.
     pub(super) fn wait(&self, priority: Priority, all_busy: bool) -> Duration {
         let ahead: u64 = self.waiting[..=priority.rank()].iter().map(|work| work.load(Relaxed)).sum();
@@ -146,6 +153,19 @@ mod tests {
         assert!(near(forecast.service(SLOW), Duration::from_millis(10)));
         let unknown = forecast.service(Class::new("never seen"));
         assert!(unknown > Duration::from_millis(1) && unknown < Duration::from_millis(10), "{unknown:?}");
+    }
+
+    #[test]
+    fn the_longest_of_a_thousand_is_known_for_each_class() {
+        let forecast = Forecast::new(2);
+        assert_eq!(forecast.quantile(QUICK, 0.999), None);
+        for n in 0..2000 {
+            forecast.learn(QUICK, Duration::from_micros(if n % 400 == 0 { 900 } else { 10 }));
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+        assert!(forecast.quantile(QUICK, 0.99).is_some_and(|high| high < Duration::from_micros(13)));
+        assert!(forecast.quantile(QUICK, 0.999).is_some_and(|high| high >= Duration::from_micros(900)));
+        assert!(forecast.quantile(SLOW, 0.999).is_some_and(|high| high >= Duration::from_millis(10)));
     }
 
     #[test]
