@@ -10,6 +10,8 @@ mod common;
 mod compression;
 mod connections;
 mod figures;
+#[cfg(target_os = "linux")]
+mod lengths;
 mod pools;
 mod room;
 #[cfg(target_os = "linux")]
@@ -19,12 +21,13 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),
     ("connections", include_str!("connections.rs")),
     ("figures", include_str!("figures.rs")),
+    ("lengths", include_str!("lengths.rs")),
     ("overload", include_str!("../overload.rs")),
     ("pools", include_str!("pools.rs")),
     ("room", include_str!("room.rs")),
@@ -55,6 +58,9 @@ promises! {
     worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
     worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
+    enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
+    long_work_share: lengths::long_work_keeps_its_share_while_short_work_never_ends;
+    worker_demotions: lengths::no_more_threads_sink_than_may;
     batch_size: batches::no_more_messages_travel_together_than_a_batch_may_have;
     batch_timeout: batches::a_batch_takes_company_for_so_long_after_its_latest_message;
     max_batch_wait: batches::a_batch_takes_company_for_so_long_after_its_first_message;

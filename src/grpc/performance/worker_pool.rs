@@ -14,8 +14,11 @@
 //! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
 
 mod context;
+mod crew;
+mod floor;
 mod forecast;
 mod handoff;
+mod haste;
 mod job;
 mod lanes;
 mod post;
@@ -25,6 +28,7 @@ mod shared;
 mod sleepers;
 mod spawn;
 mod state;
+mod station;
 mod supervisor;
 mod worker;
 
@@ -34,6 +38,7 @@ use crossbeam::channel;
 use tokio::sync::oneshot;
 
 use self::{
+    haste::Haste,
     shared::Shared,
     supervisor::{Event, Supervisor},
 };
@@ -53,6 +58,7 @@ pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
 pub(crate) use self::{
+    crew::Level,
     forecast::Share,
     handoff::Handoff,
     job::{Job, Task},
@@ -122,11 +128,12 @@ impl WorkerPool {
     ) -> Result<Self, OptimizationError> {
         config.validate()?;
         let (events, inbox) = channel::unbounded();
-        let shared = Arc::new(Shared::new(config, events));
+        let (haste, bell) = Haste::new();
+        let shared = Arc::new(Shared::new(config, events, haste));
         let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let cores = cores(config.worker_pinning);
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
-        Supervisor::start(Arc::clone(&shared), inbox, config, cores, chore)
+        Supervisor::start(Arc::clone(&shared), inbox, bell, config, cores, chore)
             .and_then(|supervisor| {
                 thread::Builder::new().name("millstream-sup".into()).spawn(move || supervisor.main())
             })

@@ -25,7 +25,7 @@ use crate::grpc::performance::{
     config::{DeadlineAdmission, WhenFull},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, NoRoom, Priority, Task},
+    worker_pool::{Charge, Level, NoRoom, Priority, Task},
 };
 use crate::platform::{
     clock,
@@ -189,7 +189,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             return None;
         }
         let shared = engine.pool.seam();
-        let wait = shared.predicted_wait(priority);
+        let wait = shared.predicted_wait(shared.forecast.level(class), priority);
         let bound = budget.mul_f64(engine.config.deadline_wait_share);
         if wait <= bound && wait + shared.forecast.service(class) <= budget || wait.is_zero() {
             return None;
@@ -318,17 +318,21 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
-        // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
+        let class = self.entries[slot as usize].class;
+        let is_short =
+            shared.forecast.queued(&mailbox.slots.get(slot).share, class, priority) == Level::Short;
+        // What is long travels alone: company is to save hand-offs, and they are nothing to it. Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
         let company = self
             .batches
             .joinable(priority, now, &engine.config)
-            .filter(|_| !shared.anyone_asleep())
+            .filter(|_| is_short && !shared.anyone_asleep())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
             self.batches.joined(priority, slot, now);
         } else {
-            self.batches.opened(priority, slot, now);
+            if is_short {
+                self.batches.opened(priority, slot, now);
+            }
             engine.monitor.count(Counter::Batches);
             shared.submit(Task { job: Arc::clone(mailbox) as _, unit: slot, priority });
         }

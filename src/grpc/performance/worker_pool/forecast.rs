@@ -21,20 +21,36 @@ use std::{
 use crossbeam::utils::CachePadded;
 
 use self::service_times::ServiceTimes;
-use super::priority::Priority;
+use super::{crew::Level, priority::Priority};
 use crate::grpc::performance::monitor::Class;
 
 /// Work that one queued message stands for, until it is taken off.
 #[derive(Debug, Default)]
 pub(crate) struct Share(AtomicU64);
 
-/// Bits of a share that name the lane; the rest are nanoseconds.
-const RANK_BITS: u32 = 2;
+/// Bits of a share that name the lane: its rank, and above it whether it is one of the background. The rest are
+/// nanoseconds.
+const RANK_BITS: u32 = 3;
+const RANKS: usize = Priority::ALL.len();
+
+/// The number of a lane among those of both levels.
+fn lane(level: Level, rank: usize) -> usize {
+    match level {
+        Level::Short => rank,
+        Level::Long => RANKS + rank,
+    }
+}
 
 impl Share {
     fn put(&self, rank: usize, nanoseconds: u64) {
         let nanoseconds = nanoseconds.min(u64::MAX >> RANK_BITS);
         self.0.store(nanoseconds << RANK_BITS | rank as u64, Relaxed);
+    }
+
+    /// In which lanes the message waits: the front's when it was taken off already.
+    pub(super) fn level(&self) -> Level {
+        let lane = self.0.load(Relaxed) as usize & ((1 << RANK_BITS) - 1);
+        if lane < RANKS { Level::Short } else { Level::Long }
     }
 
     /// What was put, once.
@@ -44,11 +60,20 @@ impl Share {
     }
 }
 
+/// A class counts as long when half of its messages run for longer than this many times the median over all messages
+/// (levels at 5 and 50 times are what schedulers of unknown lengths use; one is enough with two crews).
+const LONG: u32 = 5;
+/// What runs for less than this is never long: it is over before another thread would be under way in its place, which
+/// takes some 100 µs with all wakes.
+const LEAST_LONG: Duration = Duration::from_micros(500);
+
 pub(crate) struct Forecast {
     workers: u64,
     times: ServiceTimes,
-    /// Expected nanoseconds of work in the lanes, by rank.
-    waiting: [CachePadded<AtomicU64>; 3],
+    /// Whether anything counts as long.
+    by_length: bool,
+    /// Expected nanoseconds of work in the lanes of the front, by rank, then in those of the background.
+    waiting: [CachePadded<AtomicU64>; 2 * RANKS],
 }
 
 impl Forecast {
@@ -56,22 +81,45 @@ impl Forecast {
         Self {
             workers: workers as u64,
             times: ServiceTimes::new(),
-            waiting: [(); 3].map(|()| CachePadded::new(AtomicU64::new(0))),
+            by_length: true,
+            waiting: [(); 2 * RANKS].map(|()| CachePadded::new(AtomicU64::new(0))),
         }
     }
 
-    /// A message is about to be queued.
-    pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) {
+    /// The same, for a pool that tells short and long apart, or does not.
+    pub(super) fn by_length(self, by_length: bool) -> Self {
+        Self { by_length, ..self }
+    }
+
+    /// A message is about to be queued; says in which lanes.
+    pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) -> Level {
+        let level = self.level(class);
+        let lane = lane(level, priority.rank());
         let expected = self.times.expected(class);
-        share.put(priority.rank(), expected);
-        self.waiting[priority.rank()].fetch_add(expected, Relaxed);
+        share.put(lane, expected);
+        self.waiting[lane].fetch_add(expected, Relaxed);
+        level
+    }
+
+    /// What a message of this class counts as.
+    pub(crate) fn level(&self, class: Class) -> Level {
+        match self.longest_short() {
+            Some(limit) if self.times.median_of(class) > limit.as_nanos() as u64 => Level::Long,
+            _ => Level::Short,
+        }
+    }
+
+    /// What runs for longer than this is long, whatever its class; `None` while nothing is.
+    pub(super) fn longest_short(&self) -> Option<Duration> {
+        let median = Duration::from_nanos(self.times.median());
+        (self.by_length && !median.is_zero()).then(|| (LONG * median).max(LEAST_LONG))
     }
 
     /// It was started, or withdrawn; the second of these calls finds nothing to do.
     pub(crate) fn unqueued(&self, share: &Share) {
-        let (rank, expected) = share.take();
+        let (lane, expected) = share.take();
         if expected > 0 {
-            self.waiting[rank].fetch_sub(expected, Relaxed);
+            self.waiting[lane].fetch_sub(expected, Relaxed);
         }
     }
 
@@ -91,16 +139,23 @@ impl Forecast {
         self.times.quantile(class, share).map(Duration::from_nanos)
     }
 
-    /// How long a newcomer will wait to be started.
-    pub(super) fn wait(&self, priority: Priority, all_busy: bool) -> Duration {
-        let ahead: u64 = self.waiting[..=priority.rank()].iter().map(|work| work.load(Relaxed)).sum();
+    /// How long a newcomer will wait to be started. What is long waits for all that is short, of whatever priority, since
+    /// that takes the cores first.
+    pub(super) fn wait(&self, level: Level, priority: Priority, all_busy: bool) -> Duration {
+        let (front, background) = self.waiting.split_at(RANKS);
+        let up_to = ..=priority.rank();
+        let (short, long) = match level {
+            Level::Short => (&front[up_to], &[][..]),
+            Level::Long => (front, &background[up_to]),
+        };
+        let ahead: u64 = short.iter().chain(long).map(|work| work.load(Relaxed)).sum();
         let running = if all_busy { self.times.mean() } else { 0 };
         Duration::from_nanos((ahead + running) / self.workers)
     }
 
     /// How long all that waits will take.
     pub(super) fn drain(&self) -> Duration {
-        self.wait(Priority::Low, true)
+        self.wait(Level::Long, Priority::Low, true)
     }
 }
 
@@ -131,10 +186,10 @@ mod tests {
         for share in &shares {
             forecast.queued(share, SLOW, Priority::Normal);
         }
-        let wait = forecast.wait(Priority::Normal, false);
+        let wait = forecast.wait(Level::Short, Priority::Normal, false);
         assert!(near(wait, Duration::from_millis(50)), "{wait:?}");
         assert_eq!(
-            forecast.wait(Priority::High, false),
+            forecast.wait(Level::Short, Priority::High, false),
             Duration::ZERO,
             "who is more urgent does not wait for them"
         );
@@ -142,7 +197,7 @@ mod tests {
             forecast.unqueued(share);
             forecast.unqueued(share);
         }
-        let wait = forecast.wait(Priority::Low, false);
+        let wait = forecast.wait(Level::Short, Priority::Low, false);
         assert!(near(wait, Duration::from_millis(25)), "{wait:?}");
     }
 
@@ -153,6 +208,44 @@ mod tests {
         assert!(near(forecast.service(SLOW), Duration::from_millis(10)));
         let unknown = forecast.service(Class::new("never seen"));
         assert!(unknown > Duration::from_millis(1) && unknown < Duration::from_millis(10), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_class_is_long_when_most_of_it_runs_far_longer_than_most_messages() {
+        const MIXED: Class = Class::new("mixed");
+        let forecast = Forecast::new(2);
+        assert_eq!(forecast.level(QUICK), Level::Short);
+        for n in 0..100 {
+            forecast.learn(QUICK, Duration::from_micros(200));
+            forecast.learn(
+                MIXED,
+                if n % 5 == 0 { Duration::from_millis(10) } else { Duration::from_micros(200) },
+            );
+            if n % 10 == 0 {
+                forecast.learn(SLOW, Duration::from_millis(10));
+            }
+        }
+        let levels = [QUICK, SLOW, MIXED, Class::new("unknown")].map(|class| forecast.level(class));
+        assert_eq!(levels, [Level::Short, Level::Long, Level::Short, Level::Short]);
+        assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
+    }
+
+    #[test]
+    fn what_is_long_waits_for_what_is_short_and_not_the_other_way_round() {
+        let forecast = Forecast::new(2);
+        for _ in 0..100 {
+            forecast.learn(QUICK, Duration::from_micros(200));
+        }
+        for _ in 0..10 {
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+        let [long, short] = [(); 2].map(|()| Share::default());
+        assert_eq!(forecast.queued(&long, SLOW, Priority::High), Level::Long);
+        assert_eq!(long.level(), Level::Long);
+        assert_eq!(forecast.wait(Level::Short, Priority::Low, false), Duration::ZERO);
+        assert_eq!(forecast.queued(&short, QUICK, Priority::Low), Level::Short);
+        let wait = forecast.wait(Level::Long, Priority::High, false);
+        assert!(near(wait, Duration::from_micros(5100)), "{wait:?}");
     }
 
     #[test]
@@ -171,7 +264,7 @@ mod tests {
     #[test]
     fn while_all_are_busy_the_running_messages_count_too() {
         let forecast = learnt();
-        assert_eq!(forecast.wait(Priority::Normal, false), Duration::ZERO);
-        assert!(forecast.wait(Priority::Normal, true) > Duration::ZERO);
+        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+        assert!(forecast.wait(Level::Short, Priority::Normal, true) > Duration::ZERO);
     }
 }

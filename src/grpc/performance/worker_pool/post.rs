@@ -3,9 +3,14 @@
 //! ```text
 //!          occupy                 seize (it overstays)
 //!  IDLE ──────────▶ BUSY ─────────────────────────────▶ SEIZED   (its thread ends when it comes back)
-//!   ▲                 │
-//!   └──── vacate ─────┘
+//!   ▲ ▲               │ │                                  ▲
+//!   │ └─── vacate ────┘ │ sink (it is long)                │ seize
+//!   │                   ▼                                  │
+//!   └─── vacate ────── SUNK ───────────────────────────────┘
+//!        (and its thread ends)
 //! ```
+//! SUNK is BUSY for everybody but the worker, who learns when it comes back that its seat is another's, and ends.
+//!
 //! A post belongs to one thread for good; a substitute gets a post of its own. The phase carries a sequence number, so
 //! that the supervisor can only seize the very task whose start it read. The copy of the task lies in a [`Handoff`] that
 //! is the worker's while the post is IDLE or BUSY, and becomes the supervisor's with the step to SEIZED.
@@ -21,6 +26,7 @@ use crate::platform::atomic::AtomicU64;
 const IDLE: u64 = 0;
 const BUSY: u64 = 1;
 const SEIZED: u64 = 2;
+const SUNK: u64 = 3;
 const PHASE: u64 = 3;
 /// What the sequence number counts in.
 const NEXT: u64 = 4;
@@ -32,10 +38,12 @@ pub(super) enum Return {
     Stay,
     /// The task was answered for, and the thread is to end.
     Leave,
+    /// The task was the thread's to the end, but its seat is another's: it is to end.
+    Surface,
 }
 
 /// One occupation of a post, as the supervisor saw it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     busy: u64,
     /// When the task was started.
@@ -69,15 +77,16 @@ impl Post {
     /// The worker has finished the task.
     pub(super) fn vacate(&self) -> Return {
         // Relaxed: only the phase may be stale, and that does not matter.
-        let busy = self.phase.load(Relaxed);
-        // AcqRel: one of this step and that of `seize` happens, and the task goes with it.
-        match self.phase.compare_exchange(busy & !PHASE | BUSY, busy & !PHASE, AcqRel, Acquire) {
-            Ok(_) => {
+        let idle = self.phase.load(Relaxed) & !PHASE;
+        for (phase, outcome) in [(BUSY, Return::Stay), (SUNK, Return::Surface)] {
+            // AcqRel: one of this step and that of `seize` happens, and the task goes with it. A post that is not BUSY
+            // any more never is again in this turn, so that trying SUNK next is enough.
+            if self.phase.compare_exchange(idle | phase, idle, AcqRel, Acquire).is_ok() {
                 drop(self.task.take());
-                Return::Stay
+                return outcome;
             }
-            Err(_) => Return::Leave,
         }
+        Return::Leave
     }
 
     /// What the worker is at, if it is at anything.
@@ -86,7 +95,7 @@ impl Post {
         // `seize` will not take for this one's.
         let phase = self.phase.load(Acquire);
         let started = self.epoch + Duration::from_nanos(self.started.load(Relaxed));
-        (phase & PHASE == BUSY).then_some(Turn { busy: phase, started })
+        matches!(phase & PHASE, BUSY | SUNK).then_some(Turn { busy: phase, started })
     }
 
     /// Takes the task of a turn away from the worker, to answer for it, with the life that it was begun in; `None` when
@@ -96,6 +105,13 @@ impl Post {
         // AcqRel: acquires the task from `occupy`; see `vacate`.
         self.phase.compare_exchange(turn.busy, seized, AcqRel, Acquire).ok()?;
         self.task.take()
+    }
+
+    /// Tells the worker that it leaves its seat with this task; false when it has just finished it.
+    pub(super) fn sink(&self, turn: Turn) -> bool {
+        let sunk = turn.busy & !PHASE | SUNK;
+        // AcqRel: in line with the other steps; nothing but the right to the seat goes with it.
+        self.phase.compare_exchange(turn.busy & !PHASE | BUSY, sunk, AcqRel, Acquire).is_ok()
     }
 
     /// Whether the thread was told to end. Acquire pairs with `seize`.
