@@ -1,13 +1,13 @@
 //! The cache of answers: what it has is what was stored last, and its budgets hold, whatever it chooses to forget.
 
-use std::{collections::HashMap, thread};
+use std::collections::HashMap;
 
 use arbitrary::Arbitrary;
 use millstream::{CacheKey, OptimizationConfig, StreamCache};
 
+use crate::THREADS;
+
 const KEYS: u8 = 32;
-/// Threads of a plan that are run.
-const THREADS: usize = 4;
 
 #[derive(Debug, Arbitrary)]
 enum Plan {
@@ -76,7 +76,10 @@ fn alone(settings: Settings, steps: &[Step]) {
         match step {
             Step::Get(which) => {
                 if let Some(found) = cache.get(&key(which)) {
-                    assert_eq!(Some(&found[..]), model.get(&(which % KEYS)).map(|value: &Vec<u8>| &value[..]));
+                    assert_eq!(
+                        Some(&found[..]),
+                        model.get(&(which % KEYS)).map(|value: &Vec<u8>| &value[..])
+                    );
                 }
             }
             Step::Insert { key: which, length } => {
@@ -110,7 +113,7 @@ fn alone(settings: Settings, steps: &[Step]) {
 /// Who reads a key sees values for that key only, and of what one thread wrote to it never an older one after a newer.
 fn together(settings: Settings, threads: &[Vec<Step>]) {
     let cache = make(settings);
-    let run = |(me, steps): (usize, &Vec<Step>)| {
+    let run = |me: usize, steps: &Vec<Step>| {
         let mut newest = HashMap::new();
         for (number, &step) in steps.iter().enumerate() {
             match step {
@@ -137,12 +140,7 @@ fn together(settings: Settings, threads: &[Vec<Step>]) {
             }
         }
     };
-    thread::scope(|scope| {
-        for work in threads.iter().take(THREADS).enumerate() {
-            let run = &run;
-            scope.spawn(move || run(work));
-        }
-    });
+    crate::together(threads, run);
     cache.clear();
     assert_eq!(cache.stats().entries, 0);
 }

@@ -9,6 +9,8 @@ mod flight;
 mod pool;
 mod queue;
 
+use std::thread;
+
 pub use self::{batcher::batcher, cache::cache, flight::flight, pool::pool, queue::queue};
 
 /// A target: what it is called, as its corpus is, and what it does with bytes.
@@ -21,4 +23,18 @@ pub const TARGETS: [Target; 5] =
 /// What the bytes say, as far as they reach.
 fn read<'a, T: arbitrary::Arbitrary<'a>>(data: &'a [u8]) -> Option<T> {
     T::arbitrary_take_rest(arbitrary::Unstructured::new(data)).ok()
+}
+
+/// Threads of a plan that are run.
+const THREADS: usize = 4;
+
+/// Does the works of several threads at once. They are joined, and not just waited for: what a thread holds to its very
+/// end would look like a leak.
+fn together<W: Sync, R: Send>(works: &[W], work: impl Fn(usize, &W) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let works = works.iter().take(THREADS).enumerate();
+        let threads: Vec<_> = works.map(|(me, each)| scope.spawn(move || work(me, each))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("its assertions hold")).collect()
+    })
 }

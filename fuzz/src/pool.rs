@@ -1,11 +1,8 @@
 //! A pool of resources, against a bounded stack; and with several threads, each instance in one pair of hands.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    },
-    thread,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use arbitrary::Arbitrary;
@@ -130,7 +127,7 @@ fn alone(sizes: Sizes, steps: &[Step]) {
 /// Each instance is in one pair of hands, the figures add up, and no more is kept than there is room for.
 fn together(sizes: Sizes, threads: &[Vec<Step>]) {
     let (pool, PoolOptions { capacity, .. }, register) = make(sizes);
-    let run = |steps: &Vec<Step>| {
+    let run = |_, steps: &Vec<Step>| {
         let mut out = Vec::new();
         for &step in steps {
             match step {
@@ -148,11 +145,7 @@ fn together(sizes: Sizes, threads: &[Vec<Step>]) {
             give_back(&mut out, Step::Return(0));
         }
     };
-    thread::scope(|scope| {
-        for steps in &threads[..threads.len().min(4)] {
-            scope.spawn(|| run(steps));
-        }
-    });
+    crate::together(threads, run);
     let stats = pool.stats();
     assert_eq!(stats.outstanding, 0);
     assert_eq!(stats.idle, register.live.load(SeqCst), "{stats:?}");

@@ -1,6 +1,6 @@
 //! The lane, alone against a deque, and with several threads for what one cannot show.
 
-use std::{collections::VecDeque, iter, thread};
+use std::{collections::VecDeque, iter};
 
 use arbitrary::Arbitrary;
 use millstream::proof::Lane;
@@ -56,7 +56,7 @@ fn alone(capacity: u8, steps: &[Step]) {
 /// refused only where as many may be in the lane as it has places.
 fn together(capacity: u8, threads: &[Vec<Step>]) {
     let (lane, places) = lane(capacity);
-    let run = |(me, steps): (usize, &Vec<Step>)| {
+    let run = |me: usize, steps: &Vec<Step>| {
         let (mut pushed, mut popped) = (0_usize, Vec::new());
         for step in steps {
             match step {
@@ -66,16 +66,14 @@ fn together(capacity: u8, threads: &[Vec<Step>]) {
         }
         (pushed, popped)
     };
-    let threads = &threads[..threads.len().min(4)];
-    let outcomes: Vec<(usize, Vec<(usize, usize)>)> = thread::scope(|scope| {
-        let running: Vec<_> =
-            threads.iter().enumerate().map(|work| scope.spawn(move || run(work))).collect();
-        running.into_iter().map(|thread| thread.join().expect("its assertions hold")).collect()
-    });
+    let threads = &threads[..threads.len().min(crate::THREADS)];
+    let outcomes: Vec<(usize, Vec<(usize, usize)>)> = crate::together(threads, run);
     let rest: Vec<_> = iter::from_fn(|| lane.pop()).collect();
     let refused = threads.iter().flatten().filter(|step| matches!(step, Step::Push)).count()
         - outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>();
-    assert!(refused == 0 || outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>() >= places - threads.len());
+    assert!(
+        refused == 0 || outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>() >= places - threads.len()
+    );
     let mut seen = vec![Vec::new(); threads.len()];
     for popped in outcomes.iter().map(|(_, popped)| popped).chain([&rest]) {
         for me in 0..threads.len() {
