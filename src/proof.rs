@@ -3,10 +3,13 @@
 
 use std::time::Instant;
 
-use crate::grpc::performance::{
-    config::OptimizationConfig,
-    processor::proof as processor,
-    worker_pool::{Priority, proof as worker_pool},
+use crate::{
+    grpc::performance::{
+        config::OptimizationConfig,
+        processor::proof as processor,
+        worker_pool::{Priority, proof as worker_pool},
+    },
+    platform::park,
 };
 
 /// The queue that a lane of the worker pool is.
@@ -64,5 +67,28 @@ impl Batches {
     /// A slot is about to be filled anew.
     pub fn forget(&mut self, slot: u32) {
         self.0.forget(slot);
+    }
+}
+
+/// Where a worker sleeps.
+#[derive(Debug)]
+pub struct ParkingSpot(park::ParkingSpot);
+
+impl ParkingSpot {
+    /// A spot that nobody sleeps at.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "as the spot itself has it")]
+    pub fn new() -> Self {
+        Self(park::ParkingSpot::new())
+    }
+
+    /// Sleeps until the next wake, or not at all when that came before.
+    pub fn park(&self) {
+        self.0.park();
+    }
+
+    /// Wakes who sleeps here, or the next who would.
+    pub fn unpark(&self) {
+        self.0.unpark();
     }
 }

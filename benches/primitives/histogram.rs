@@ -10,9 +10,18 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use millstream::{Class, OptimizationConfig, StreamPerformanceMonitor};
 use parking_lot::Mutex;
 
-use super::{
-    Figure,
+use crate::{
+    room::{
+        Effort, Measure, Room,
+        Standing::{Limit, Ours, Peer},
+    },
     speed::{self, Repeat},
+};
+
+pub(crate) const ROOM: Room = Room {
+    name: "histogram",
+    question: "What does it take to record one time, so that percentiles can be had of it?",
+    measure,
 };
 
 const THREADS: [usize; 3] = [1, 2, 8];
@@ -33,8 +42,7 @@ fn times(count: usize) -> impl Iterator<Item = u64> {
     TIMES_US.cycle().take(count)
 }
 
-/// Every way to record in turn, with one thread and with several.
-pub(crate) fn run(quick: bool) -> Vec<Figure> {
+fn measure(effort: &Effort) -> Vec<Measure> {
     let locked = Mutex::new(histogram());
     let prometheus = PrometheusBuilder::new().build_recorder();
     let metadata = Metadata::new(module_path!(), Level::INFO, None);
@@ -48,24 +56,24 @@ pub(crate) fn run(quick: bool) -> Vec<Figure> {
         times(count).for_each(|micros| handle.record(seconds(micros)));
         prometheus.handle().run_upkeep();
     };
-    let recordings: [(&str, Repeat<'_>); 5] = [
-        ("hdrhistogram per thread", &|count| {
+    let recordings: [(&str, _, Repeat<'_>); 5] = [
+        ("hdrhistogram per thread", Limit, &|count| {
             times(count).for_each(|micros| OWN.with_borrow_mut(|own| own.saturating_record(micros)));
         }),
-        ("hdrhistogram in a mutex", &|count| {
+        ("hdrhistogram in a mutex", Peer, &|count| {
             times(count).for_each(|micros| locked.lock().saturating_record(micros));
         }),
-        ("metrics handle", &drained),
-        ("metrics looked up", &|count| {
+        ("metrics handle", Peer, &drained),
+        ("metrics looked up", Peer, &|count| {
             for micros in times(count) {
                 let key = Key::from_parts(NAME, labels());
                 prometheus.register_histogram(&key, &metadata).record(seconds(micros));
             }
             prometheus.handle().run_upkeep();
         }),
-        ("millstream", &|count| {
+        ("millstream", Ours, &|count| {
             times(count).for_each(|micros| monitor.record_sojourn(class, Duration::from_micros(micros)));
         }),
     ];
-    Figure::of_each("histogram", "ns of a core for a recording", &recordings, &THREADS, speed::round(quick))
+    speed::with_threads("a recording", &THREADS, effort, &recordings)
 }

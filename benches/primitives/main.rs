@@ -1,65 +1,41 @@
-//! What the parts cost by themselves, beside those that one would have taken instead.
+//! What the parts of a hand-off cost, each beside what one would have taken instead.
 //!
-//! `cargo bench --bench primitives -- [--quick] [--json FILE]`.
+//! `cargo bench --bench primitives -- [--quick] [--json FILE]`. A [`room`] asks a question and measures it; what it says
+//! is printed as sentences. The whole hand-off, made of these parts, is measured by `tail_latency`.
 
+mod checkpoint;
+mod completion;
+mod histogram;
+mod parking;
+mod pool;
+mod queue;
+mod room;
+mod speed;
+
+// Only the arguments of what the benches share: the rest is about caches.
 #[path = "../common/arguments.rs"]
 mod arguments;
 
-mod histogram;
-mod pool;
-mod queue;
-mod speed;
-
-use std::{iter, time::Duration};
-
 use arguments::Arguments;
-use serde_json::{Value, json};
-use speed::Repeat;
+use room::{Effort, Room};
+use serde_json::json;
 
-/// One answer to one question.
-pub(crate) struct Figure {
-    pub(crate) question: &'static str,
-    pub(crate) contender: &'static str,
-    pub(crate) threads: usize,
-    pub(crate) figure: f64,
-    pub(crate) unit: &'static str,
-}
-
-impl Figure {
-    /// What an operation costs each contender, with so many threads and so many.
-    pub(crate) fn of_each(
-        question: &'static str,
-        unit: &'static str,
-        contenders: &[(&'static str, Repeat<'_>)],
-        threads: &[usize],
-        round: Duration,
-    ) -> Vec<Self> {
-        let repeats: Vec<_> = contenders.iter().map(|(_, repeat)| *repeat).collect();
-        let at = |&threads: &usize| {
-            iter::zip(contenders, speed::nanos(&repeats, threads, round))
-                .map(move |(&(contender, _), figure)| Self { question, contender, threads, figure, unit })
-        };
-        threads.iter().flat_map(at).collect()
-    }
-}
+/// In the order of a message's way.
+const ROOMS: &[Room] =
+    &[queue::ROOM, parking::ROOM, checkpoint::ROOM, pool::ROOM, histogram::ROOM, completion::ROOM];
 
 fn main() {
     let arguments = Arguments::of_this_process();
-    let mut figures = Vec::new();
-    for part in [queue::run, pool::run, histogram::run] {
-        let answers = part(arguments.quick);
-        answers.iter().for_each(|answer| println!("{}", sentence(answer)));
+    let effort = Effort::new(arguments.quick);
+    let mut parts = Vec::new();
+    for room in ROOMS {
+        println!("{}", room.question);
+        let measures = (room.measure)(&effort);
+        for measure in &measures {
+            println!("{}", measure.sentences());
+        }
         println!();
-        figures.extend(answers);
+        parts.push(json!({ "name": room.name, "question": room.question, "measures": measures }));
     }
-    let figures: Vec<Value> = figures.iter().map(value).collect();
-    arguments.write(&json!({ "figures": figures }));
-}
-
-fn sentence(Figure { question, contender, threads, figure, unit }: &Figure) -> String {
-    format!("{question:10} {contender:24} {threads} threads: {figure:7.1} {unit}.")
-}
-
-fn value(Figure { question, contender, threads, figure, unit }: &Figure) -> Value {
-    json!({ "question": question, "contender": contender, "threads": threads, "figure": figure, "unit": unit })
+    arguments.write(&json!({ "rounds": effort.rounds, "parts": parts }));
 }

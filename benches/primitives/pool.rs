@@ -6,10 +6,16 @@ use std::hint::black_box;
 
 use millstream::resource_pool::{Keep, Pool, PoolOptions};
 
-use super::{
-    Figure,
+use crate::{
+    room::{
+        Effort, Measure, Room,
+        Standing::{Ours, Peer},
+    },
     speed::{self, Repeat},
 };
+
+pub(crate) const ROOM: Room =
+    Room { name: "pool", question: "What does it take to have a buffer for a while?", measure };
 
 const BUFFER: usize = 8 << 10;
 /// More than are ever taken at a time.
@@ -35,19 +41,18 @@ impl opool::PoolAllocator<Vec<u8>> for Buffers {
     }
 }
 
-/// Every pool in turn, with one thread and with several.
-pub(crate) fn run(quick: bool) -> Vec<Figure> {
+fn measure(effort: &Effort) -> Vec<Measure> {
     let ours = Pool::new(PoolOptions { capacity: BUFFERS, preallocate: BUFFERS }, fresh, |_| Keep::Yes);
     let object_pool = object_pool::Pool::new(BUFFERS, fresh);
     let linear = lockfree_object_pool::LinearObjectPool::new(fresh, |_: &mut Vec<u8>| ());
     let opool = opool::Pool::new_prefilled(BUFFERS, Buffers);
     let slab = sharded_slab::Pool::<Vec<u8>>::new();
-    let pools: [(&str, Repeat<'_>); 6] = [
-        ("malloc", &|times| (0..times).for_each(|_| touch(&mut fresh()))),
-        ("object-pool", &|times| (0..times).for_each(|_| touch(&mut object_pool.pull(fresh)))),
-        ("lockfree-object-pool", &|times| (0..times).for_each(|_| touch(&mut linear.pull()))),
-        ("opool", &|times| (0..times).for_each(|_| touch(&mut opool.get()))),
-        ("sharded-slab", &|times| {
+    let pools: [(&str, _, Repeat<'_>); 6] = [
+        ("malloc", Peer, &|times| (0..times).for_each(|_| touch(&mut fresh()))),
+        ("object-pool", Peer, &|times| (0..times).for_each(|_| touch(&mut object_pool.pull(fresh)))),
+        ("lockfree-object-pool", Peer, &|times| (0..times).for_each(|_| touch(&mut linear.pull()))),
+        ("opool", Peer, &|times| (0..times).for_each(|_| touch(&mut opool.get()))),
+        ("sharded-slab", Peer, &|times| {
             for _ in 0..times {
                 let mut buffer = slab.create().expect("a few buffers are no more than a slab can count");
                 buffer.reserve(BUFFER);
@@ -57,7 +62,7 @@ pub(crate) fn run(quick: bool) -> Vec<Figure> {
                 slab.clear(key);
             }
         }),
-        ("millstream", &|times| (0..times).for_each(|_| touch(&mut ours.checkout()))),
+        ("millstream", Ours, &|times| (0..times).for_each(|_| touch(&mut ours.checkout()))),
     ];
-    Figure::of_each("pool", "ns of a core for checkout and return", &pools, &THREADS, speed::round(quick))
+    speed::with_threads("a buffer of 8 KiB, taken and given back", &THREADS, effort, &pools)
 }

@@ -4,7 +4,6 @@
 //! the same for all.
 
 use std::{
-    iter,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -14,15 +13,18 @@ use crossbeam::{channel, queue::ArrayQueue, utils::Backoff};
 use millstream::proof::Lane;
 use thingbuf::ThingBuf;
 
-use super::{Figure, speed};
+use crate::room::{Better, Contender, Effort, Measure, Room, Standing};
+
+pub(crate) const ROOM: Room =
+    Room { name: "queue", question: "How many elements go through a bounded queue?", measure };
 
 const CAPACITY: usize = 1024;
 /// Threads that may stand still in the lane; it has no more room than this beyond its capacity.
 const SLACK: usize = 64;
 /// Threads at each side.
 const SIDES: [usize; 3] = [1, 2, 4];
-const ELEMENTS: usize = 2_000_000;
-const ELEMENTS_QUICK: usize = 200_000;
+/// Elements that pass in one round, for each millisecond that it may take.
+const ELEMENTS_PER_MS: usize = 5_000;
 
 /// A bounded queue.
 trait Queue: Sync {
@@ -76,35 +78,30 @@ impl Queue for ThingBuf<u64> {
     }
 }
 
-/// Every queue in turn.
-pub(crate) fn run(quick: bool) -> Vec<Figure> {
-    let queues: [(&'static str, &dyn Queue); 5] = [
-        ("ArrayQueue", &ArrayQueue::new(CAPACITY)),
-        ("crossbeam channel", &channel::bounded(CAPACITY)),
-        ("flume", &flume::bounded(CAPACITY)),
-        ("thingbuf", &ThingBuf::new(CAPACITY)),
-        ("millstream", &Lane::new(CAPACITY - SLACK, SLACK)),
+fn measure(effort: &Effort) -> Vec<Measure> {
+    let queues: [(&'static str, Standing, &dyn Queue); 5] = [
+        ("ArrayQueue", Standing::Peer, &ArrayQueue::new(CAPACITY)),
+        ("crossbeam channel", Standing::Peer, &channel::bounded(CAPACITY)),
+        ("flume", Standing::Peer, &flume::bounded(CAPACITY)),
+        ("thingbuf", Standing::Peer, &ThingBuf::new(CAPACITY)),
+        ("millstream", Standing::Ours, &Lane::new(CAPACITY - SLACK, SLACK)),
     ];
-    let elements = if quick { ELEMENTS_QUICK } else { ELEMENTS };
-    SIDES.into_iter().flat_map(|side| at(side, &queues, elements)).collect()
-}
-
-fn at(side: usize, queues: &[(&'static str, &dyn Queue)], elements: usize) -> Vec<Figure> {
-    let mut rounds = vec![Vec::new(); queues.len()];
-    for _ in 0..speed::ROUNDS {
-        for (round, (_, queue)) in iter::zip(&mut rounds, queues) {
-            let taken = pass(*queue, side, elements);
-            round.push(elements as f64 / 1e6 / taken.as_secs_f64());
-        }
-    }
-    let figures = iter::zip(queues, rounds).map(|((name, _), round)| Figure {
-        question: "queue",
-        contender: name,
-        threads: 2 * side,
-        figure: speed::median(round),
-        unit: "million elements/s, half of the threads at each side",
-    });
-    figures.collect()
+    let elements = ELEMENTS_PER_MS * effort.time.as_millis() as usize;
+    let at = |side: usize| {
+        let contenders = queues.iter().map(|&(name, standing, queue)| {
+            Contender::new(name, standing, move || {
+                elements as f64 / 1e6 / pass(queue, side, elements).as_secs_f64()
+            })
+        });
+        Measure::take(
+            format!("through a queue with room for 1,024, {side} threads at each side"),
+            "million elements/s",
+            Better::More,
+            effort,
+            contenders.collect(),
+        )
+    };
+    SIDES.into_iter().map(at).collect()
 }
 
 /// How long it takes `side` threads to put `elements` in, and as many to take them out.

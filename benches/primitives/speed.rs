@@ -10,39 +10,36 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::room::{Better, Contender, Effort, Measure, Standing};
+
 /// Operations between two looks at the clock's verdict.
 const BATCH: usize = 256;
-/// Operations are timed so often, everybody in turn; the median counts.
-pub(crate) const ROUNDS: usize = 5;
-/// One round of one contender, and in the quick form.
-const ROUND: Duration = Duration::from_millis(300);
-const ROUND_QUICK: Duration = Duration::from_millis(40);
-
 /// One who does the operation: so often as it is told.
 pub(crate) type Repeat<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// The length of a round.
-pub(crate) fn round(quick: bool) -> Duration {
-    if quick { ROUND_QUICK } else { ROUND }
+/// What an operation costs each contender, with so many threads and so many.
+pub(crate) fn with_threads(
+    what: &str,
+    threads: &[usize],
+    effort: &Effort,
+    contenders: &[(&'static str, Standing, Repeat<'_>)],
+) -> Vec<Measure> {
+    let at = |&threads: &usize| {
+        let contenders = contenders.iter().map(|&(name, standing, repeat)| {
+            Contender::new(name, standing, move || once(repeat, threads, effort.time))
+        });
+        Measure::take(
+            format!("{what}, {threads} threads"),
+            "ns of a core",
+            Better::Less,
+            effort,
+            contenders.collect(),
+        )
+    };
+    threads.iter().map(at).collect()
 }
 
-/// Nanoseconds of one core that an operation costs each contender, with `threads` threads at it.
-pub(crate) fn nanos(contenders: &[Repeat<'_>], threads: usize, round: Duration) -> Vec<f64> {
-    let mut rounds = vec![Vec::new(); contenders.len()];
-    for _ in 0..ROUNDS {
-        for (contender, repeat) in contenders.iter().enumerate() {
-            rounds[contender].push(once(*repeat, threads, round));
-        }
-    }
-    rounds.into_iter().map(median).collect()
-}
-
-/// The middle one.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
+/// Nanoseconds of one core that an operation costs, with `threads` threads at it.
 fn once(repeat: Repeat<'_>, threads: usize, round: Duration) -> f64 {
     let (stop, operations) = (&AtomicBool::new(false), &AtomicU64::new(0));
     let begin = &Barrier::new(threads + 1);

@@ -13,6 +13,8 @@ pub mod worker_pool;
 
 use std::time::{Duration, Instant};
 
+use crate::platform::clock;
+
 pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
 pub use config::{ConfigError, DeadlineAdmission, OptimizationConfig, PerformanceLevel, Pinning, WhenFull};
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
@@ -57,7 +59,7 @@ impl OptimizationContext {
     /// A stream that opens now.
     #[must_use]
     pub fn new(connection_id: String, config: OptimizationConfig) -> Self {
-        Self { connection_id, session_start: Instant::now(), message_count: 0, config }
+        Self { connection_id, session_start: clock::now(), message_count: 0, config }
     }
 
     /// Counts one accepted message.
@@ -68,6 +70,6 @@ impl OptimizationContext {
     /// How long the stream has been open.
     #[must_use]
     pub fn session_duration(&self) -> Duration {
-        self.session_start.elapsed()
+        clock::now() - self.session_start
     }
 }
