@@ -21,6 +21,7 @@ mod lanes;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
@@ -40,6 +41,7 @@ use self::{
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
 use crate::platform::affinity::{Core, allowed_cores};
 
@@ -49,10 +51,11 @@ pub use self::{
     spawn::{JobHandle, JobOptions, TrySpawnError},
 };
 pub(crate) use self::{
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -220,6 +223,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(Instant::now())
     }
 }
 

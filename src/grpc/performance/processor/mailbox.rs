@@ -73,7 +73,7 @@ impl<H: MessageHandler> Mailbox<H> {
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
     fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> Outcome<H> {
-        let Input { request, class, accepted, deadline, mut charge, lead } = input;
+        let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
@@ -107,10 +107,16 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw(why);
         if withdrawn == Some(WithdrawnFrom::Queued) {
-            self.engine.pool.seam().forecast.unqueued(&place.share);
-            drop_logged(place.input.take());
+            self.leave_unstarted(slot);
         }
         withdrawn
+    }
+
+    /// A message was withdrawn before it was started: what it held is free at once.
+    fn leave_unstarted(&self, slot: u32) {
+        let place = self.slots.get(slot);
+        drop_logged(place.input.take());
+        self.engine.pool.seam().withdrawn(&place.share);
     }
 }
 
@@ -132,9 +138,15 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
+        let waited_too_long = self.waited_too_long(&input, started);
         if input.deadline.is_some_and(|deadline| deadline <= started) {
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
+            return;
+        }
+        if let Some(refusal) = waited_too_long {
+            drop_logged(input);
+            self.conclude(slot, Outcome::failed(refusal));
             return;
         }
         let room = &self.engine.pool.seam().room;
@@ -151,6 +163,20 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     fn refuse(&self, slot: u32, why: Interruption) {
         self.withdraw(slot, why);
         self.give_back(slot);
+    }
+
+    fn is_withdrawn(&self, slot: u32) -> bool {
+        self.slots.get(slot).state.withdrawn().is_some()
+    }
+
+    fn displace(&self, slot: u32, life: Life) -> bool {
+        if !self.slots.get(slot).state.withdraw_unstarted(life, Interruption::Displaced) {
+            return false;
+        }
+        self.engine.monitor.count(Counter::Displaced);
+        self.leave_unstarted(slot);
+        self.completions.raise_alarm();
+        true
     }
 
     fn life(&self, slot: u32) -> Life {

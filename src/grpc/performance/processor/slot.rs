@@ -19,7 +19,7 @@ use crate::{
         cache::{FlightWatch, Lead},
         error::OptimizationError,
         monitor::Class,
-        worker_pool::{Charge, Handoff, JobState, Life, Share},
+        worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
     platform::{atomic::AtomicU32, sync::Mutex},
 };
@@ -28,6 +28,7 @@ use crate::{
 pub(super) struct Input<H: MessageHandler> {
     pub(super) request: H::Request,
     pub(super) class: Class,
+    pub(super) priority: Priority,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
     /// The bytes of the message, given back with it; `None` until they were acquired.

@@ -25,6 +25,13 @@ pub(crate) trait Job: Send + Sync {
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);
 
+    /// Whether a unit that nobody has taken out of its lane was withdrawn. A hint: it may be withdrawn right afterwards.
+    fn is_withdrawn(&self, unit: u32) -> bool;
+
+    /// Answers for a unit that was not started yet, to make room for another; false when it has been started, or stands
+    /// for another message by now.
+    fn displace(&self, unit: u32, life: Life) -> bool;
+
     /// Which message a unit stands for, asked by the worker that is about to run it.
     fn life(&self, unit: u32) -> Life;
 

@@ -224,6 +224,8 @@ impl Supervisor {
     }
 
     fn conclude(&mut self, unfinished: usize) {
+        // What was withdrawn in the lanes has its answer, and holds its stream.
+        self.shared.refuse_all(Interruption::ShutDown);
         if let Some(chore) = &mut self.chore {
             (chore.run)();
         }
