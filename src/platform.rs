@@ -9,3 +9,4 @@ pub(crate) mod memory;
 pub(crate) mod park;
 pub(crate) mod scheduling;
 pub(crate) mod sync;
+pub(crate) mod whereabouts;

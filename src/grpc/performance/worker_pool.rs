@@ -18,6 +18,7 @@ mod forecast;
 mod handoff;
 mod job;
 mod lanes;
+mod overstay;
 mod post;
 mod priority;
 mod room;
@@ -54,6 +55,7 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
     roster::Queued,
     state::{JobState, Life, WithdrawnFrom},

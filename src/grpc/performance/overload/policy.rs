@@ -258,3 +258,90 @@ impl OverloadLevel {
         self < Self::Critical
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn policy(turn: impl FnOnce(&mut OptimizationConfig)) -> Policy {
+        let mut config = OptimizationConfig { when_full: WhenFull::Shed, ..OptimizationConfig::default() };
+        turn(&mut config);
+        Policy::new(&config)
+    }
+
+    fn newcomer(wait: u32, budget: Option<u32>) -> Newcomer {
+        let budget = budget.map(|budget| budget * MS);
+        Newcomer { rank: 1, wait: wait * MS, service: MS, budget, mean_service: MS }
+    }
+
+    fn alone() -> Shares {
+        Shares { queued: 10, peers: 1, of_peer: 10, streams_of_peer: 1, of_stream: 10 }
+    }
+
+    fn crowding() -> Shares {
+        Shares { queued: 10, peers: 1, of_peer: 10, streams_of_peer: 2, of_stream: 10 }
+    }
+
+    #[test]
+    fn a_dry_run_objects_and_does_not_act() {
+        for (admission, expected) in [
+            (DeadlineAdmission::Enforce, Some(true)),
+            (DeadlineAdmission::DryRun, Some(false)),
+            (DeadlineAdmission::Off, None),
+        ] {
+            let policy = policy(|config| config.deadline_admission = admission);
+            let verdict = policy.object(&newcomer(40, Some(50)), alone);
+            assert_eq!(verdict.map(|verdict| verdict.enforced), expected, "{admission:?}");
+        }
+    }
+
+    #[test]
+    fn who_crowds_others_out_has_half_of_the_wait() {
+        let policy = policy(|_| ());
+        // 40% of 50 ms are 20.
+        assert!(policy.object(&newcomer(15, Some(50)), alone).is_none());
+        assert!(policy.object(&newcomer(15, Some(50)), crowding).is_some());
+        assert!(policy.object(&newcomer(9, Some(50)), crowding).is_none());
+    }
+
+    #[test]
+    fn what_has_no_deadline_is_judged_when_its_turn_comes() {
+        let policy = policy(|_| ());
+        (1..250).for_each(|at| {
+            policy.dequeued(1, at * MS, 30 * MS, MS);
+        });
+        assert!(policy.dequeued(1, 250 * MS, 11 * MS, MS).is_some_and(|verdict| verdict.enforced));
+        assert!(policy.dequeued(1, 251 * MS, 9 * MS, MS).is_none());
+        assert!(policy.dequeued(0, 251 * MS, 30 * MS, MS).is_none(), "each priority has a queue of its own");
+        assert!(policy.object(&newcomer(100, None), alone).is_none());
+        assert!(policy.object(&newcomer(6, None), crowding).is_some());
+    }
+
+    #[test]
+    fn where_nobodys_turn_comes_the_predicted_wait_is_the_load() {
+        let policy = policy(|_| ());
+        let (_, condition) = policy.look(MS, MS, |_| Duration::ZERO);
+        assert_eq!((condition.level, condition.target), (OverloadLevel::Normal, 5 * MS));
+        let (_, condition) = policy.look(2 * MS, MS, |rank| if rank == 2 { 25 * MS } else { MS });
+        assert_eq!((condition.level, condition.load), (OverloadLevel::Emergency, 2.5));
+        let low = Newcomer { rank: 2, ..newcomer(1, Some(1000)) };
+        assert_eq!(policy.object(&low, alone).unwrap().objection, Objection::NotUrgent);
+        assert_eq!(policy.object(&newcomer(1, Some(1000)), alone), None);
+    }
+
+    #[test]
+    fn a_look_is_due_for_one_caller_in_a_while() {
+        let policy = policy(|_| ());
+        assert!(policy.is_look_due(MS) && !policy.is_look_due(2 * MS));
+        assert!(policy.is_look_due(26 * MS) && !policy.is_look_due(27 * MS));
+    }
+
+    #[test]
+    fn batches_become_smaller_from_level_to_level() {
+        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(10)), [10, 5, 2, 1]);
+        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(1)), [1; 4]);
+        assert_eq!(OverloadLevel::ALL.map(OverloadLevel::has_time_to_spare), [true, true, false, false]);
+    }
+}

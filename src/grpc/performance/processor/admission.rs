@@ -159,6 +159,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         let place = self.mailbox.slots.get(slot);
         place.state.reset();
+        *place.label.lock() = (place.state.life(), class, sequence);
         place.input.put(Input {
             request: message.request,
             class,

@@ -30,7 +30,7 @@ use crate::{
         cache::{FlightSink, Lead},
         error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Job, JobContext, Life, Share, WithdrawnFrom},
+        worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
     },
     platform::contain::{contain, drop_logged},
 };
@@ -40,15 +40,23 @@ pub(super) struct Mailbox<H: MessageHandler> {
     pub(super) slots: Arena<H>,
     pub(super) completions: Completions,
     pub(super) closed: AtomicBool,
+    /// What the stream is called, in reports.
+    name: String,
     /// Taken hold of while a message runs: a client that takes its calls back as fast as it makes them is still charged
     /// for the work that they have left in the workers, where HTTP/2 has forgotten the calls.
     charged: Weak<StreamPermit>,
 }
 
 impl<H: MessageHandler> Mailbox<H> {
-    pub(super) fn new(engine: Arc<Engine<H>>, capacity: usize, charged: Weak<StreamPermit>) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine<H>>,
+        name: String,
+        capacity: usize,
+        charged: Weak<StreamPermit>,
+    ) -> Self {
         Self {
             engine,
+            name,
             slots: Arena::new(capacity),
             completions: Completions::new(),
             closed: AtomicBool::new(false),
@@ -167,6 +175,11 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn is_withdrawn(&self, slot: u32) -> bool {
         self.slots.get(slot).state.withdrawn().is_some()
+    }
+
+    fn describe(&self, slot: u32, life: Life) -> Option<Description> {
+        let (labelled, class, number) = *self.slots.get(slot).label.lock();
+        (labelled == life).then(|| Description { class, stream: self.name.clone(), number })
     }
 
     fn displace(&self, slot: u32, life: Life) -> bool {

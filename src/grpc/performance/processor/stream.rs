@@ -149,7 +149,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
             part: Part::new(&engine.crowd, options.peer),
-            mailbox: Arc::new(Mailbox::new(engine, capacity, charged)),
+            mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::grpc::performance::{
         error::Interruption,
-        worker_pool::{forecast::Share, job::Job, state::Life},
+        worker_pool::{forecast::Share, job::Job, overstay::Description, state::Life},
     };
 
     #[derive(Default)]
@@ -124,6 +124,9 @@ mod tests {
         fn refuse(&self, _: u32, _: Interruption) {}
         fn is_withdrawn(&self, unit: u32) -> bool {
             unit >= WITHDRAWN
+        }
+        fn describe(&self, _: u32, _: Life) -> Option<Description> {
+            None
         }
         fn displace(&self, _: u32, _: Life) -> bool {
             false

@@ -21,6 +21,7 @@ use super::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
     state::{JobState, Life, WithdrawnFrom},
 };
@@ -129,6 +130,10 @@ where
 
     fn is_withdrawn(&self, _unit: u32) -> bool {
         self.state.withdrawn().is_some()
+    }
+
+    fn describe(&self, _unit: u32, _life: Life) -> Option<Description> {
+        Some(Description { class: self.class, stream: String::new(), number: 0 })
     }
 
     fn displace(&self, _unit: u32, _life: Life) -> bool {

@@ -18,7 +18,7 @@ use std::{
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use tokio::sync::oneshot;
 
-use super::{Drained, Shared, post::Post, worker::Worker};
+use super::{Drained, Shared, overstay, post::Post, worker::Worker};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
     platform::affinity::Core,
@@ -138,7 +138,7 @@ impl Supervisor {
                 Some(turn) => {
                     let post = self.seats[seat].as_ref().expect("it has a turn");
                     if let Some((task, life)) = post.seize(turn) {
-                        tracing::warn!(seat, ran = ?(now - turn.started), "a message overstays worker_timeout");
+                        overstay::report(&task, life, seat, post.thread(), now - turn.started);
                         self.seats[seat] = None;
                         self.stuck += 1;
                         task.job.abandon(task.unit, life, Interruption::Overstayed);

@@ -254,6 +254,9 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn is_withdrawn(&self, _: u32) -> bool {
             false
         }
+        fn describe(&self, _: u32, _: Life) -> Option<Description> {
+            None
+        }
         fn displace(&self, _: u32, _: Life) -> bool {
             false
         }

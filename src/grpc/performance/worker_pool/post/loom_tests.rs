@@ -24,6 +24,9 @@ impl Job for Nothing {
     fn is_withdrawn(&self, _: u32) -> bool {
         false
     }
+    fn describe(&self, _: u32, _: Life) -> Option<Description> {
+        None
+    }
     fn displace(&self, _: u32, _: Life) -> bool {
         false
     }
