@@ -2,35 +2,21 @@
 
 use std::{io, time::Duration};
 
-/// What the system calls a thread. Given anew when the thread has ended: only for threads that are known to be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ThreadId(pub(crate) u32);
+use super::whereabouts::ThreadNumber;
 
-/// The calling thread; `None` where threads have no such names.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
-pub(crate) fn current_thread() -> Option<ThreadId> {
-    // SAFETY: `gettid` takes nothing, touches no memory of ours, and cannot fail.
-    u32::try_from(unsafe { libc::gettid() }).ok().map(ThreadId)
-}
-
-/// See above.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn current_thread() -> Option<ThreadId> {
-    None
-}
-
-/// Gives a thread of this process the lowest scheduling class, SCHED_IDLE: it runs when nobody else wants the core, and
+/// Gives a thread of this process, or the calling one, the lowest scheduling class, SCHED_IDLE: it runs when nobody else wants the core, and
 /// leaves it the moment somebody does. No privilege is needed to enter it; to leave it, there is.
 ///
 /// # Errors
 /// The platform refuses; then the thread has the highest niceness, if that was not refused as well.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-pub(crate) fn give_way_wholly(ThreadId(id): ThreadId) -> io::Result<()> {
+pub(crate) fn give_way_wholly(thread: Option<ThreadNumber>) -> io::Result<()> {
+    let id = thread.map_or(0, ThreadNumber::get);
     // SAFETY: all bits zero are a value of this struct of integers; `musl` has more fields than the one that counts.
     let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    // SAFETY: `parameters` outlives the call, which only reads it; on Linux the number of a thread names that thread.
+    // SAFETY: `parameters` outlives the call, which only reads it; on Linux the number of a thread names
+    // that thread, and 0 the calling one.
     if unsafe { libc::sched_setscheduler(id.cast_signed(), libc::SCHED_IDLE, &raw const parameters) } == 0 {
         return Ok(());
     }
@@ -45,7 +31,7 @@ pub(crate) fn give_way_wholly(ThreadId(id): ThreadId) -> io::Result<()> {
 /// # Errors
 /// Always: there is no such class.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn give_way_wholly(_thread: ThreadId) -> io::Result<()> {
+pub(crate) fn give_way_wholly(_thread: Option<ThreadNumber>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -56,11 +42,11 @@ const LEAST: libc::c_int = 19;
 /// CPU time that a thread of this process has used; `None` where that cannot be seen from outside.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-pub(crate) fn cpu_time_of(ThreadId(id): ThreadId) -> Option<Duration> {
+pub(crate) fn cpu_time_of(thread: ThreadNumber) -> Option<Duration> {
     /// How Linux names the clock of a thread: the number's complement above three bits that say "a thread's" and
     /// "what the scheduler counts" (`CPUCLOCK_PERTHREAD_MASK` and `CPUCLOCK_SCHED`).
     const KIND: libc::clockid_t = 4 | 2;
-    let clock = !id.cast_signed() << 3 | KIND;
+    let clock = !thread.get().cast_signed() << 3 | KIND;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that outlives the call, and the call keeps no pointer to it.
     match unsafe { libc::clock_gettime(clock, &raw mut time) } {
@@ -71,7 +57,7 @@ pub(crate) fn cpu_time_of(ThreadId(id): ThreadId) -> Option<Duration> {
 
 /// See above.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn cpu_time_of(_thread: ThreadId) -> Option<Duration> {
+pub(crate) fn cpu_time_of(_thread: ThreadNumber) -> Option<Duration> {
     None
 }
 

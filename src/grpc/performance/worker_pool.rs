@@ -21,14 +21,15 @@ mod handoff;
 mod haste;
 mod job;
 mod lanes;
+mod overstay;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
 mod state;
-mod station;
 mod supervisor;
 mod worker;
 
@@ -45,6 +46,7 @@ use self::{
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
 use crate::platform::affinity::{Core, allowed_cores};
 
@@ -59,10 +61,12 @@ pub(crate) mod proof {
 }
 pub(crate) use self::{
     crew::Level,
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -231,6 +235,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(Instant::now())
     }
 }
 

@@ -24,13 +24,16 @@ use self::service_times::ServiceTimes;
 use super::{crew::Level, priority::Priority};
 use crate::grpc::performance::monitor::Class;
 
-/// Work that one queued message stands for, until it is taken off.
+/// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
+/// goes to whoever takes it off.
 #[derive(Debug, Default)]
 pub(crate) struct Share(AtomicU64);
 
-/// Bits of a share that name the lane: its rank, and above it whether it is one of the background. The rest are
-/// nanoseconds.
-const RANK_BITS: u32 = 3;
+/// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
+/// that there is a share; the rest are nanoseconds.
+const LANE_BITS: u32 = 3;
+const HELD: u64 = 1 << LANE_BITS;
+const LOW_BITS: u32 = LANE_BITS + 1;
 const RANKS: usize = Priority::ALL.len();
 
 /// The number of a lane among those of both levels.
@@ -43,20 +46,20 @@ fn lane(level: Level, rank: usize) -> usize {
 
 impl Share {
     fn put(&self, rank: usize, nanoseconds: u64) {
-        let nanoseconds = nanoseconds.min(u64::MAX >> RANK_BITS);
-        self.0.store(nanoseconds << RANK_BITS | rank as u64, Relaxed);
+        let nanoseconds = nanoseconds.min(u64::MAX >> LOW_BITS);
+        self.0.store(nanoseconds << LOW_BITS | HELD | rank as u64, Relaxed);
     }
 
     /// In which lanes the message waits: the front's when it was taken off already.
     pub(super) fn level(&self) -> Level {
-        let lane = self.0.load(Relaxed) as usize & ((1 << RANK_BITS) - 1);
-        if lane < RANKS { Level::Short } else { Level::Long }
+        let lane = self.0.load(Relaxed) & (HELD - 1);
+        if (lane as usize) < RANKS { Level::Short } else { Level::Long }
     }
 
-    /// What was put, once.
-    fn take(&self) -> (usize, u64) {
+    /// What was put, once. Relaxed: a swap, so that one of many gets it, and what it carries is a number.
+    fn take(&self) -> Option<(usize, u64)> {
         let share = self.0.swap(0, Relaxed);
-        ((share & ((1 << RANK_BITS) - 1)) as usize, share >> RANK_BITS)
+        (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, share >> LOW_BITS))
     }
 }
 
@@ -66,6 +69,8 @@ const LONG: u32 = 5;
 /// What runs for less than this is never long: it is over before another thread would be under way in its place, which
 /// takes some 100 µs with all wakes.
 const LEAST_LONG: Duration = Duration::from_micros(500);
+/// What is long while nothing is known.
+const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 
 pub(crate) struct Forecast {
     workers: u64,
@@ -77,7 +82,7 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
             workers: workers as u64,
             times: ServiceTimes::new(),
@@ -109,18 +114,27 @@ impl Forecast {
         }
     }
 
-    /// What runs for longer than this is long, whatever its class; `None` while nothing is.
+    /// What runs for longer than this is long, whatever its class; `None` where nothing is.
     pub(super) fn longest_short(&self) -> Option<Duration> {
-        let median = Duration::from_nanos(self.times.median());
-        (self.by_length && !median.is_zero()).then(|| (LONG * median).max(LEAST_LONG))
+        let limit = match self.times.median() {
+            0 => LONG_AT_FIRST,
+            median => (LONG * Duration::from_nanos(median)).max(LEAST_LONG),
+        };
+        self.by_length.then_some(limit)
     }
 
-    /// It was started, or withdrawn; the second of these calls finds nothing to do.
-    pub(crate) fn unqueued(&self, share: &Share) {
-        let (lane, expected) = share.take();
+    /// It was started, or withdrawn; true for the first of these calls, the others find nothing to do.
+    pub(crate) fn unqueued(&self, share: &Share) -> bool {
+        let Some((lane, expected)) = share.take() else { return false };
         if expected > 0 {
             self.waiting[lane].fetch_sub(expected, Relaxed);
         }
+        true
+    }
+
+    /// Whether there is work of this rank in the front's lanes.
+    pub(super) fn has_waiting(&self, rank: usize) -> bool {
+        self.waiting[rank].load(Relaxed) > 0
     }
 
     /// A message was served.
@@ -139,9 +153,14 @@ impl Forecast {
         self.times.quantile(class, share).map(Duration::from_nanos)
     }
 
+    /// How long a message runs in the mean, over all classes; zero while nothing is known.
+    pub(crate) fn mean(&self) -> Duration {
+        Duration::from_nanos(self.times.mean())
+    }
+
     /// How long a newcomer will wait to be started. What is long waits for all that is short, of whatever priority, since
     /// that takes the cores first.
-    pub(super) fn wait(&self, level: Level, priority: Priority, all_busy: bool) -> Duration {
+    pub(crate) fn wait(&self, level: Level, priority: Priority, all_busy: bool) -> Duration {
         let (front, background) = self.waiting.split_at(RANKS);
         let up_to = ..=priority.rank();
         let (short, long) = match level {
@@ -181,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_wait_is_the_work_ahead_divided_by_the_workers() {
-        let forecast = learnt();
+        let forecast = learnt().by_length(false);
         let shares: Vec<_> = (0..10).map(|_| Share::default()).collect();
         for share in &shares {
             forecast.queued(share, SLOW, Priority::Normal);

@@ -9,19 +9,28 @@
 //!   └─── vacate ────── SUNK ───────────────────────────────┘
 //!        (and its thread ends)
 //! ```
-//! SUNK is BUSY for everybody but the worker, who learns when it comes back that its seat is another's, and ends.
+//! SUNK is BUSY for everybody but the worker, who learns when it comes back that its seat is another's, and ends. The
+//! supervisor changes the scheduling class of a thread that sinks from outside, by the number that the system knows it by.
+//! Such numbers are given anew when a thread has ended: so a sunk thread stays until that has been done.
 //!
 //! A post belongs to one thread for good; a substitute gets a post of its own. The phase carries a sequence number, so
 //! that the supervisor can only seize the very task whose start it read. The copy of the task lies in a [`Handoff`] that
 //! is the worker's while the post is IDLE or BUSY, and becomes the supervisor's with the step to SEIZED.
 
 use std::{
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    sync::{
+        OnceLock,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{handoff::Handoff, job::Task, state::Life};
-use crate::platform::atomic::AtomicU64;
+use crate::platform::{
+    atomic::{AtomicBool, AtomicU64},
+    whereabouts::ThreadNumber,
+};
 
 const IDLE: u64 = 0;
 const BUSY: u64 = 1;
@@ -55,12 +64,35 @@ pub(super) struct Post {
     /// Nanoseconds from `epoch` to the start of the task.
     started: AtomicU64,
     epoch: Instant,
+    /// Whose post it is, for reports.
+    thread: OnceLock<ThreadNumber>,
     task: Handoff<(Task, Life)>,
+    settled: AtomicBool,
 }
 
 impl Post {
     pub(super) fn new(epoch: Instant) -> Self {
-        Self { phase: AtomicU64::new(IDLE), started: AtomicU64::new(0), epoch, task: Handoff::empty() }
+        Self {
+            phase: AtomicU64::new(IDLE),
+            started: AtomicU64::new(0),
+            epoch,
+            thread: OnceLock::new(),
+            task: Handoff::empty(),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    /// The worker says who it is, where the platform tells.
+    pub(super) fn sign(&self) {
+        if let Some(thread) = ThreadNumber::of_this_thread() {
+            // Nobody else signs.
+            let _ = self.thread.set(thread);
+        }
+    }
+
+    /// Whose post it is.
+    pub(super) fn thread(&self) -> Option<ThreadNumber> {
+        self.thread.get().copied()
     }
 
     /// The worker begins a task.
@@ -112,6 +144,20 @@ impl Post {
         let sunk = turn.busy & !PHASE | SUNK;
         // AcqRel: in line with the other steps; nothing but the right to the seat goes with it.
         self.phase.compare_exchange(turn.busy & !PHASE | BUSY, sunk, AcqRel, Acquire).is_ok()
+    }
+
+    /// The supervisor has done with the thread what there is to do when it sinks, and will not name it again. Release
+    /// pairs with `await_settled`.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Release);
+    }
+
+    /// The thread has sunk, and is done: it may end when nobody will name it any more. That is a system call of the
+    /// supervisor away, and nobody waits for this thread.
+    pub(super) fn await_settled(&self) {
+        while !self.settled.load(Acquire) {
+            thread::yield_now();
+        }
     }
 
     /// Whether the thread was told to end. Acquire pairs with `seize`.

@@ -24,8 +24,8 @@ use self::overruns::Overruns;
 use super::{
     Drained, Shared,
     crew::Level,
+    overstay,
     post::Post,
-    station::Station,
     worker::{Seat, Worker},
 };
 use crate::{
@@ -39,9 +39,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the supervisor is told.
 pub(super) enum Event {
     /// A thread has ended as it should.
-    Left { station: Arc<Station> },
+    Left { post: Arc<Post> },
     /// A thread panicked outside every handler: a fault of ours.
-    Died { station: Arc<Station> },
+    Died { post: Arc<Post> },
     /// Accept nothing more, finish what was accepted, refuse what is left at the deadline.
     Drain { deadline: Option<Instant>, done: Option<oneshot::Sender<Drained>> },
 }
@@ -56,7 +56,7 @@ pub(super) struct Supervisor {
     shared: Arc<Shared>,
     events: Receiver<Event>,
     /// Those of the front, then those of the background.
-    seats: Vec<Option<Arc<Station>>>,
+    seats: Vec<Option<Arc<Post>>>,
     cores: Vec<Core>,
     timeout: Duration,
     substitutes: usize,
@@ -145,11 +145,11 @@ impl Supervisor {
 
     /// Whether no thread is at work, nor will be.
     fn is_everybody_gone(&self) -> bool {
-        self.stations().next().is_none()
+        self.posts().next().is_none()
     }
 
     /// Everybody who is at work: on a seat, or sunk.
-    fn stations(&self) -> impl Iterator<Item = &Arc<Station>> {
+    fn posts(&self) -> impl Iterator<Item = &Arc<Post>> {
         self.seats.iter().flatten().chain(self.overruns.sunk())
     }
 
@@ -157,19 +157,19 @@ impl Supervisor {
     fn inspect(&mut self, now: Instant) -> Instant {
         let mut next = now + self.timeout;
         let mut overdue = Vec::new();
-        for station in self.stations() {
-            match station.post.turn() {
+        for post in self.posts() {
+            match post.turn() {
                 Some(turn) if turn.started + self.timeout > now => {
                     next = next.min(turn.started + self.timeout);
                 }
-                Some(turn) => overdue.push((Arc::clone(station), turn)),
+                Some(turn) => overdue.push((Arc::clone(post), turn)),
                 None => {}
             }
         }
-        for (station, turn) in overdue {
-            if let Some((task, life)) = station.post.seize(turn) {
-                tracing::warn!(ran = ?(now - turn.started), "a message overstays worker_timeout");
-                self.forget(&station);
+        for (post, turn) in overdue {
+            if let Some((task, life)) = post.seize(turn) {
+                overstay::report(&task, life, post.thread(), now - turn.started);
+                self.forget(&post);
                 self.stuck += 1;
                 task.job.abandon(task.unit, life, Interruption::Overstayed);
             }
@@ -179,14 +179,12 @@ impl Supervisor {
     }
 
     /// A thread is not at work any more.
-    fn forget(&mut self, station: &Arc<Station>) {
-        if self.overruns.strike(station) {
+    fn forget(&mut self, post: &Arc<Post>) {
+        if self.overruns.strike(post) {
             // Relaxed: a count, of which nothing hangs.
             self.shared.long_running.fetch_sub(1, Relaxed);
-        } else if let Some(seat) = self
-            .seats
-            .iter_mut()
-            .find(|seat| seat.as_ref().is_some_and(|seated| Arc::ptr_eq(seated, station)))
+        } else if let Some(seat) =
+            self.seats.iter_mut().find(|seat| seat.as_ref().is_some_and(|seated| Arc::ptr_eq(seated, post)))
         {
             *seat = None;
         }
@@ -214,29 +212,28 @@ impl Supervisor {
         let front = self.shared.front.seats();
         let (level, number, letter) =
             if seat < front { (Level::Short, seat, 'w') } else { (Level::Long, seat - front, 'b') };
-        let station = Arc::new(Station::new(Post::new(self.epoch)));
-        let worker = Worker::new(Arc::clone(&self.shared), Seat { level, number }, Arc::clone(&station));
+        let post = Arc::new(Post::new(self.epoch));
+        let worker = Worker::new(Arc::clone(&self.shared), Seat { level, number }, Arc::clone(&post));
         let core = (!self.cores.is_empty()).then(|| self.cores[number % self.cores.len()]);
         thread::Builder::new()
             .name(format!("millstream-{letter}{}", self.started))
             .spawn(move || worker.main(core))?;
         self.started += 1;
-        self.seats[seat] = Some(station);
+        self.seats[seat] = Some(post);
         Ok(())
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Left { station } if station.post.is_seized() => self.stuck -= 1,
-            Event::Left { station } => self.forget(&station),
-            Event::Died { station } => {
+            Event::Left { post } if post.is_seized() => self.stuck -= 1,
+            Event::Left { post } => self.forget(&post),
+            Event::Died { post } => {
                 tracing::error!("a worker thread died; another takes its place");
-                let post = &station.post;
                 if post.is_seized() {
                     self.stuck -= 1;
                     return;
                 }
-                self.forget(&station);
+                self.forget(&post);
                 if let Some((task, _)) = post.turn().and_then(|turn| post.seize(turn)) {
                     task.job.refuse(task.unit, Interruption::WorkerLost);
                 }
@@ -261,8 +258,7 @@ impl Supervisor {
             unfinished += self.shared.refuse_all(Interruption::ShutDown);
             thread::yield_now();
         }
-        for station in self.stations() {
-            let post = &station.post;
+        for post in self.posts() {
             if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
                 task.job.abandon(task.unit, life, Interruption::ShutDown);
                 unfinished += 1;
@@ -272,6 +268,8 @@ impl Supervisor {
     }
 
     fn conclude(&mut self, unfinished: usize) {
+        // What was withdrawn in the lanes has its answer, and holds its stream.
+        self.shared.refuse_all(Interruption::ShutDown);
         if let Some(chore) = &mut self.chore {
             (chore.run)();
         }

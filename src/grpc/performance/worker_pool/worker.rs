@@ -1,7 +1,10 @@
 //! What a worker thread does: take, run, search, sleep.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -11,14 +14,13 @@ use super::{
     floor::Stretch,
     job::Task,
     lanes::TURNS,
-    post::Return,
-    station::Station,
+    post::{Post, Return},
     supervisor::Event,
 };
 use crate::platform::{
     affinity::{Core, pin_current_thread},
     clock,
-    scheduling::{current_thread, give_way, give_way_wholly},
+    scheduling::{give_way, give_way_wholly},
 };
 
 /// Looks between two readings of the clock while spinning.
@@ -36,7 +38,7 @@ pub(super) struct Seat {
 pub(super) struct Worker {
     shared: Arc<Shared>,
     seat: Seat,
-    station: Arc<Station>,
+    post: Arc<Post>,
     turn: usize,
     stretch: Stretch,
 }
@@ -44,26 +46,26 @@ pub(super) struct Worker {
 /// Tells the supervisor how the thread ended, on every way out.
 struct LastWords {
     shared: Arc<Shared>,
-    station: Arc<Station>,
+    post: Arc<Post>,
 }
 
 impl Drop for LastWords {
     fn drop(&mut self) {
-        let station = Arc::clone(&self.station);
-        let event = if std::thread::panicking() { Event::Died { station } } else { Event::Left { station } };
+        let post = Arc::clone(&self.post);
+        let event = if std::thread::panicking() { Event::Died { post } } else { Event::Left { post } };
         self.shared.tell(event);
     }
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, seat: Seat, station: Arc<Station>) -> Self {
-        Self { shared, seat, station, turn: 0, stretch: Stretch::default() }
+    pub(super) fn new(shared: Arc<Shared>, seat: Seat, post: Arc<Post>) -> Self {
+        Self { shared, seat, post, turn: 0, stretch: Stretch::default() }
     }
 
     /// The thread's whole life.
     pub(super) fn main(mut self, core: Option<Core>) {
-        let _last_words = LastWords { shared: Arc::clone(&self.shared), station: Arc::clone(&self.station) };
-        self.station.enter();
+        let _last_words = LastWords { shared: Arc::clone(&self.shared), post: Arc::clone(&self.post) };
+        self.post.sign();
         if let Some(core) = core
             && !pin_current_thread(core)
         {
@@ -74,7 +76,7 @@ impl Worker {
             match self.work(task) {
                 Return::Stay => {}
                 Return::Leave => return,
-                Return::Surface => return self.station.await_settled(),
+                Return::Surface => return self.post.await_settled(),
             }
         }
     }
@@ -90,9 +92,7 @@ impl Worker {
             }
             Level::Short => {}
             Level::Long => {
-                if let Some(thread) = current_thread()
-                    && let Err(error) = give_way_wholly(thread)
-                {
+                if let Err(error) = give_way_wholly(None) {
                     shared.report_afloat(&error);
                 }
             }
@@ -117,17 +117,12 @@ impl Worker {
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = clock::now();
-        self.station.post.occupy(task, job.life(unit), started);
-        match self.seat.level {
-            Level::Short => job.run(unit, started),
-            Level::Long => {
-                // Relaxed: a count, of which nothing hangs.
-                shared.long_running.fetch_add(1, Relaxed);
-                job.run(unit, started);
-                shared.long_running.fetch_sub(1, Relaxed);
-            }
+        self.post.occupy(task, job.life(unit), started);
+        {
+            let _long = (self.seat.level == Level::Long).then(|| Counted::new(&shared.long_running));
+            job.run(unit, started);
         }
-        let outcome = self.station.post.vacate();
+        let outcome = self.post.vacate();
         if let (Return::Stay, Level::Short, Some(floor)) = (outcome, self.seat.level, &shared.floor) {
             floor.step_aside(&mut self.stretch, started, || shared.has_long_work());
         }
@@ -156,6 +151,23 @@ impl Worker {
             shared.tell_if_pressed();
         }
         found
+    }
+}
+
+/// One of those who run something long, for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        // Relaxed, here and below: a count, of which nothing hangs.
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -20,7 +20,10 @@ use std::{
 
 use crossbeam::channel::Receiver;
 
-use super::{super::post::Turn, Station, Supervisor};
+use super::{
+    super::post::{Post, Turn},
+    Supervisor,
+};
 use crate::platform::scheduling::{cpu_time_of, give_way_wholly};
 
 /// Between two looks while there is something to be found, and when there was nothing for a while: a look costs a wake
@@ -35,7 +38,7 @@ pub(super) struct Overruns {
     /// By seat of the front: where its thread was first seen at its present message.
     seen: Vec<Option<Sighting>>,
     /// Threads that have sunk and are not back.
-    sunk: Vec<Arc<Station>>,
+    sunk: Vec<Arc<Post>>,
     most_sunk: usize,
 }
 
@@ -59,13 +62,13 @@ impl Overruns {
         self.step.get_or_insert(STEP);
     }
 
-    pub(super) fn sunk(&self) -> &[Arc<Station>] {
+    pub(super) fn sunk(&self) -> &[Arc<Post>] {
         &self.sunk
     }
 
     /// Strikes a thread off those that have sunk; false when it is none of them.
-    pub(super) fn strike(&mut self, station: &Arc<Station>) -> bool {
-        let found = self.sunk.iter().position(|sunk| Arc::ptr_eq(sunk, station));
+    pub(super) fn strike(&mut self, post: &Arc<Post>) -> bool {
+        let found = self.sunk.iter().position(|sunk| Arc::ptr_eq(sunk, post));
         found.map(|found| self.sunk.swap_remove(found)).is_some()
     }
 }
@@ -96,9 +99,9 @@ impl Supervisor {
 
     /// The message at a seat of the front that has run for too long, and with it its thread.
     fn overrun(&mut self, seat: usize, limit: Duration, now: Instant) -> Option<Turn> {
-        let station = self.seats[seat].as_ref()?;
-        let turn = station.post.turn()?;
-        let cpu_time = cpu_time_of(station.thread()?)?;
+        let post = self.seats[seat].as_ref()?;
+        let turn = post.turn()?;
+        let cpu_time = cpu_time_of(post.thread()?)?;
         let seen = &mut self.overruns.seen[seat];
         let first = *seen.get_or_insert(Sighting { turn, cpu_time });
         if first.turn != turn {
@@ -113,16 +116,14 @@ impl Supervisor {
 
     /// Sends a thread down with its message, unless that is just done. Its seat is empty then.
     fn sink(&mut self, seat: usize, turn: Turn) {
-        let Some(station) = self.seats[seat].take_if(|station| station.post.sink(turn)) else { return };
+        let Some(post) = self.seats[seat].take_if(|post| post.sink(turn)) else { return };
         self.overruns.seen[seat] = None;
-        if let Some(thread) = station.thread()
-            && let Err(error) = give_way_wholly(thread)
-        {
+        if let Err(error) = give_way_wholly(post.thread()) {
             self.shared.report_afloat(&error);
         }
-        station.settle();
+        post.settle();
         // Relaxed: a count, of which nothing hangs.
         self.shared.long_running.fetch_add(1, Relaxed);
-        self.overruns.sunk.push(station);
+        self.overruns.sunk.push(post);
     }
 }
