@@ -15,6 +15,8 @@ pub mod worker_pool;
 
 use std::time::{Duration, Instant};
 
+use crate::platform::clock;
+
 pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
 pub use config::{
     ConfigError, DeadlineAdmission, MakeRoom, OptimizationConfig, PerformanceLevel, Pinning, QueueControl,
@@ -63,7 +65,7 @@ impl OptimizationContext {
     /// A stream that opens now.
     #[must_use]
     pub fn new(connection_id: String, config: OptimizationConfig) -> Self {
-        Self { connection_id, session_start: Instant::now(), message_count: 0, config }
+        Self { connection_id, session_start: clock::now(), message_count: 0, config }
     }
 
     /// Counts one accepted message.
@@ -74,6 +76,6 @@ impl OptimizationContext {
     /// How long the stream has been open.
     #[must_use]
     pub fn session_duration(&self) -> Duration {
-        self.session_start.elapsed()
+        clock::now() - self.session_start
     }
 }

@@ -1,12 +1,13 @@
 //! Goals of the hand-off itself. All are judged on `WorkerPool::spawn`, the figures of the stream processor beside them.
 
-use super::{Goal, Part, least, most};
+use super::{Goal, Part};
 use crate::{
     contenders::{ENTRIES, Entry},
     experiments::{
         round_trip::{Rhythm, RoundTrip},
         tiny_jobs::IN_FLIGHT,
     },
+    goal::{least, most},
     results::{Results, over},
     scenarios::SMALL,
 };

@@ -4,14 +4,13 @@ use std::fmt::Write;
 
 use super::{
     chart::{Bar, Curve, bars, percentiles},
-    figure,
     json::{Figures, Report, Scenario},
-    time,
 };
 use crate::{
     contenders::{Role, entry},
     experiments::open_loop::QUANTILES,
-    goals::{Goal, Side},
+    goal::{Goal, Side},
+    words::{figure, time},
 };
 
 const STYLE: &str = include_str!("page.css");

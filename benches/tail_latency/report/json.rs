@@ -5,9 +5,11 @@ use serde::Serialize;
 use crate::{
     contenders::{ENTRIES, workers},
     experiments::open_loop::{Outcome, QUANTILES},
-    goals::{Goal, duels},
+    goal::Goal,
+    goals::{ELSEWHERE, Elsewhere, duels},
     options::CHECKPOINT,
-    results::{CellResults, Results, Series, Validity, over},
+    referee::Validity,
+    results::{CellResults, Results, Series, over},
     stats::{Ratio, median},
 };
 
@@ -23,6 +25,7 @@ pub(crate) struct Report {
     validity: Validity,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) goals: Vec<Goal>,
+    pub(crate) judged_elsewhere: &'static [Elsewhere],
     pub(crate) round_trips: Vec<RoundTripRow>,
     pub(crate) tiny_jobs: Vec<TinyJobsRow>,
     pub(crate) probes: Vec<ProbeRow>,
@@ -143,6 +146,7 @@ impl Report {
             validity: results.validity,
             scenarios: results.cells.iter().flat_map(scenarios).collect(),
             goals,
+            judged_elsewhere: ELSEWHERE,
             round_trips: results
                 .round_trips
                 .iter()

@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{
-    figure,
-    json::{Report, Scenario},
-    time,
+use super::json::{Report, Scenario};
+use crate::{
+    goals::Elsewhere,
+    words::{figure, time},
 };
-use crate::goals::{Goal, Side};
 
 /// Everything that a person wants to know who has a terminal.
 pub(crate) fn render(report: &Report) -> String {
@@ -17,7 +16,10 @@ pub(crate) fn render(report: &Report) -> String {
     }
     closed_loops(&mut text, report);
     text.push_str("\nWhat was to be reached:\n");
-    report.goals.iter().for_each(|goal| goal_lines(&mut text, goal));
+    report.goals.iter().for_each(|goal| line(&mut text, format_args!("{goal}")));
+    for Elsewhere { number, text: what, command } in report.judged_elsewhere {
+        line(&mut text, format_args!("{number:>3}. judged by `{command}`: {what}"));
+    }
     line(&mut text, format_args!("\n{}", report.circumstances()));
     if let Some(warning) = report.warning() {
         line(&mut text, format_args!("{warning}"));
@@ -116,28 +118,5 @@ fn closed_loops(text: &mut String, report: &Report) {
             line(text, format_args!("\nSpawning from {} threads at once:", row.producers));
         }
         line(text, format_args!("  {:<26} {:>7.0} ns a job", row.name, row.ns_per_job));
-    }
-}
-
-fn goal_lines(text: &mut String, goal: &Goal) {
-    let verdict = if goal.met { "met" } else { "NOT MET" };
-    line(text, format_args!("{:>3}. {verdict}: {}", goal.number, goal.text));
-    if goal.parts.iter().all(|part| part.figure.is_none()) {
-        return line(text, format_args!("       not measured in this run"));
-    }
-    for part in &goal.parts {
-        let bound = part.bound.map_or("?".to_owned(), figure);
-        let figure = part.figure.map_or("not measured".to_owned(), figure);
-        let wanted = match part.at {
-            Side::Most => "at most",
-            Side::Least => "at least",
-            Side::Below => "below",
-        };
-        let sign = match (part.informative, part.met) {
-            (true, _) => "  (for comparison)",
-            (false, true) => "",
-            (false, false) => "  <- missed",
-        };
-        line(text, format_args!("       {}: {figure}, {wanted} {bound}{sign}", part.what));
     }
 }

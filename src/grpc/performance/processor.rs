@@ -57,6 +57,12 @@ use super::{
     worker_pool::{Chore, Drained, Priority, WorkerPool},
 };
 
+#[cfg(feature = "proof")]
+pub(crate) mod proof {
+    pub(crate) use super::batches::Batches;
+}
+use crate::platform::clock;
+
 pub use self::{
     admission::crowd::Peer,
     handler::{MessageHandler, Validator},
@@ -276,7 +282,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     /// How things stand: whether more comes than can be done.
     #[must_use]
     pub fn overload(&self) -> Overload {
-        let Condition { level, load, target } = self.engine.pool.seam().condition(Instant::now());
+        let Condition { level, load, target } = self.engine.pool.seam().condition(clock::now());
         Overload { level, load, queue_target: target }
     }
 

@@ -44,13 +44,20 @@ use super::{
     error::{Fault, OptimizationError},
     overload::Condition,
 };
-use crate::platform::affinity::{Core, allowed_cores};
+use crate::platform::{
+    affinity::{Core, allowed_cores},
+    clock,
+};
 
 pub use self::{
     context::JobContext,
     priority::Priority,
     spawn::{JobHandle, JobOptions, TrySpawnError},
 };
+#[cfg(feature = "proof")]
+pub(crate) mod proof {
+    pub(crate) use super::lanes::Lane;
+}
 pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
@@ -228,7 +235,7 @@ impl PoolGlance {
     }
 
     pub(crate) fn condition(&self) -> Condition {
-        self.shared.condition(Instant::now())
+        self.shared.condition(clock::now())
     }
 }
 

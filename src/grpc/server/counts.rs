@@ -32,13 +32,15 @@ pub enum Limit {
     ControlFrames,
     /// A request was above `max_message_size`.
     MessageSize,
+    /// A large message waited until there was room in `max_receiving_bytes`.
+    Receiving,
     /// A request came to a halt for `read_timeout`, and its call was ended.
     Read,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -48,6 +50,7 @@ impl Limit {
         Self::Protocol,
         Self::ControlFrames,
         Self::MessageSize,
+        Self::Receiving,
         Self::Read,
     ];
 
@@ -64,6 +67,7 @@ impl Limit {
             Self::Protocol => "protocol",
             Self::ControlFrames => "control_frames",
             Self::MessageSize => "message_size",
+            Self::Receiving => "receiving",
             Self::Read => "read",
         }
     }

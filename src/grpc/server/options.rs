@@ -17,6 +17,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
+/// | `max_receiving_bytes` | bytes of large messages (above 64 KiB) that are under way to the data plane and not accepted yet, all calls together; at more their calls are not read on | bytes | 64 MiB | `max_message_size` to 1 TiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
 /// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
@@ -49,6 +50,8 @@ pub struct ServerOptions {
     pub write_timeout: Duration,
     /// Bytes of the largest request.
     pub max_message_size: usize,
+    /// Bytes of large messages that are under way and not accepted yet, all calls together.
+    pub max_receiving_bytes: usize,
     /// Calls that one connection may have open.
     pub max_concurrent_streams: u32,
     /// Bytes that the headers of one call must stay below.
@@ -85,6 +88,7 @@ impl Default for ServerOptions {
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             max_message_size: 4 << 20,
+            max_receiving_bytes: 64 << 20,
             max_concurrent_streams: 128,
             max_header_list_size: 16 << 10,
             max_frame_size: 16 << 10,
@@ -113,6 +117,7 @@ impl ServerOptions {
         time("server.read_timeout", self.read_timeout, moment..=hour)?;
         time("server.write_timeout", self.write_timeout, moment..=hour)?;
         count("server.max_message_size", self.max_message_size, 1024..=(1 << 31) - 1)?;
+        count("server.max_receiving_bytes", self.max_receiving_bytes, self.max_message_size..=1 << 40)?;
         count("server.max_concurrent_streams", self.max_concurrent_streams, 1..=100_000)?;
         count("server.max_header_list_size", self.max_header_list_size, 1024..=16 << 20)?;
         // The bounds of RFC 9113, 4.2.
@@ -160,6 +165,7 @@ mod tests {
             refusal(|o| o.read_timeout = Duration::ZERO),
             refusal(|o| o.write_timeout = Duration::ZERO),
             refusal(|o| o.max_message_size = 0),
+            refusal(|o| o.max_receiving_bytes = o.max_message_size - 1),
             refusal(|o| o.max_concurrent_streams = 0),
             refusal(|o| o.max_header_list_size = 0),
             refusal(|o| o.max_frame_size = 0),
@@ -184,6 +190,7 @@ mod tests {
                 "server.read_timeout",
                 "server.write_timeout",
                 "server.max_message_size",
+                "server.max_receiving_bytes",
                 "server.max_concurrent_streams",
                 "server.max_header_list_size",
                 "server.max_frame_size",

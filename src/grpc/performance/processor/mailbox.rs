@@ -32,7 +32,10 @@ use crate::{
         monitor::Counter,
         worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
     },
-    platform::contain::{contain, drop_logged},
+    platform::{
+        clock,
+        contain::{contain, drop_logged},
+    },
 };
 
 pub(super) struct Mailbox<H: MessageHandler> {
@@ -95,7 +98,7 @@ impl<H: MessageHandler> Mailbox<H> {
             }
             Ok(response)
         });
-        let finished = Instant::now();
+        let finished = clock::now();
         if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
             charge.raise_to(H::response_weight(response));
         }

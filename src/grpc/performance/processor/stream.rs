@@ -46,7 +46,7 @@ use crate::grpc::performance::{
     monitor::{self, Class},
     worker_pool::{Priority, Waiting},
 };
-use crate::platform::contain::drop_logged;
+use crate::platform::{clock, contain::drop_logged};
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -252,7 +252,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         if self.timer.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         while let Some((slot, sequence)) = self.timer.pop_due(now) {
             let entry = &self.entries[slot as usize];
             if entry.sequence != sequence || !entry.is_open() {
@@ -280,7 +280,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         self.leaving.pop_front();
         self.in_flight -= 1;
-        self.last_activity = Instant::now();
+        self.last_activity = clock::now();
         let sojourn = self.last_activity - accepted;
         let code = outcome.result.as_ref().err().map(OptimizationError::kind);
         let engine = self.engine();
@@ -348,7 +348,7 @@ where
                 continue;
             }
             if this.timer.poll(this.idle_deadline(), cx).is_ready() {
-                if this.idle_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                if this.idle_deadline().is_some_and(|deadline| deadline <= clock::now()) {
                     let silent = this.context.config.stream_timeout;
                     this.input = None;
                     this.failure = Some(OptimizationError::StreamIdle(silent).into());

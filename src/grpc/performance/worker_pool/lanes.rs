@@ -20,7 +20,11 @@ mod sweep;
 
 use crossbeam::utils::CachePadded;
 
-use self::{lane::Lane, sweep::Deaths};
+#[cfg(not(feature = "proof"))]
+use self::lane::Lane;
+#[cfg(feature = "proof")]
+pub(crate) use self::lane::Lane;
+use self::sweep::Deaths;
 use super::{job::Task, priority::Priority};
 
 /// Threads that may be stopped at a shared lane before others notice, and at a seat's own.

@@ -24,7 +24,7 @@ use crate::{
         error::Interruption,
         overload::{Condition, OverloadLevel, Policy, Standing},
     },
-    platform::affinity::Core,
+    platform::{affinity::Core, clock},
 };
 
 pub(crate) struct Shared {
@@ -61,7 +61,7 @@ impl Shared {
             forecast: Arc::new(Forecast::new(config.worker_count)),
             policy: Policy::new(config),
             roster: Roster::new(config.worker_queue_capacity),
-            epoch: Instant::now(),
+            epoch: clock::now(),
         }
     }
 
