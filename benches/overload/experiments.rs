@@ -8,9 +8,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    clock::process_cpu,
+    figures::{median, quantile},
     offer::{Phase, Sample, offer},
     plant::plane,
-    stats::{median, quantile},
     words::time,
 };
 
@@ -44,11 +45,13 @@ pub(crate) struct Load {
     pub(crate) p99_ms: f64,
     /// The median of the error of the predicted wait, of the wait.
     pub(crate) forecast_error: Option<f64>,
+    /// CPU time of the whole process for a message that came, its work and the load generator's part in it.
+    pub(crate) cpu_us: f64,
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offered, goodput, p99_ms, forecast_error } = self;
+        let Self { offered, goodput, p99_ms, forecast_error, cpu_us } = self;
         write!(
             f,
             "At {offered} times the capacity: goodput {:.1}% of it, p99 {}",
@@ -56,9 +59,10 @@ impl fmt::Display for Load {
             time(p99_ms * 1e3)
         )?;
         match forecast_error {
-            Some(error) => write!(f, "; half of the predicted waits are within {:.1}%.", error * 100.0),
-            None => write!(f, "."),
+            Some(error) => write!(f, "; half of the predicted waits are within {:.1}%", error * 100.0)?,
+            None => {}
         }
+        write!(f, "; {} of CPU time for each that came.", time(*cpu_us))
     }
 }
 
@@ -80,7 +84,9 @@ pub(crate) fn loads(capacity_per_s: f64, quick: bool) -> Vec<Load> {
     let measure = |offered: f64| {
         let plane = plane(|_| ());
         let phase = Phase { rate_per_s: offered * capacity_per_s, length: SETTLED + length };
+        let before = process_cpu();
         let samples = offer(&plane, &[phase], Some(DEADLINE), SEED);
+        let cpu_us = (process_cpu() - before).as_secs_f64() * 1e6 / samples.len() as f64;
         let counted: Vec<_> = samples.into_iter().filter(|sample| sample.due >= SETTLED).collect();
         let goodput = counted.iter().filter(|sample| in_time(sample)).count() as f64 / length.as_secs_f64();
         let errors = counted.iter().filter_map(|sample| {
@@ -92,6 +98,7 @@ pub(crate) fn loads(capacity_per_s: f64, quick: bool) -> Vec<Load> {
             goodput: goodput / capacity_per_s,
             p99_ms: p99_ms(&counted),
             forecast_error: median(errors),
+            cpu_us,
         }
     };
     [0.5, 2.0, 4.0].map(measure).into()

@@ -6,9 +6,9 @@ use millstream::{DeadlineAdmission, processor::Message};
 use serde::Serialize;
 
 use crate::{
+    figures::quantile,
     offer::{Phase, offer},
     plant::{Work, plane},
-    stats::quantile,
     words::time,
 };
 

@@ -14,6 +14,7 @@
 
 mod experiments;
 mod expiry;
+mod figures;
 mod goals;
 mod memory;
 mod offer;
@@ -27,8 +28,6 @@ mod clock;
 mod goal;
 #[path = "../common/priority.rs"]
 mod priority;
-#[path = "../common/stats.rs"]
-mod stats;
 #[path = "../common/words.rs"]
 mod words;
 

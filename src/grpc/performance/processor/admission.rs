@@ -289,8 +289,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        self.note(slot, now);
         shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
+        self.note(slot, now);
         // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
         let company = self
             .batches
