@@ -3,7 +3,7 @@
 use crate::{
     experiments::{Load, Recovery},
     expiry::Expiry,
-    goal::{Goal, Part},
+    goal::{Goal, Part, least, most},
     memory::{Memory, Refusals},
 };
 
@@ -21,6 +21,7 @@ pub(crate) fn judge(
     let load = |offered: f64| loads.iter().find(|load| load.offered == offered);
     let recovery = |offered: f64| recoveries.iter().find(|recovery| recovery.offered == offered);
     let goodput = |offered| load(offered).map(|load| load.goodput);
+    let error = |offered| load(offered).and_then(|load| load.forecast_error);
     let p99 = |offered| load(offered).map(|load| load.p99_ms);
     vec![
         Goal::new(
@@ -47,9 +48,14 @@ pub(crate) fn judge(
             4,
             "the predicted wait is off by at most 20% of the real one, in the median",
             vec![
-                Part::at_most("twice", load(2.0).and_then(|load| load.forecast_error), 0.2),
-                Part::at_most("four times", load(4.0).and_then(|load| load.forecast_error), 0.2),
-                Part::at_most("half", load(0.5).and_then(|load| load.forecast_error), 0.2).informative(),
+                Part::at_most(
+                    "above the capacity: median error, at the worst load",
+                    most([error(2.0), error(4.0)]),
+                    0.2,
+                ),
+                Part::at_most("the same, at the best load", least([error(2.0), error(4.0)]), 0.2)
+                    .informative(),
+                Part::at_most("at half of the capacity", error(0.5), 0.2).informative(),
             ],
         ),
         Goal::new(
@@ -65,7 +71,7 @@ pub(crate) fn judge(
             "after 15 s at three times the capacity, then half of it: everything in time within a second, nothing left \
              behind",
             vec![
-                Part::at_most(
+                Part::below(
                     "well again after, ms",
                     recovery(3.0).map(|recovery| recovery.well_after_ms),
                     1000.0,

@@ -3,6 +3,8 @@
 //! Everything here is generic over the [`MessageHandler`], and builds without tonic. Imports run downwards only:
 //! [`processor`] → [`worker_pool`], [`cache`], [`resource_pool`] → [`monitor`] → [`config`]. The rules of an
 //! overload (`overload`) stand beside [`monitor`].
+//!
+#![doc = include_str!("performance/WHERE_THE_TIME_GOES.md")]
 
 pub mod cache;
 pub mod config;

@@ -20,10 +20,10 @@ mod sweep;
 
 use crossbeam::utils::CachePadded;
 
-#[cfg(not(feature = "proof"))]
-use self::lane::Lane;
 #[cfg(feature = "proof")]
 pub(crate) use self::lane::Lane;
+#[cfg(not(feature = "proof"))]
+use self::lane::Lane;
 use self::sweep::Deaths;
 use super::{job::Task, priority::Priority};
 
