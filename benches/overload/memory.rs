@@ -166,7 +166,7 @@ pub(crate) fn refusals(quick: bool) -> Result<Refusals, String> {
     // Hardly anything can be served of it.
     let length = Duration::from_secs(if quick { 4 } else { 10 });
     let before = server.io_cpu()?;
-    let report = server.load(5000.0, 10, "64", 20.0, length)?;
+    let report = server.load(10_000.0, 10, "64", 20.0, length)?;
     let cpu = server.io_cpu()? - before;
     let served = report["answered_ok"].as_f64().unwrap_or(0.0);
     let refused = report["errors"]["RESOURCE_EXHAUSTED"].as_f64().unwrap_or(0.0);

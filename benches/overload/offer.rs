@@ -28,8 +28,8 @@ use crate::{
 };
 
 const STREAMS: usize = 8;
-/// What is due so soon is waited for awake.
-const AWAKE: Duration = Duration::from_micros(60);
+/// What is due so soon is waited for awake: a thread of real time is woken on time.
+const AWAKE: Duration = Duration::from_micros(5);
 /// How long answers may take after the last message was sent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
