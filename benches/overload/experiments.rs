@@ -1,9 +1,6 @@
 //! More than can be done, and what comes after it.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
@@ -11,27 +8,30 @@ use crate::{
     clock::process_cpu,
     figures::{median, quantile},
     offer::{Phase, Sample, offer},
-    plant::plane,
+    plant::{SERVICE, plane},
     words::time,
 };
 
 const DEADLINE: Duration = Duration::from_millis(50);
 const SEED: u64 = 20_260_401;
-/// Messages by whose time the capacity is told.
-const CALIBRATION: f64 = 6000.0;
+/// Offered of what the cores could do at best, so that none of them is ever idle, and how long the capacity is measured
+/// for.
+const SATURATING: f64 = 1.3;
+const CALIBRATION: Duration = Duration::from_secs(4);
 /// After the load has changed, until what is measured counts.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Waits shorter than this say nothing of a forecast: they are the time of a wake.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// Messages a second that the plane can do, with nothing else to wait for.
+/// Messages a second that the plane serves of those that come in an open loop, whenever that is.
 pub(crate) fn capacity() -> f64 {
-    // All at once, and more than can be done in the time that counts.
     let plane = plane(|config| config.worker_queue_capacity = 100_000);
-    let begin = Instant::now();
-    let burst = Phase { rate_per_s: CALIBRATION * 1000.0, length: Duration::from_millis(1) };
-    let served = offer(&plane, &[burst], None, SEED).len() as f64;
-    served / begin.elapsed().as_secs_f64()
+    let at_best = plane.pool().workers() as f64 / SERVICE.as_secs_f64();
+    let phase = Phase { rate_per_s: SATURATING * at_best, length: CALIBRATION };
+    let samples = offer(&plane, &[phase], None, SEED);
+    let counted = SETTLED..CALIBRATION;
+    let served = samples.iter().filter(|sample| counted.contains(&(sample.due + sample.sojourn))).count();
+    served as f64 / (CALIBRATION - SETTLED).as_secs_f64()
 }
 
 /// What became of a steady load.

@@ -248,8 +248,8 @@ impl OverloadLevel {
         match self {
             Self::Normal => usual,
             Self::Warning => (usual / 2).max(1),
-            Self::Critical => (usual / 4).max(1),
-            Self::Emergency => 1,
+            // Company joins ahead of others: whoever waits for long is to wait as long as was predicted.
+            Self::Critical | Self::Emergency => 1,
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn batches_become_smaller_from_level_to_level() {
-        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(10)), [10, 5, 2, 1]);
+        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(10)), [10, 5, 1, 1]);
         assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(1)), [1; 4]);
         assert_eq!(OverloadLevel::ALL.map(OverloadLevel::has_time_to_spare), [true, true, false, false]);
     }
