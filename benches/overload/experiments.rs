@@ -58,9 +58,8 @@ impl fmt::Display for Load {
             goodput * 100.0,
             time(p99_ms * 1e3)
         )?;
-        match forecast_error {
-            Some(error) => write!(f, "; half of the predicted waits are within {:.1}%", error * 100.0)?,
-            None => {}
+        if let Some(error) = forecast_error {
+            write!(f, "; half of the predicted waits are within {:.1}%", error * 100.0)?;
         }
         write!(f, "; {} of CPU time for each that came.", time(*cpu_us))
     }
