@@ -4,11 +4,12 @@ use std::{fmt, time::Duration};
 
 use millstream::{DeadlineAdmission, processor::Message};
 use serde::Serialize;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
     figures::quantile,
     offer::{Phase, offer},
-    plant::{Work, plane},
+    plant::{Plane, Work, plane},
     words::time,
 };
 
@@ -41,27 +42,35 @@ impl fmt::Display for Expiry {
     }
 }
 
-/// Two messages occupy both workers for longer than all the others have.
-pub(crate) fn measure() -> Expiry {
-    let plane = plane(|config| config.deadline_admission = DeadlineAdmission::Off);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.expect("a runtime of this thread needs no other");
-    let occupied: Vec<_> = (0..2)
-        .map(|_| {
-            let work = Work { time: 2 * LENGTH, plane: plane.clone(), predicted: Default::default() };
-            let plane = plane.clone();
-            runtime.spawn(async move { plane.answer(Message::new(work), None).await.result })
-        })
-        .collect();
-    // Both are queued, and then begun: nothing else is there yet.
+/// Occupies both workers for so long, or until this is dropped; nothing else is in the plane yet.
+pub(crate) fn occupy(plane: &Plane, runtime: &Runtime, time: Duration) -> JoinSet<()> {
+    let mut occupied = JoinSet::new();
+    for _ in 0..plane.pool().workers() {
+        let work = Work { time, plane: plane.clone(), predicted: Default::default() };
+        let plane = plane.clone();
+        let busy = async move {
+            // Whether it comes to an end is of no interest.
+            plane.answer(Message::new(work), None).await.result.ok();
+        };
+        occupied.spawn_on(busy, runtime.handle());
+    }
     runtime.block_on(async {
         while plane.pool().queued() > 0 || plane.pool().bytes_in_flight() == 0 {
             tokio::task::yield_now().await;
         }
     });
+    occupied
+}
+
+/// Two messages occupy both workers for longer than all the others have.
+pub(crate) fn measure() -> Expiry {
+    let plane = plane(|config| config.deadline_admission = DeadlineAdmission::Off);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime of this thread needs no other");
+    let occupied = occupy(&plane, &runtime, 2 * LENGTH);
     let samples = offer(&plane, &[Phase { rate_per_s: 500.0, length: LENGTH }], Some(DEADLINE), SEED);
     let held = plane.pool().queued();
-    occupied.into_iter().for_each(|busy| busy.abort());
+    drop(occupied);
     let mut late: Vec<_> = samples.iter().map(|sample| sample.sojourn.saturating_sub(DEADLINE)).collect();
     assert!(samples.iter().all(|sample| !sample.served), "a worker was free");
     late.sort_unstable();

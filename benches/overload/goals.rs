@@ -5,6 +5,7 @@ use crate::{
     expiry::Expiry,
     goal::{Goal, Part, least, most},
     memory::{Memory, Refusals},
+    refusals::Alone,
 };
 
 const MIB: f64 = (1 << 20) as f64;
@@ -16,6 +17,7 @@ pub(crate) fn judge(
     recoveries: &[Recovery],
     expiry: &Expiry,
     memory: &Memory,
+    alone: &Alone,
     refusals: &Refusals,
 ) -> Vec<Goal> {
     let load = |offered: f64| loads.iter().find(|load| load.offered == offered);
@@ -92,7 +94,14 @@ pub(crate) fn judge(
         Goal::new(
             0,
             "a refusal costs the server at most 20 µs of CPU time",
-            vec![Part::at_most("µs for a message", Some(refusals.cpu_us), 20.0)],
+            vec![
+                Part::at_most("the refusal and its status, µs", Some(alone.cpu_us), 20.0),
+                Part::at_most(
+                    "with the message from the socket and the answer to it, µs",
+                    Some(refusals.cpu_us),
+                    20.0,
+                ),
+            ],
         ),
     ]
 }

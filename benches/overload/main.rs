@@ -7,6 +7,7 @@
 //! - [`plant`]: a plane in this process, whose messages burn CPU time, exponentially distributed around a millisecond.
 //! - [`offer`]: an open loop: arrivals come as they are due, whatever becomes of those before.
 //! - [`experiments`]: load above the capacity, and after it; [`expiry`]: deadlines while all workers are busy.
+//! - [`refusals`]: what it costs to say no.
 //! - [`memory`]: `millstream serve` as a process of its own, with more payload than it may hold, and more than it can do.
 //! - [`goals`]: what is to be reached.
 //!
@@ -19,6 +20,7 @@ mod goals;
 mod memory;
 mod offer;
 mod plant;
+mod refusals;
 
 #[path = "../common/arguments.rs"]
 mod arguments;
@@ -59,9 +61,11 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     println!("{expired}");
     let memory = memory::measure(arguments.quick)?;
     println!("{memory}");
+    let alone = refusals::measure();
+    println!("{alone}");
     let refusals = memory::refusals(arguments.quick)?;
     println!("{refusals}");
-    let goals = goals::judge(&loads, &recoveries, &expired, &memory, &refusals);
+    let goals = goals::judge(&loads, &recoveries, &expired, &memory, &alone, &refusals);
     println!("\nWhat was to be reached:");
     goals.iter().for_each(|goal| println!("{goal}"));
     arguments.write(&json!({
@@ -70,6 +74,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         "recoveries": recoveries,
         "expiry": expired,
         "memory": memory,
+        "refusal_alone": alone,
         "refusals": refusals,
         "goals": goals,
     }));
