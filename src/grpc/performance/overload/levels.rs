@@ -25,10 +25,9 @@ pub enum OverloadLevel {
     /// All is well.
     #[default]
     Normal,
-    /// Everybody waits: batches are smaller.
+    /// Everybody waits: messages travel one by one.
     Warning,
-    /// Everybody waits for too long: messages travel one by one, nothing is computed that nobody asked for, and nothing
-    /// is compressed.
+    /// Everybody waits for too long: nothing is computed that nobody asked for, and nothing is compressed.
     Critical,
     /// Nothing helps any more but to do less: what is least urgent is refused.
     Emergency,
