@@ -44,7 +44,7 @@ impl<'a> JobContext<'a> {
     fn check_deadline(&mut self) -> Result<(), Interruption> {
         let Some(deadline) = self.deadline else { return Ok(()) };
         self.checkpoints = self.checkpoints.wrapping_add(1);
-        if self.checkpoints % LOOKS_AT_THE_CLOCK == 0 && Instant::now() >= deadline {
+        if self.checkpoints.is_multiple_of(LOOKS_AT_THE_CLOCK) && Instant::now() >= deadline {
             return Err(Interruption::DeadlineExceeded);
         }
         Ok(())
