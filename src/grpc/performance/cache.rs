@@ -61,7 +61,7 @@ impl StreamCache {
     }
 
     fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        let found = self.flights.store().get(key, now);
+        let found = self.flights.store().get(key, now).map(|stored| stored.body.open());
         let counters = self.flights.store().counters();
         let counter = if found.is_some() { &counters.hits } else { &counters.misses };
         counter.add(1);
@@ -98,7 +98,7 @@ impl StreamCache {
 
     fn insert_at(&self, key: CacheKey, value: &[u8], now: Instant) {
         let store = self.flights.store();
-        drop(store.insert(key, store.prepare(value), now));
+        drop(store.insert(key, store.prepare(value), store.meta(now)));
     }
 
     /// Removes an answer; whether there was one. A computation that is going on is not stored; those who follow it

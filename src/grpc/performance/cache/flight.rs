@@ -78,9 +78,9 @@ impl Flights {
         now: Instant,
     ) -> Lookup {
         let counters = self.store.counters();
-        if let Some(value) = self.store.get(&key, now) {
+        if let Some(stored) = self.store.get(&key, now) {
             counters.hits.add(1);
-            return Lookup::Hit(value);
+            return Lookup::Hit(stored.body.open());
         }
         match self.board(key, follower) {
             Boarding::Follows => Lookup::Follow,
@@ -90,8 +90,9 @@ impl Flights {
             }
             // An earlier flight may have landed between the look into the store and this one's start.
             Boarding::Leads(lead) => match self.store.get(&key, now) {
-                Some(value) => {
+                Some(stored) => {
                     counters.hits.add(1);
+                    let value = stored.body.open();
                     lead.resolve_without_storing(value.clone());
                     Lookup::Hit(value)
                 }
@@ -132,7 +133,7 @@ impl Flights {
         let landed = self.table.remove_if(&flight.key, |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);
             if attached {
-                displaced = answer.map(|answer| self.store.insert(flight.key, answer, now));
+                displaced = answer.map(|answer| self.store.insert(flight.key, answer, self.store.meta(now)));
             }
             attached
         });

@@ -27,14 +27,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache, sync::EntryAction};
 
 use super::{
     key::{CacheKey, Placement},
     stats::{CacheStats, Counters},
-    value::{Body, ENTRY_OVERHEAD, Stored, size},
+    value::{Body, ENTRY_OVERHEAD, Meta, Stored, size},
 };
 use crate::grpc::performance::{
     config::{ConfigError, OptimizationConfig},
@@ -77,7 +76,7 @@ fn shards(entries: usize, bytes: usize) -> usize {
 
 /// See the module.
 pub(super) struct Store {
-    cache: Cache<CacheKey, Stored, Weight, Placement, Ledger>,
+    cache: Cache<CacheKey, Weighed, Weight, Placement, Ledger>,
     counters: Arc<Counters>,
     ttl: Duration,
     compression: bool,
@@ -123,18 +122,23 @@ impl Store {
         self.counters.snapshot(self.cache.len())
     }
 
-    /// The answer, unless it is too old. Allocates only to decompress.
-    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        let stored = self.cache.get(key)?;
-        if now < stored.expires {
-            return Some(stored.body.open());
+    /// The answer, unless it is too old.
+    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Stored> {
+        let found = self.cache.get(key)?;
+        if now < found.stored.meta.expires {
+            return Some(found.stored);
         }
         // Only if it is still too old: a fresh one may have taken its place.
-        if let Some((_, old)) = self.cache.remove_if(key, |stored| stored.expires <= now) {
+        if let Some((_, old)) = self.cache.remove_if(key, |found| found.stored.meta.expires <= now) {
             self.counters.expired.add(1);
-            self.counters.bytes.subtract(old.body.size());
+            self.counters.bytes.subtract(old.stored.body.size());
         }
         None
+    }
+
+    /// What an answer that is stored now is known by, when its handler says nothing else.
+    pub(super) fn meta(&self, now: Instant) -> Meta {
+        Meta { expires: now + self.ttl }
     }
 
     /// Copies, or compresses, what is to be stored: all that takes time, away from every lock.
@@ -148,22 +152,21 @@ impl Store {
         }
     }
 
-    /// Stores the answer, as of `now`, in place of the one that is there. One that is too large just removes that.
-    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, now: Instant) -> Displaced {
+    /// Stores the answer in place of the one that is there. One that is too large just removes that.
+    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta) -> Displaced {
         let mut displaced = Displaced::default();
         let Prepared::Fits(body) = prepared else {
             self.counters.rejected_too_large.add(1);
             displaced.first = self.take(&key);
             return displaced;
         };
-        let expires = now + self.ttl;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let floor = self.floor.load(SeqCst);
             self.counters.bytes.add(body.size());
             let weight = body.size().max(floor);
-            let stored = Stored { body: body.clone(), expires, weight };
+            let stored = Weighed { stored: Stored { body: body.clone(), meta }, weight };
             self.cache.insert_with_lifecycle(key, stored, &mut displaced);
             if self.floor.load(SeqCst) == floor {
                 break;
@@ -172,7 +175,7 @@ impl Store {
         let same_key = || displaced.iter().filter(|(of, _)| *of == key);
         self.counters.superseded.add(same_key().count() as u64);
         // The table gives back what it does not admit, as if it had been evicted.
-        if same_key().filter(|(_, stored)| stored.body.is(&body)).count() == attempts {
+        if same_key().filter(|(_, refused)| refused.stored.body.is(&body)).count() == attempts {
             self.counters.rejected_too_large.add(1);
         } else {
             self.counters.insertions.add(1);
@@ -189,18 +192,18 @@ impl Store {
         self.take(key).is_some()
     }
 
-    fn take(&self, key: &CacheKey) -> Option<(CacheKey, Stored)> {
+    fn take(&self, key: &CacheKey) -> Option<(CacheKey, Weighed)> {
         let taken = self.cache.remove(key);
-        if let Some((_, stored)) = &taken {
-            self.counters.bytes.subtract(stored.body.size());
+        if let Some((_, taken)) = &taken {
+            self.counters.bytes.subtract(taken.stored.body.size());
         }
         taken
     }
 
     /// Removes everything, entry by entry: no lock is held for longer than one takes.
     pub(super) fn clear(&self) {
-        for (_, stored) in self.cache.drain() {
-            self.counters.bytes.subtract(stored.body.size());
+        for (_, drained) in self.cache.drain() {
+            self.counters.bytes.subtract(drained.stored.body.size());
         }
     }
 
@@ -216,8 +219,8 @@ impl Store {
         self.floor.store(share.floor, SeqCst);
         for (key, _) in self.cache.iter() {
             // An entry that has gone meanwhile leaves a placeholder, which goes with the result.
-            drop(self.cache.entry(&key, Some(Duration::ZERO), |_, stored| {
-                stored.weight = stored.body.size().max(share.floor);
+            drop(self.cache.entry(&key, Some(Duration::ZERO), |_, entry| {
+                entry.weight = entry.stored.body.size().max(share.floor);
                 EntryAction::Retain(())
             }));
         }
@@ -244,12 +247,20 @@ fn check_resize(entries: usize, bytes: usize, shards: usize) -> Result<(), Confi
     least("cache_byte_capacity", bytes, shards * SHARD_BYTES_MIN)
 }
 
+/// One entry.
+#[derive(Debug, Clone)]
+struct Weighed {
+    stored: Stored,
+    /// What it counts for in the table. Kept with it, since it must stay the same while it is there.
+    weight: u64,
+}
+
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<CacheKey, Stored> for Weight {
-    fn weight(&self, _: &CacheKey, stored: &Stored) -> u64 {
-        stored.weight
+impl Weighter<CacheKey, Weighed> for Weight {
+    fn weight(&self, _: &CacheKey, entry: &Weighed) -> u64 {
+        entry.weight
     }
 }
 
@@ -258,12 +269,12 @@ impl Weighter<CacheKey, Stored> for Weight {
 #[must_use = "it is to be dropped outside every lock"]
 pub(super) struct Displaced {
     /// Most insertions push out one: no allocation for that.
-    first: Option<(CacheKey, Stored)>,
-    rest: Vec<(CacheKey, Stored)>,
+    first: Option<(CacheKey, Weighed)>,
+    rest: Vec<(CacheKey, Weighed)>,
 }
 
 impl Displaced {
-    fn push(&mut self, entry: (CacheKey, Stored)) {
+    fn push(&mut self, entry: (CacheKey, Weighed)) {
         if self.first.is_none() {
             self.first = Some(entry);
         } else {
@@ -271,7 +282,7 @@ impl Displaced {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(CacheKey, Stored)> {
+    fn iter(&self) -> impl Iterator<Item = &(CacheKey, Weighed)> {
         self.first.iter().chain(&self.rest)
     }
 }
@@ -280,13 +291,13 @@ impl Displaced {
 #[derive(Clone)]
 struct Ledger(Arc<Counters>);
 
-impl Lifecycle<CacheKey, Stored> for Ledger {
+impl Lifecycle<CacheKey, Weighed> for Ledger {
     type RequestState = Displaced;
 
-    fn on_evict(&self, displaced: &mut Displaced, key: CacheKey, stored: Stored) {
+    fn on_evict(&self, displaced: &mut Displaced, key: CacheKey, entry: Weighed) {
         self.0.displaced.add(1);
-        self.0.bytes.subtract(stored.body.size());
-        displaced.push((key, stored));
+        self.0.bytes.subtract(entry.stored.body.size());
+        displaced.push((key, entry));
     }
 }
 

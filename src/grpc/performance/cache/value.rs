@@ -69,13 +69,18 @@ fn owned(data: Box<[u8]>) -> Bytes {
     Bytes::from_owner(data)
 }
 
-/// One entry.
+/// What is known of an answer beside its bytes. The store itself looks at `expires` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// From then on it is never served.
+    pub(super) expires: Instant,
+}
+
+/// An answer that was found.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) body: Body,
-    pub(super) expires: Instant,
-    /// What it counts for in the table. Kept with it, since it must stay the same while it is there.
-    pub(super) weight: u64,
+    pub(super) meta: Meta,
 }
 
 #[cfg(test)]

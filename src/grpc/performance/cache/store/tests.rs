@@ -1,5 +1,6 @@
 use std::{collections::HashMap, sync::Barrier};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -22,16 +23,24 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value), Instant::now()));
+        drop(self.insert(key(n), self.prepare(value), self.meta(Instant::now())));
     }
 
     fn has(&self, n: usize) -> bool {
-        self.get(&key(n), Instant::now()).is_some()
+        self.read(n).is_some()
+    }
+
+    fn read(&self, n: usize) -> Option<Bytes> {
+        self.read_at(n, Instant::now())
+    }
+
+    fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
+        self.get(&key(n), now).map(|stored| stored.body.open())
     }
 
     /// What lies in the table agrees with the books, and is within the budgets.
     fn audit(&self, entries: usize, bytes: usize) {
-        let sizes: Vec<u64> = self.cache.iter().map(|(_, stored)| stored.body.size()).collect();
+        let sizes: Vec<u64> = self.cache.iter().map(|(_, entry)| entry.stored.body.size()).collect();
         assert!(sizes.len() <= entries, "{} of {entries} entries", sizes.len());
         assert!(sizes.iter().sum::<u64>() <= bytes as u64, "{} of {bytes} bytes", sizes.iter().sum::<u64>());
         assert_eq!(self.stats().entries, sizes.len());
@@ -96,7 +105,7 @@ fn a_value_that_is_replaced_is_not_counted_as_evicted() {
     store.put(1, b"");
     store.put(1, b"");
     store.put(1, b"longer");
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), "longer");
+    assert_eq!(store.read(1).unwrap(), "longer");
     let stats = store.stats();
     assert_eq!((stats.insertions, stats.evictions, stats.rejected_too_large), (3, 0, 0));
     store.audit(1, ENTRY_OVERHEAD + 6);
@@ -122,16 +131,16 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old"), start));
+    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
     let due = start + Duration::from_secs(10);
-    assert_eq!(store.get(&key(1), due - Duration::from_nanos(1)).unwrap(), "old");
-    assert_eq!(store.get(&key(1), due), None);
+    assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
+    assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old"), start));
-    drop(store.insert(key(1), store.prepare(b"new"), due));
-    assert_eq!(store.get(&key(1), due).unwrap(), "new");
+    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
+    drop(store.insert(key(1), store.prepare(b"new"), store.meta(due)));
+    assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
 
@@ -141,8 +150,8 @@ fn compression_saves_bytes_where_it_can_and_is_counted() {
     let long = vec![42; 100_000];
     store.put(1, &long);
     store.put(2, b"incompressible");
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), long);
-    assert_eq!(store.get(&key(2), Instant::now()).unwrap(), "incompressible");
+    assert_eq!(store.read(1).unwrap(), long);
+    assert_eq!(store.read(2).unwrap(), "incompressible");
     let stats = store.stats();
     assert_eq!(stats.compressed, 1);
     assert_eq!(stats.bytes as u64 + stats.bytes_saved, size(long.len()) + size(14));
@@ -158,7 +167,7 @@ fn compression_saves_bytes_where_it_can_and_is_counted() {
 fn compression_makes_room_for_values_that_would_be_too_large() {
     let store = configured(|c| (c.cache_byte_capacity, c.enable_cache_compression) = (MIB, true));
     store.put(1, &vec![0; 8 * MIB]);
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap().len(), 8 * MIB);
+    assert_eq!(store.read(1).unwrap().len(), 8 * MIB);
 }
 
 #[test]
@@ -266,7 +275,7 @@ proptest! {
         }
         store.audit(entries, bytes);
         for (n, len) in last {
-            if let Some(value) = store.get(&key(n), Instant::now()) {
+            if let Some(value) = store.read(n) {
                 prop_assert_eq!(value, vec![n as u8; len]);
             }
         }
