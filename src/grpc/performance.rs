@@ -13,7 +13,7 @@ pub mod worker_pool;
 
 use std::time::{Duration, Instant};
 
-pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
+pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, Freshness, StreamCache};
 pub use config::{ConfigError, DeadlineAdmission, OptimizationConfig, PerformanceLevel, Pinning, WhenFull};
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
 pub use monitor::{Class, StreamPerformanceMonitor};

@@ -19,6 +19,7 @@ mod admission;
 mod batches;
 mod completions;
 mod engine;
+mod failure;
 mod handler;
 mod mailbox;
 mod message;
@@ -132,6 +133,8 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
                     open_streams: open_streams.load(Relaxed),
                     cache_entries: cached.entries,
                     cache_bytes: cached.bytes,
+                    cache_stale_hits: cached.stale_hits,
+                    cache_not_admitted: cached.not_admitted,
                     handlers: reuse(&pooled.handlers),
                     validators: reuse(&pooled.validators),
                     buffers: reuse(&pooled.buffers),

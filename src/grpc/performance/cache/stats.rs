@@ -17,6 +17,12 @@ pub struct CacheStats {
     pub misses: u64,
     /// Look-ups that were answered by a computation that was already going on.
     pub joins: u64,
+    /// Those of the hits whose answer was stale, and served while somebody computed it anew.
+    pub stale_hits: u64,
+    /// Those of the hits that said why there is no answer.
+    pub failure_hits: u64,
+    /// Answers that were not stored, since those of their class are never asked for again.
+    pub not_admitted: u64,
     /// Answers that were stored.
     pub insertions: u64,
     /// Answers that were thrown out to make room.
@@ -72,6 +78,9 @@ pub(super) struct Counters {
     pub(super) hits: CachePadded<Counter>,
     pub(super) misses: CachePadded<Counter>,
     pub(super) joins: CachePadded<Counter>,
+    pub(super) stale_hits: CachePadded<Counter>,
+    pub(super) failure_hits: Counter,
+    pub(super) not_admitted: Counter,
     pub(super) insertions: Counter,
     /// Whatever the store pushed out while it took something in, or was resized.
     pub(super) displaced: Counter,
@@ -93,6 +102,9 @@ impl Counters {
             hits: self.hits.read(),
             misses: self.misses.read(),
             joins: self.joins.read(),
+            stale_hits: self.stale_hits.read(),
+            failure_hits: self.failure_hits.read(),
+            not_admitted: self.not_admitted.read(),
             insertions: self.insertions.read(),
             evictions: self.displaced.read().saturating_sub(superseded),
             expired: self.expired.read(),

@@ -44,8 +44,8 @@ use crate::grpc::performance::{
 const SHARD_ENTRIES: usize = 128;
 /// Four of the largest messages that gRPC takes by default.
 const SHARD_BYTES: usize = 16 << 20;
-/// The least that a shard can do with: a few entries without any value.
-const SHARD_BYTES_MIN: usize = 4 * ENTRY_OVERHEAD;
+/// The least that a shard can do with: a few entries without any value, and the least `cache_byte_capacity`.
+const SHARD_BYTES_MIN: usize = 1024;
 
 /// An answer, made ready to be stored.
 #[derive(Debug)]
@@ -79,7 +79,6 @@ pub(super) struct Store {
     cache: Cache<CacheKey, Weighed, Weight, Placement, Ledger>,
     counters: Arc<Counters>,
     ttl: Duration,
-    compression: bool,
     /// What new entries weigh at least. SeqCst with the shard locks decides who sees a resize: an insertion that read
     /// the old floor either lies in the table before the resize walks over it, or reads the new floor afterwards.
     floor: AtomicU64,
@@ -108,7 +107,6 @@ impl Store {
             cache: Cache::with_options(options, Weight, Placement::default(), ledger),
             counters,
             ttl: config.cache_ttl,
-            compression: config.enable_cache_compression,
             floor: AtomicU64::new(share.floor),
             resizing: Mutex::new(()),
         })
@@ -138,14 +136,13 @@ impl Store {
 
     /// What an answer that is stored now is known by, when its handler says nothing else.
     pub(super) fn meta(&self, now: Instant) -> Meta {
-        Meta { expires: now + self.ttl }
+        Meta::until(now + self.ttl)
     }
 
-    /// Copies, or compresses, what is to be stored: all that takes time, away from every lock.
-    pub(super) fn prepare(&self, value: &[u8]) -> Prepared {
+    /// Copies what is to be stored, if it is not compressed already: all that takes time, away from every lock.
+    pub(super) fn prepare(&self, value: &[u8], compressed: Option<Body>) -> Prepared {
         let largest = self.cache.shard_capacity();
-        let body = self.compression.then(|| Body::compressed(value)).flatten();
-        match body {
+        match compressed {
             Some(body) if body.size() <= largest => Prepared::Fits(body),
             None if size(value.len()) <= largest => Prepared::Fits(Body::plain(value)),
             _ => Prepared::TooLarge,

@@ -1,13 +1,21 @@
 //! An answer as it lies in the cache: a copy of its own, plain or as an LZ4 block.
 
-use std::{num::NonZeroUsize, time::Instant};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-/// Bytes that an entry takes beside its value: the key (32), the entry and its links in the table (about 80), half as
-/// much again for the table's memory of what it evicted, the index (about 10), and the heap's and [`Bytes`]' own
-/// headers (about 64). `store::tests` holds the table's part against what it really uses.
-pub(super) const ENTRY_OVERHEAD: usize = 256;
+use super::{
+    classes::Place,
+    invalidation::{Moment, Scopes},
+};
+
+/// Bytes that an entry takes beside its value: the key (32), what is known of the answer (48), the entry and its links in
+/// the table (about 64), half as much again for the table's memory of what it evicted, the index (about 10), and the
+/// heap's and [`Bytes`]' own headers (about 64). `store::tests` holds the table's part against what it really uses.
+pub(super) const ENTRY_OVERHEAD: usize = 304;
 
 /// The bytes of a stored answer.
 #[derive(Debug, Clone)]
@@ -74,6 +82,35 @@ fn owned(data: Box<[u8]>) -> Bytes {
 pub(super) struct Meta {
     /// From then on it is never served.
     pub(super) expires: Instant,
+    /// For so long before that it is stale: served while somebody computes it anew. Milliseconds.
+    pub(super) stale: u32,
+    /// When its computation began, by the clock of the invalidations.
+    pub(super) begun: Moment,
+    /// What it depends on.
+    pub(super) scopes: Scopes,
+    /// Of its class.
+    pub(super) place: Place,
+    /// The bytes say why there is no answer.
+    pub(super) failure: bool,
+}
+
+impl Meta {
+    /// An answer of which nothing else is known.
+    pub(super) fn until(expires: Instant) -> Self {
+        Self {
+            expires,
+            stale: 0,
+            begun: Moment::default(),
+            scopes: Scopes::default(),
+            place: Place::default(),
+            failure: false,
+        }
+    }
+
+    /// Whether it should be computed anew.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.stale > 0 && now + Duration::from_millis(u64::from(self.stale)) >= self.expires
+    }
 }
 
 /// An answer that was found.

@@ -31,6 +31,10 @@ pub struct PoolGauges {
     pub cache_entries: usize,
     /// Bytes of keys and values in the cache.
     pub cache_bytes: usize,
+    /// Messages that were answered with a stale answer, while one computed it anew.
+    pub cache_stale_hits: u64,
+    /// Answers that were not stored, since those of their class are never asked for again.
+    pub cache_not_admitted: u64,
     /// The pool of handler instances.
     pub handlers: Reuse,
     /// The pool of validators.
@@ -115,6 +119,16 @@ pub(super) fn describe() {
     describe_gauge!("millstream_open_streams", Unit::Count, "Streams that are open");
     describe_gauge!("millstream_cache_entries", Unit::Count, "Entries in the cache");
     describe_gauge!("millstream_cache_bytes", Unit::Bytes, "Bytes of keys and values in the cache");
+    describe_counter!(
+        "millstream_cache_stale_hits_total",
+        Unit::Count,
+        "Messages that were answered with a stale answer, while one computed it anew"
+    );
+    describe_counter!(
+        "millstream_cache_not_admitted_total",
+        Unit::Count,
+        "Answers that were not stored, since those of their class are never asked for again"
+    );
 }
 
 /// Sends everything to the recorder that is installed.
@@ -141,6 +155,8 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
         open_streams,
         cache_entries,
         cache_bytes,
+        cache_stale_hits,
+        cache_not_admitted,
         handlers,
         validators,
         buffers,
@@ -151,6 +167,8 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
     gauge!("millstream_open_streams").set(open_streams as f64);
     gauge!("millstream_cache_entries").set(cache_entries as f64);
     gauge!("millstream_cache_bytes").set(cache_bytes as f64);
+    counter!("millstream_cache_stale_hits_total").absolute(cache_stale_hits);
+    counter!("millstream_cache_not_admitted_total").absolute(cache_not_admitted);
     for (pool, reuse) in [("handlers", handlers), ("validators", validators), ("buffers", buffers)] {
         counter!("millstream_pool_hits_total", "pool" => pool).absolute(reuse.hits);
         counter!("millstream_pool_misses_total", "pool" => pool).absolute(reuse.misses);

@@ -23,7 +23,7 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value), self.meta(Instant::now())));
+        drop(self.insert(key(n), self.prepare(value, None), self.meta(Instant::now())));
     }
 
     fn has(&self, n: usize) -> bool {
@@ -131,24 +131,24 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start)));
     let due = start + Duration::from_secs(10);
     assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
     assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
-    drop(store.insert(key(1), store.prepare(b"new"), store.meta(due)));
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start)));
+    drop(store.insert(key(1), store.prepare(b"new", None), store.meta(due)));
     assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
 
 #[test]
-fn compression_saves_bytes_where_it_can_and_is_counted() {
-    let store = configured(|c| c.enable_cache_compression = true);
+fn what_compression_saves_is_counted() {
+    let store = store(100, MIB);
     let long = vec![42; 100_000];
-    store.put(1, &long);
+    drop(store.insert(key(1), store.prepare(&long, Body::compressed(&long)), store.meta(Instant::now())));
     store.put(2, b"incompressible");
     assert_eq!(store.read(1).unwrap(), long);
     assert_eq!(store.read(2).unwrap(), "incompressible");
@@ -157,16 +157,13 @@ fn compression_saves_bytes_where_it_can_and_is_counted() {
     assert_eq!(stats.bytes as u64 + stats.bytes_saved, size(long.len()) + size(14));
     assert!(stats.bytes < 2000, "{} bytes", stats.bytes);
     store.audit(2, 2000);
-
-    let plain = configured(|c| c.enable_cache_compression = false);
-    plain.put(1, &long);
-    assert_eq!((plain.stats().compressed, plain.stats().bytes as u64), (0, size(long.len())));
 }
 
 #[test]
 fn compression_makes_room_for_values_that_would_be_too_large() {
-    let store = configured(|c| (c.cache_byte_capacity, c.enable_cache_compression) = (MIB, true));
-    store.put(1, &vec![0; 8 * MIB]);
+    let store = store(100, MIB);
+    let large = vec![0; 8 * MIB];
+    drop(store.insert(key(1), store.prepare(&large, Body::compressed(&large)), store.meta(Instant::now())));
     assert_eq!(store.read(1).unwrap().len(), 8 * MIB);
 }
 
