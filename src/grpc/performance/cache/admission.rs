@@ -85,7 +85,7 @@ impl Default for Reuse {
 impl Reuse {
     /// Whether an answer is to be stored.
     pub(super) fn admits(&self, key: &CacheKey) -> bool {
-        !self.shut.load(Relaxed) || choice(key) % SHARE == 0
+        !self.shut.load(Relaxed) || choice(key).is_multiple_of(SHARE)
     }
 
     /// An answer is stored.

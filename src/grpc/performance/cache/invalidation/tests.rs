@@ -8,7 +8,7 @@ fn scopes(tags: &[&str], paths: &[&str]) -> Scopes {
 }
 
 fn invalidate_prefix(invalidations: &Invalidations, path: &str) {
-    invalidations.invalidate(Scope::prefix(path).unwrap());
+    invalidations.invalidate(Scope::prefix(path).expect("the path has a level"));
 }
 
 #[test]
