@@ -98,7 +98,7 @@ impl StreamCache {
 
     fn insert_at(&self, key: CacheKey, value: &[u8], now: Instant) {
         let store = self.flights.store();
-        drop(store.insert(key, store.prepare(value), store.meta(now)));
+        drop(store.insert(key, store.prepare(value), store.meta(now), now));
     }
 
     /// Removes an answer; whether there was one. A computation that is going on is not stored; those who follow it

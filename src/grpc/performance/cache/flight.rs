@@ -133,7 +133,8 @@ impl Flights {
         let landed = self.table.remove_if(&flight.key, |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);
             if attached {
-                displaced = answer.map(|answer| self.store.insert(flight.key, answer, self.store.meta(now)));
+                displaced =
+                    answer.map(|answer| self.store.insert(flight.key, answer, self.store.meta(now), now));
             }
             attached
         });

@@ -56,11 +56,6 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// For gauges: what was added before goes again.
-    pub(super) fn subtract(&self, n: u64) {
-        self.0.fetch_sub(n, Relaxed);
-    }
-
     pub(super) fn read(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -73,34 +68,27 @@ pub(super) struct Counters {
     pub(super) misses: CachePadded<Counter>,
     pub(super) joins: CachePadded<Counter>,
     pub(super) insertions: Counter,
-    /// Whatever the store pushed out while it took something in, or was resized.
-    pub(super) displaced: Counter,
-    /// The part of `displaced` that did not make room for another key: a value replaced, or refused.
-    pub(super) superseded: Counter,
+    pub(super) evictions: Counter,
     pub(super) expired: Counter,
     pub(super) rejected_too_large: Counter,
     pub(super) compressed: Counter,
     pub(super) bytes_saved: Counter,
-    /// A gauge.
-    pub(super) bytes: Counter,
 }
 
 impl Counters {
-    pub(super) fn snapshot(&self, entries: usize) -> CacheStats {
-        // Read before `displaced`, which is counted first: the difference is never too small.
-        let superseded = self.superseded.read();
+    pub(super) fn snapshot(&self, entries: usize, bytes: usize) -> CacheStats {
         CacheStats {
             hits: self.hits.read(),
             misses: self.misses.read(),
             joins: self.joins.read(),
             insertions: self.insertions.read(),
-            evictions: self.displaced.read().saturating_sub(superseded),
+            evictions: self.evictions.read(),
             expired: self.expired.read(),
             rejected_too_large: self.rejected_too_large.read(),
             compressed: self.compressed.read(),
             bytes_saved: self.bytes_saved.read(),
             entries,
-            bytes: self.bytes.read() as usize,
+            bytes,
         }
     }
 }

@@ -51,11 +51,6 @@ impl Body {
     pub(super) fn saved(&self) -> Option<u64> {
         self.inflated.map(|len| (len.get() - self.data.len()) as u64)
     }
-
-    /// Whether both are the same copy, not just equal. Never for empty ones, which have no place of their own.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        !self.data.is_empty() && self.data.as_ptr() == other.data.as_ptr()
-    }
 }
 
 /// Bytes that an entry takes whose value is stored in so many.

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Barrier};
+use std::{cell::RefCell, collections::HashMap, sync::Barrier};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value), self.meta(Instant::now())));
+        drop(self.insert(key(n), self.prepare(value), self.meta(Instant::now()), Instant::now()));
     }
 
     fn has(&self, n: usize) -> bool {
@@ -38,9 +38,19 @@ impl Store {
         self.get(&key(n), now).map(|stored| stored.body.open())
     }
 
+    /// Of each entry.
+    fn sizes(&self) -> Vec<u64> {
+        let sizes = RefCell::new(Vec::new());
+        self.retain(|_, stored| {
+            sizes.borrow_mut().push(stored.body.size());
+            true
+        });
+        sizes.into_inner()
+    }
+
     /// What lies in the table agrees with the books, and is within the budgets.
     fn audit(&self, entries: usize, bytes: usize) {
-        let sizes: Vec<u64> = self.cache.iter().map(|(_, entry)| entry.stored.body.size()).collect();
+        let sizes = self.sizes();
         assert!(sizes.len() <= entries, "{} of {entries} entries", sizes.len());
         assert!(sizes.iter().sum::<u64>() <= bytes as u64, "{} of {bytes} bytes", sizes.iter().sum::<u64>());
         assert_eq!(self.stats().entries, sizes.len());
@@ -131,15 +141,15 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
+    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start), start));
     let due = start + Duration::from_secs(10);
     assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
     assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start)));
-    drop(store.insert(key(1), store.prepare(b"new"), store.meta(due)));
+    drop(store.insert(key(1), store.prepare(b"old"), store.meta(start), start));
+    drop(store.insert(key(1), store.prepare(b"new"), store.meta(due), due));
     assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
@@ -254,7 +264,7 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
     for n in 0..100_000 {
         store.put(n, b"");
     }
-    let per_entry = store.cache.memory_used().total() / store.stats().entries;
+    let per_entry = store.tables.memory() / store.stats().entries;
     // Beside the table: two allocations of the value, their headers included.
     let heap = 64;
     assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");
