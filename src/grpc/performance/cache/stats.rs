@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam::utils::CachePadded;
+use thread_local::ThreadLocal;
 
 /// What the cache has done since it was made, and what it holds. Every look-up counts once: as a hit, as a join, or as
 /// a miss.
@@ -47,26 +48,27 @@ impl CacheStats {
     }
 }
 
-/// One counter.
+/// One counter, kept by each thread for itself: adding is a load and a store to a cache line that no other thread writes.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(super) struct Counter(ThreadLocal<CachePadded<AtomicU64>>);
 
 impl Counter {
     pub(super) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
+        let own = self.0.get_or_default();
+        own.store(own.load(Relaxed) + n, Relaxed);
     }
 
     pub(super) fn read(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.iter().map(|of_one_thread| of_one_thread.load(Relaxed)).sum()
     }
 }
 
-/// The counters of one cache. What every look-up writes has a cache line of its own.
+/// The counters of one cache.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) hits: CachePadded<Counter>,
-    pub(super) misses: CachePadded<Counter>,
-    pub(super) joins: CachePadded<Counter>,
+    pub(super) hits: Counter,
+    pub(super) misses: Counter,
+    pub(super) joins: Counter,
     pub(super) insertions: Counter,
     pub(super) evictions: Counter,
     pub(super) expired: Counter,

@@ -39,10 +39,7 @@
 
 use std::{
     iter,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst, fence},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -59,8 +56,9 @@ mod slot;
 mod table;
 
 use self::{
+    admission::Insertion,
     budget::Budget,
-    set::{Mark, Resident},
+    set::{Mark, Resident, Which},
     slot::Entry,
     table::{Home, Table, Tables},
 };
@@ -155,7 +153,7 @@ impl Store {
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Stored> {
         let request = self.request(key);
         for (_, table) in self.tables.in_use() {
-            for resident in request.find(table, false) {
+            for resident in request.find(table, Which::Readable) {
                 let stored = &resident.entry().stored;
                 if now < stored.meta.expires {
                     resident.touch();
@@ -206,24 +204,23 @@ impl Store {
             self.counters.compressed.add(1);
             self.counters.bytes_saved.add(saved);
         }
-        let request = self.request(&key);
         let stored = Stored { body, meta };
+        let mut insertion =
+            Insertion { request: self.request(&key), generation: self.tables.generation(), now };
         loop {
+            let admitted = self.admit(&insertion, stored.clone(), &mut displaced);
             let generation = self.tables.generation();
-            let admitted = self.admit(generation, &request, stored.clone(), now, &mut displaced);
-            // Pairs with the one in `resize`: see there, and `Generation`.
-            fence(SeqCst);
-            if self.tables.generation() == generation {
+            if generation == insertion.generation {
                 break;
             }
             // The table that it lies in may have been left behind.
+            insertion.generation = generation;
             displaced.extend(admitted.and_then(|resident| {
                 resident.close();
                 resident.leave()
             }));
         }
-        let newest = self.tables.of(self.tables.generation());
-        while request.shard.budget.is_overdrawn() && self.evict_one(&request, newest, now, &mut displaced) {}
+        while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}
         displaced
     }
 
@@ -245,11 +242,10 @@ impl Store {
             let generation = self.tables.generation();
             // The oldest first: see `resize`.
             for (_, table) in self.tables.in_use().rev() {
-                for resident in request.find(table, true) {
+                for resident in request.find(table, Which::All) {
                     removed |= which(&resident.entry().stored) && resident.close();
                 }
             }
-            fence(SeqCst);
             if self.tables.generation() == generation {
                 return removed;
             }
@@ -269,7 +265,6 @@ impl Store {
                     }
                 }
             }
-            fence(SeqCst);
             if self.tables.generation() == generation {
                 return;
             }
@@ -284,8 +279,8 @@ impl Store {
 
 impl<'a> Request<'a> {
     /// What is stored for the key in this table; as a rule one entry or none.
-    fn find(&self, table: &'a Table, hidden: bool) -> impl Iterator<Item = Resident<'a>> + use<'a> {
-        table.set(self.home).find(self.key, self.mark, &self.shard.budget, hidden)
+    fn find(&self, table: &'a Table, which: Which) -> impl Iterator<Item = Resident<'a>> + use<'a> {
+        table.set(self.home).find(self.key, self.mark, &self.shard.budget, which)
     }
 }
 

@@ -5,11 +5,12 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 use super::{
     super::value::Stored,
     Displaced, Request, Store,
+    budget::Budget,
     gate::Publish,
     policy::Standing,
-    set::{Resident, Set},
+    set::{Resident, Set, Which},
     slot::Entry,
-    table::{Generation, Table},
+    table::Generation,
 };
 
 /// What became of the entries that were there for a key.
@@ -20,74 +21,102 @@ struct Superseded {
     beaten: bool,
 }
 
+/// An insertion: one of a key at a time, or as many as there are threads.
+pub(super) struct Insertion<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) generation: Generation,
+    pub(super) now: Instant,
+}
+
 impl Store {
-    /// Stores in the table of this generation. `None`: it found no room, or a later insertion of the same key won.
+    /// Stores in the table of the insertion's generation, and stays in as a visitor. `None`: it found no room, or a later
+    /// insertion of the same key won.
     pub(super) fn admit<'a>(
         &'a self,
-        generation: Generation,
-        request: &Request<'a>,
+        insertion: &Insertion<'a>,
         stored: Stored,
-        now: Instant,
         displaced: &mut Displaced,
     ) -> Option<Resident<'a>> {
-        let table = self.tables.of(generation);
-        let set = table.set(request.home);
+        let request = &insertion.request;
+        let table = self.tables.of(insertion.generation);
+        let ticket = table.set(request.home).ticket();
+        let entry = Entry { key: *request.key, stored, ticket };
+        let old = request.find(table, Which::All).next();
+        let standing = old.as_ref().map(|old| old.standing().used());
+        let exchanged = match old {
+            Some(old) => exchange(old, entry, &request.shard.budget),
+            None => Err(entry),
+        };
+        let new = match exchanged {
+            Ok((new, old)) => {
+                displaced.extend(Some(old));
+                new
+            }
+            Err(entry) => self.add(insertion, entry, standing, displaced)?,
+        };
+        if self.supersede(insertion, ticket, Which::AllBut(new.way()), displaced).beaten {
+            new.close();
+            displaced.extend(new.leave());
+            return None;
+        }
+        Some(new)
+    }
+
+    /// Puts the entry into an empty slot.
+    fn add<'a>(
+        &'a self,
+        insertion: &Insertion<'a>,
+        mut entry: Entry,
+        standing: Option<Standing>,
+        displaced: &mut Displaced,
+    ) -> Option<Resident<'a>> {
+        let request = &insertion.request;
+        let set = self.tables.of(insertion.generation).set(request.home);
         let budget = &request.shard.budget;
-        let (ticket, size) = (set.ticket(), stored.body.size());
-        let mut replaced = None;
+        let size = entry.stored.body.size();
+        let mut replaced = standing;
         let filling = budget.take(size);
         if !filling {
             // What is replaced gives way first, so that nobody else has to.
-            replaced = self.supersede(generation, request, ticket, displaced).standing;
+            replaced = self.supersede(insertion, entry.ticket, Which::All, displaced).standing.or(replaced);
             while !budget.take(size) {
-                if !self.evict_one(request, table, now, displaced) {
+                if !self.evict_one(insertion, displaced) {
                     // All that there is has been closed, and its last visitors have not left yet.
                     self.counters.evictions.add(1);
                     return None;
                 }
             }
         }
-        let replaced = replaced.or_else(|| request.find(table, true).next().map(|old| old.standing()));
-        let standing = match replaced {
-            Some(standing) => standing.used(),
-            None => Standing::new(filling || set.recall(request.mark)),
-        };
-        let mut entry = Entry { key: *request.key, stored, ticket };
-        let resident = loop {
+        let standing = replaced.unwrap_or_else(|| Standing::new(filling || set.recall(request.mark)));
+        loop {
             match set.put(entry, request.mark, standing, Publish::Open, budget) {
-                Ok(resident) => break resident,
-                Err(back) if self.evict_from(set, request, now, displaced) => entry = back,
+                Ok(resident) => return Some(resident),
+                Err(back) if self.evict_from(set, insertion, displaced) => entry = back,
                 Err(_) => {
                     budget.give_back(size);
                     self.counters.evictions.add(1);
                     return None;
                 }
             }
-        };
-        if self.supersede(generation, request, ticket, displaced).beaten {
-            resident.close();
-            displaced.extend(resident.leave());
-            return None;
         }
-        Some(resident)
     }
 
     /// Closes what was stored for the key by insertions that began before this one.
     fn supersede(
         &self,
-        generation: Generation,
-        request: &Request<'_>,
+        insertion: &Insertion<'_>,
         ticket: u64,
+        which: Which,
         displaced: &mut Displaced,
     ) -> Superseded {
         let mut outcome = Superseded { standing: None, beaten: false };
-        for (of, table) in self.tables.in_use().rev() {
-            for resident in request.find(table, true) {
-                let began = (of, resident.entry().ticket);
-                if began > (generation, ticket) {
+        for (generation, table) in self.tables.in_use().rev() {
+            let which = if generation == insertion.generation { which } else { Which::All };
+            for resident in insertion.request.find(table, which) {
+                if (generation, resident.entry().ticket) > (insertion.generation, ticket) {
                     outcome.beaten = true;
-                } else if began < (generation, ticket) && resident.close() {
-                    outcome.standing = Some(resident.standing());
+                } else if resident.close() {
+                    outcome.standing = Some(resident.standing().used());
                     displaced.extend(resident.leave());
                 }
             }
@@ -95,36 +124,51 @@ impl Store {
         outcome
     }
 
-    /// Throws out one entry of the shard, from the set of the request, or from another that has as many as the average.
-    pub(super) fn evict_one(
-        &self,
-        request: &Request<'_>,
-        table: &Table,
-        now: Instant,
-        displaced: &mut Displaced,
-    ) -> bool {
-        let sets = table.shard(request.home.shard);
-        let entries = request.shard.budget.entries();
+    /// Throws out one entry of the shard: from the set of the insertion, or from another that has as many as the average.
+    pub(super) fn evict_one(&self, insertion: &Insertion<'_>, displaced: &mut Displaced) -> bool {
+        let Request { shard, home, .. } = insertion.request;
+        let table = self.tables.of(insertion.generation);
+        let (own, sets) = (table.set(home), table.shard(home.shard));
+        let entries = shard.budget.entries();
         let has_its_part = |set: &Set| set.len() as u64 * sets.len() as u64 >= entries;
-        let own = table.set(request.home);
-        if has_its_part(own) && self.evict_from(own, request, now, displaced) {
+        if has_its_part(own) && self.evict_from(own, insertion, displaced) {
             return true;
         }
-        // The hand goes round once for those that have their part, and once for any; beginning anywhere.
-        let hand = || &sets[request.shard.hand.fetch_add(1, Relaxed) % sets.len()];
-        let mut evict = |set: &Set| self.evict_from(set, request, now, displaced);
+        // The hand goes round once for those that have their part, and once for any.
+        let hand = || &sets[shard.hand.fetch_add(1, Relaxed) % sets.len()];
+        let mut evict = |set: &Set| self.evict_from(set, insertion, displaced);
         (0..sets.len()).any(|_| Some(hand()).filter(|set| has_its_part(set)).is_some_and(&mut evict))
             || (0..sets.len()).any(|_| evict(hand()))
     }
 
-    fn evict_from(&self, set: &Set, request: &Request<'_>, now: Instant, displaced: &mut Displaced) -> bool {
-        let stale = |entry: &Entry| entry.stored.meta.expires <= now;
-        let victim = set.evict(&request.shard.budget, stale);
+    fn evict_from(&self, set: &Set, insertion: &Insertion<'_>, displaced: &mut Displaced) -> bool {
+        let stale = |entry: &Entry| entry.stored.meta.expires <= insertion.now;
+        let victim = set.evict(&insertion.request.shard.budget, stale);
         let evicted = victim.is_some();
         if let Some(victim) = victim {
             self.counters.evictions.add(1);
             displaced.extend(victim.leave());
         }
         evicted
+    }
+}
+
+/// Puts an entry where the old one of its key lies, if nobody else looks at that, and the budget allows it: a hit finds
+/// the key again after a few instructions, and nobody else has to give way.
+fn exchange<'a>(old: Resident<'a>, entry: Entry, budget: &Budget) -> Result<(Resident<'a>, Entry), Entry> {
+    let (before, after) = (old.entry().stored.body.size(), entry.stored.body.size());
+    let more = after.saturating_sub(before);
+    if old.entry().ticket > entry.ticket || !budget.take_bytes(more) {
+        return Err(entry);
+    }
+    match old.replace(entry) {
+        (new, Ok(old)) => {
+            budget.give_back_bytes(before.saturating_sub(after));
+            Ok((new, old))
+        }
+        (_, Err(entry)) => {
+            budget.give_back_bytes(more);
+            Err(entry)
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 /// See the module.
@@ -32,6 +32,18 @@ impl Budget {
         taken
     }
 
+    /// The same, for an entry that has its room and becomes larger.
+    pub(super) fn take_bytes(&self, bytes: u64) -> bool {
+        bytes == 0 || self.bytes.take(bytes)
+    }
+
+    /// An entry has become smaller.
+    pub(super) fn give_back_bytes(&self, bytes: u64) {
+        if bytes > 0 {
+            self.bytes.give_back(bytes);
+        }
+    }
+
     /// Takes room whether it is there or not.
     pub(super) fn overdraw(&self, size: u64) {
         self.entries.used.fetch_add(1, Relaxed);
@@ -44,9 +56,9 @@ impl Budget {
     }
 
     pub(super) fn set_limits(&self, entries: u64, bytes: u64) {
-        // Relaxed: whoever takes room a moment later may go by the old ones.
-        self.entries.limit.store(entries, Relaxed);
-        self.bytes.limit.store(bytes, Relaxed);
+        // SeqCst, as in `is_overdrawn`: see `resize`.
+        self.entries.limit.store(entries, SeqCst);
+        self.bytes.limit.store(bytes, SeqCst);
     }
 
     pub(super) fn is_overdrawn(&self) -> bool {
@@ -89,6 +101,6 @@ impl Gauge {
     }
 
     fn is_overdrawn(&self) -> bool {
-        self.used.load(Relaxed) > self.limit.load(Relaxed)
+        self.used.load(SeqCst) > self.limit.load(SeqCst)
     }
 }

@@ -20,10 +20,15 @@
 //! between, which is why states change under counts that are kept, and why a stray that leaves a closed gate last
 //! empties it like any other.
 //!
+//! **What is SeqCst.** [`Store::resize`](super::Store::resize) moves entries, and has to agree with those who publish and
+//! close meanwhile on what came first: `publish`, `close`, and the load that `enter` begins with are in the one order that
+//! [`Generation`](super::table::Generation) counts on. On x86-64 that costs nothing, since each is a locked instruction or
+//! a plain load anyway. What is weaker says what it pairs with.
+//!
 //! **Exclusion.** A claim is exclusive: it begins with an exchange, from a state that has no content or no visitors, to
 //! one in which nobody enters. [`Slot`](super::slot::Slot) builds on that.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use crate::platform::atomic::AtomicU64;
 
@@ -63,13 +68,13 @@ impl Gate {
         false
     }
 
-    /// Opens a claimed slot that has been filled; the publisher stays in as a visitor. Release: pairs with `enter`.
+    /// Opens a claimed slot that has been filled; the publisher stays in as a visitor. Pairs with `enter`.
     pub(super) fn publish(&self, check: u16, how: Publish) {
         let state = match how {
             Publish::Open => FULL,
             Publish::Hidden => FULL | HIDDEN,
         };
-        self.0.fetch_add((state - SHUT) + 1 + (u64::from(check) << CHECK_SHIFT), Release);
+        self.0.fetch_add((state - SHUT) + 1 + (u64::from(check) << CHECK_SHIFT), SeqCst);
     }
 
     /// Gives a claimed slot back, emptied. Release: pairs with `claim`.
@@ -87,8 +92,8 @@ impl Gate {
         let open = |word: u64| {
             word & (barred | FULL) == FULL && check.is_none_or(|check| (word >> CHECK_SHIFT) as u16 == check)
         };
-        // Relaxed: only to spare the slots of others a write.
-        if !open(self.0.load(Relaxed)) {
+        // To spare the slots of others a write.
+        if !open(self.0.load(SeqCst)) {
             return Entrance::Barred;
         }
         // Acquire: pairs with `publish`, whose release sequence later visitors and `reveal` continue.
@@ -97,9 +102,17 @@ impl Gate {
 
     /// A visitor closes the slot that it is in. True: it did, and nobody else.
     pub(super) fn close(&self) -> bool {
-        // The state is open, hidden or closed, and no other while there are visitors. Relaxed: what was done before is
-        // handed over when the visitor leaves.
-        self.0.fetch_or(SHUT, Relaxed) & SHUT == 0
+        // The state is open, hidden or closed, and no other while there are visitors.
+        self.0.fetch_or(SHUT, SeqCst) & SHUT == 0
+    }
+
+    /// The only visitor of a slot that is not closed takes it for itself, as if it had closed it and left. False: there
+    /// are others, or strays, or it is closed.
+    #[must_use]
+    pub(super) fn seize(&self) -> bool {
+        let word = self.0.load(Relaxed);
+        // Acquire, in SeqCst: as in `leave`.
+        word & (SHUT | VISITORS) == 1 && self.0.compare_exchange(word, SHUT, SeqCst, Relaxed).is_ok()
     }
 
     /// A visitor opens what was published hidden, if it is not closed.
@@ -185,6 +198,20 @@ mod tests {
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
         assert!(gate.close());
         assert!(!gate.reveal());
+    }
+
+    #[test]
+    fn an_open_slot_is_seized_by_its_only_visitor() {
+        let gate = published(Publish::Open);
+        assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
+        assert!(!gate.seize());
+        assert!(!gate.leave());
+        assert!(gate.seize());
+        assert_eq!(gate.enter(Ask::Anything), Entrance::Barred);
+        gate.publish(CHECK, Publish::Open);
+        assert!(gate.close());
+        assert!(!gate.seize());
+        assert!(gate.leave());
     }
 
     #[test]

@@ -16,8 +16,6 @@
 //! **Shrinking** lowers the limits, and then throws out what is too much, the least used first. An insertion that took
 //! its room by the old limits either is in its slot by then, or sees the new ones afterwards, and evicts.
 
-use std::sync::atomic::{Ordering::SeqCst, fence};
-
 use super::{
     SHARD_BYTES_MIN, Shard, Store,
     gate::Publish,
@@ -42,8 +40,6 @@ impl Store {
             shard.budget.set_limits((entries / shards) as u64, (bytes / shards) as u64);
         }
         let grown = self.tables.grow(room(entries, bytes, shards));
-        // Pairs with the one in `insert` and `remove_if`.
-        fence(SeqCst);
         if let Some((smaller, larger)) = grown {
             for (number, shard) in self.shards.iter().enumerate() {
                 smaller.shard(number).iter().for_each(|set| self.move_all(set, shard, larger));

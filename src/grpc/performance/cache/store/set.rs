@@ -34,13 +34,62 @@ pub(super) struct Mark {
     check: u16,
     /// Not 0, either.
     ghost: u16,
+    /// The word of tags that is looked at first, and filled first.
+    first: u8,
 }
 
 impl Mark {
     pub(super) fn of(key: &CacheKey) -> Self {
         // The bits above tell the sets apart.
         let bits = key.placement();
-        Self { tag: (bits as u8).max(1), check: (bits >> 8) as u16, ghost: ((bits >> 24) as u16).max(1) }
+        Self {
+            tag: (bits as u8).max(1),
+            check: (bits >> 8) as u16,
+            ghost: ((bits >> 24) as u16).max(1),
+            first: (bits >> 40) as u8 % (WAYS / LANES) as u8,
+        }
+    }
+}
+
+/// Which entries of a key are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    Readable,
+    /// Also what is being moved here.
+    All,
+    /// The same, but for the one that lies here.
+    AllBut(usize),
+}
+
+/// Goes over the ways that have a tag.
+struct Tagged<'a> {
+    tags: &'a [AtomicU64; WAYS / LANES],
+    /// The tag, in every byte.
+    pattern: u64,
+    /// The next word, counted on beyond the last.
+    next: usize,
+    end: usize,
+    /// What is left of the word before: the top bit of each byte that is equal.
+    found: u64,
+}
+
+impl Iterator for Tagged<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.found == 0 {
+            if self.next == self.end {
+                return None;
+            }
+            // Relaxed: a tag that was set before this began is seen, and any other need not be.
+            let differences = self.tags[self.next % (WAYS / LANES)].load(Relaxed) ^ self.pattern;
+            self.found = differences.wrapping_sub(LOW_BITS) & !differences & HIGH_BITS;
+            self.next += 1;
+        }
+        let lane = self.found.trailing_zeros() as usize / LANES;
+        self.found &= self.found - 1;
+        Some((self.next - 1) % (WAYS / LANES) * LANES + lane)
     }
 }
 
@@ -54,16 +103,22 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// The entry of a key, as it is asked for.
+    /// The entry of a key, and, while one replaces another, that too.
+    #[inline]
     pub(super) fn find<'a>(
         &'a self,
         key: &'a CacheKey,
         mark: Mark,
         budget: &'a Budget,
-        hidden: bool,
-    ) -> impl Iterator<Item = Resident<'a>> {
-        let ask = if hidden { Ask::OpenOrHidden(mark.check) } else { Ask::Open(mark.check) };
-        self.tagged(mark.tag)
+        which: Which,
+    ) -> impl Iterator<Item = Resident<'a>> + use<'a> {
+        let (ask, except) = match which {
+            Which::Readable => (Ask::Open(mark.check), WAYS),
+            Which::All => (Ask::OpenOrHidden(mark.check), WAYS),
+            Which::AllBut(way) => (Ask::OpenOrHidden(mark.check), way),
+        };
+        self.tagged(mark.tag, mark.first)
+            .filter(move |way| *way != except)
             .filter_map(move |way| self.visit(way, ask, budget))
             .filter(move |resident| resident.entry().key == *key)
     }
@@ -73,6 +128,7 @@ impl Set {
         (0..WAYS).filter_map(|way| self.visit(way, Ask::Anything, budget))
     }
 
+    #[inline]
     fn visit<'a>(&'a self, way: usize, ask: Ask, budget: &'a Budget) -> Option<Resident<'a>> {
         let place = Place { set: self, way, budget };
         match self.slot(way)?.enter(ask) {
@@ -99,15 +155,15 @@ impl Set {
         how: Publish,
         budget: &'a Budget,
     ) -> Result<Resident<'a>, Entry> {
-        let Some((way, claim)) = self.claim() else { return Err(entry) };
+        let Some((way, claim)) = self.claim(mark) else { return Err(entry) };
         self.policy.admit(way, standing);
         self.flip_tag(way, mark.tag);
         let visit = claim.fill(entry, mark.check, how);
         Ok(Resident { place: Place { set: self, way, budget }, visit: Some(visit) })
     }
 
-    fn claim(&self) -> Option<(usize, Claim<'_>)> {
-        self.tagged(0).find_map(|way| {
+    fn claim(&self, mark: Mark) -> Option<(usize, Claim<'_>)> {
+        self.tagged(0, mark.first).find_map(|way| {
             let chunk = self.chunks[way / CHUNK].get_or_init(Box::default);
             chunk[way % CHUNK].claim().map(|claim| (way, claim))
         })
@@ -178,19 +234,12 @@ impl Set {
         present
     }
 
-    /// The ways with this tag, and now and then one without.
-    fn tagged(&self, tag: u8) -> impl Iterator<Item = usize> {
+    /// The ways with this tag, and now and then one without, beginning with this word.
+    #[inline]
+    fn tagged(&self, tag: u8, first: u8) -> Tagged<'_> {
         let pattern = u64::from(tag) * LOW_BITS;
-        self.tags.iter().enumerate().flat_map(move |(word, tags)| {
-            // Relaxed: a tag that was set before this began is seen, and any other need not be.
-            let differences = tags.load(Relaxed) ^ pattern;
-            let mut equal = differences.wrapping_sub(LOW_BITS) & !differences & HIGH_BITS;
-            std::iter::from_fn(move || {
-                let lane = (equal != 0).then(|| equal.trailing_zeros() as usize / LANES)?;
-                equal &= equal - 1;
-                Some(word * LANES + lane)
-            })
-        })
+        let first = usize::from(first);
+        Tagged { tags: &self.tags, pattern, next: first, end: first + WAYS / LANES, found: 0 }
     }
 
     /// Sets the tag of a way that has none, or takes it away; the caller has the claim. Relaxed: the gate orders it.
@@ -233,7 +282,30 @@ pub(super) struct Resident<'a> {
     visit: Option<Visit<'a>>,
 }
 
-impl Resident<'_> {
+impl<'a> Resident<'a> {
+    pub(super) fn way(&self) -> usize {
+        self.place.way
+    }
+
+    /// Puts another entry of the same key in its place, if nobody else looks at it; gives back the old one then, and the
+    /// new one otherwise. Their sizes are the caller's to account for.
+    pub(super) fn replace(mut self, entry: Entry) -> (Self, Result<Entry, Entry>) {
+        let mark = Mark::of(&entry.key);
+        match self.visit.take().map(Visit::seize) {
+            Some(Ok(Emptied { entry: old, claim })) => {
+                self.place.set.policy.touch(self.place.way);
+                self.visit = Some(claim.fill(entry, mark.check, Publish::Open));
+                (self, Ok(old))
+            }
+            Some(Err(visit)) => {
+                self.visit = Some(visit);
+                (self, Err(entry))
+            }
+            None => (self, Err(entry)),
+        }
+    }
+
+    #[inline]
     pub(super) fn entry(&self) -> &Entry {
         self.inside().entry()
     }

@@ -58,11 +58,15 @@ impl Slot {
     }
 
     fn leave(&self) -> Option<Emptied<'_>> {
-        self.gate.leave().then(|| {
-            // SAFETY: 2: `leave` has handed the claim to us.
-            let entry = unsafe { &mut *self.entry.get() }.take();
-            Emptied { entry: entry.expect("what is closed is full"), claim: Claim { slot: self } }
-        })
+        // 2: `leave` hands the claim to us.
+        self.gate.leave().then(|| self.empty())
+    }
+
+    /// For the one that has a claim on a full slot.
+    fn empty(&self) -> Emptied<'_> {
+        // SAFETY: 2, by the callers.
+        let entry = unsafe { &mut *self.entry.get() }.take();
+        Emptied { entry: entry.expect("what was open is full"), claim: Claim { slot: self } }
     }
 }
 
@@ -116,6 +120,12 @@ impl<'a> Visit<'a> {
     /// Opens what was published hidden; false: it has been closed.
     pub(super) fn reveal(&self) -> bool {
         self.slot.gate.reveal()
+    }
+
+    /// Closes it, and takes the content out, if nobody else is in.
+    pub(super) fn seize(self) -> Result<Emptied<'a>, Self> {
+        // 2: `seize` hands the claim to us.
+        if self.slot.gate.seize() { Ok(self.slot.empty()) } else { Err(self) }
     }
 
     /// Leaves, with the content if the slot is closed and this was the last to leave.
