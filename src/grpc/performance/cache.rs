@@ -32,7 +32,7 @@ pub use flight::{FlightSink, FlightWatch, Follower, Lead, Lookup};
 pub use key::{CacheKey, CacheKeyBuilder};
 pub use stats::CacheStats;
 
-use self::{flight::Flights, store::Store};
+use self::{flight::Flights, store::Store, value::Stored};
 use super::{config::OptimizationConfig, error::OptimizationError};
 
 /// A cache of answers; clones are the same cache.
@@ -57,15 +57,14 @@ impl StreamCache {
     /// The answer, if it is stored and not too old.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.get_at(key, Instant::now())
+        self.counted(self.flights.store().get_now(key))
     }
 
-    fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        let found = self.flights.store().get(key, now).map(|stored| stored.body.open());
+    fn counted(&self, found: Option<Stored>) -> Option<Bytes> {
         let counters = self.flights.store().counters();
         let counter = if found.is_some() { &counters.hits } else { &counters.misses };
         counter.add(1);
-        found
+        found.map(|stored| stored.body.open())
     }
 
     /// The answer, or the duty to compute it, or a place among those who wait for it.

@@ -69,6 +69,8 @@ use super::{
 };
 use crate::grpc::performance::{config::OptimizationConfig, error::OptimizationError};
 
+use crate::platform::coarse_clock::coarse_now;
+
 /// With 128 entries to a shard, filling all evenly by chance is off by 9% (one in the root of 128).
 const SHARD_ENTRIES: usize = 128;
 /// Four of the largest messages that gRPC takes by default.
@@ -149,15 +151,26 @@ impl Store {
         self.counters.snapshot(entries as usize, bytes as usize)
     }
 
-    /// The answer, unless it is too old.
+    /// The answer, unless it is too old at that moment.
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Stored> {
+        self.look_up(key, |entry| now < entry.stored.meta.expires)
+    }
+
+    /// The answer, unless it is too old now. Reads the clock only when the coarse one does not tell.
+    pub(super) fn get_now(&self, key: &CacheKey) -> Option<Stored> {
+        self.look_up(key, |entry| {
+            coarse_now() < entry.fresh_until || Instant::now() < entry.stored.meta.expires
+        })
+    }
+
+    fn look_up(&self, key: &CacheKey, is_fresh: impl Fn(&Entry) -> bool) -> Option<Stored> {
         let request = self.request(key);
         for (_, table) in self.tables.in_use() {
             for resident in request.find(table, Which::Readable) {
-                let stored = &resident.entry().stored;
-                if now < stored.meta.expires {
+                let entry = resident.entry();
+                if is_fresh(entry) {
                     resident.touch();
-                    return Some(stored.clone());
+                    return Some(entry.stored.clone());
                 }
                 if resident.close() {
                     self.counters.expired.add(1);
@@ -204,21 +217,19 @@ impl Store {
             self.counters.compressed.add(1);
             self.counters.bytes_saved.add(saved);
         }
-        let stored = Stored { body, meta };
+        let mut stored = Stored { body, meta };
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now };
-        loop {
-            let admitted = self.admit(&insertion, stored.clone(), &mut displaced);
+        while let Some(resident) = self.admit(&insertion, stored, &mut displaced) {
             let generation = self.tables.generation();
             if generation == insertion.generation {
                 break;
             }
             // The table that it lies in may have been left behind.
             insertion.generation = generation;
-            displaced.extend(admitted.and_then(|resident| {
-                resident.close();
-                resident.leave()
-            }));
+            stored = resident.entry().stored.clone();
+            resident.close();
+            displaced.extend(resident.leave());
         }
         while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}
         displaced

@@ -44,6 +44,12 @@ fn a_hit_shares_the_bytes_that_are_stored() {
     assert_eq!(one.as_ptr(), two.as_ptr());
 }
 
+impl StreamCache {
+    fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
+        self.counted(self.flights.store().get(key, now))
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Insert(u8, u8, usize),

@@ -1,6 +1,9 @@
 //! Room for a new entry, and the entry into it.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::value::Stored,
@@ -12,6 +15,10 @@ use super::{
     slot::Entry,
     table::Generation,
 };
+use crate::platform::coarse_clock::coarse_now;
+
+/// How far the coarse clock may lag behind: a hundred times what it does on a healthy machine.
+const MOST_LAG: Duration = Duration::from_secs(1);
 
 /// What became of the entries that were there for a key.
 struct Superseded {
@@ -40,7 +47,9 @@ impl Store {
         let request = &insertion.request;
         let table = self.tables.of(insertion.generation);
         let ticket = table.set(request.home).ticket();
-        let entry = Entry { key: *request.key, stored, ticket };
+        let left = stored.meta.expires.saturating_duration_since(insertion.now);
+        let fresh_until = coarse_now() + left.saturating_sub(MOST_LAG);
+        let entry = Entry { key: *request.key, stored, ticket, fresh_until };
         let old = request.find(table, Which::All).next();
         let standing = old.as_ref().map(|old| old.standing().used());
         let exchanged = match old {

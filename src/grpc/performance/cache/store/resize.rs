@@ -54,12 +54,13 @@ impl Store {
 
     fn move_all(&self, set: &Set, shard: &Shard, larger: &Table) {
         for old in set.all(&shard.budget) {
-            let (key, stored) = (old.entry().key, old.entry().stored.clone());
+            let Entry { key, fresh_until, .. } = *old.entry();
+            let stored = old.entry().stored.clone();
             let size = stored.body.size();
             let to = larger.set(Home::of(&key, self.shards.len()));
             // The same bytes, paid for twice until the old slot is left.
             shard.budget.overdraw(size);
-            let copy = Entry { key, stored, ticket: 0 };
+            let copy = Entry { key, stored, ticket: 0, fresh_until };
             match to.put(copy, Mark::of(&key), old.standing(), Publish::Hidden, &shard.budget) {
                 Ok(copy) if old.close() => drop(copy.reveal()),
                 Ok(copy) => drop(copy.close()),

@@ -228,7 +228,7 @@ impl Set {
         for (word, tags) in self.tags.iter().enumerate() {
             // Relaxed, as in `tagged`. The multiplication gathers the lowest bit of each byte in the top one.
             let tags = tags.load(Relaxed);
-            let low = ((tags & !HIGH_BITS) + !HIGH_BITS | tags) >> 7 & LOW_BITS;
+            let low = (((tags & !HIGH_BITS) + !HIGH_BITS) | tags) >> 7 & LOW_BITS;
             present |= (low.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (word * LANES);
         }
         present
@@ -250,6 +250,12 @@ impl Set {
 
 #[cfg(test)]
 impl Set {
+    /// What a thread has in its hands that stops before it publishes.
+    pub(super) fn claim_for_test(&self) -> impl Sized {
+        let mark = Mark { tag: 1, check: 0, ghost: 1, first: 0 };
+        self.claim(mark).map(|(_, claim)| claim)
+    }
+
     pub(super) fn memory(&self) -> usize {
         let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
         size_of::<Self>() + chunks * size_of::<[Slot; CHUNK]>()

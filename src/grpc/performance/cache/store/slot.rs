@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)]
 
-use std::{cell::UnsafeCell, mem};
+use std::{cell::UnsafeCell, mem, time::Duration};
 
 use super::{
     super::{key::CacheKey, value::Stored},
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) stored: Stored,
     /// When its insertion began, on the clock of its set.
     pub(super) ticket: u64,
+    /// On the coarse clock: until then it has surely not expired.
+    pub(super) fresh_until: Duration,
 }
 
 /// Room for one entry.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod together;
+
 const MIB: usize = 1 << 20;
 
 fn store(entries: usize, bytes: usize) -> Store {
