@@ -2,42 +2,50 @@
 
 use std::time::Duration;
 
-/// Time since an origin that is fixed for the machine. It lags behind the clock of [`Instant`](std::time::Instant) by up
-/// to a tick of the kernel (1 to 10 ms); more only when the core that keeps the time has been stopped itself.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
+/// Time since an origin that is fixed. It lags behind [`clock::now`](super::clock::now) by up to a tick of the kernel (1 to
+/// 10 ms); more only when the core that keeps the time has been stopped itself.
+#[cfg(all(target_os = "linux", not(test)))]
+#[inline]
 pub(crate) fn coarse_now() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec that outlives the call, and the call keeps no pointer to it.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    assert_eq!(failed, 0, "the coarse clock cannot be read");
-    // Both are positive, and the second below 10^9.
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    kernels()
 }
 
-/// Where there is no such clock: the monotonic one.
-#[cfg(not(target_os = "linux"))]
+/// Where there is no such clock, and in the crate's own tests, where a test may move time: the other one.
+#[cfg(not(all(target_os = "linux", not(test))))]
 pub(crate) fn coarse_now() -> Duration {
     use std::{sync::OnceLock, time::Instant};
 
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    ORIGIN.get_or_init(Instant::now).elapsed()
+    let now = super::clock::now();
+    now.saturating_duration_since(*ORIGIN.get_or_init(|| now))
 }
 
-#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn kernels() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec that outlives the call, and the call keeps no pointer to it.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    assert_eq!(failed, 0, "the coarse clock cannot be read");
+    // Neither is negative, and the second is below 10^9.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[cfg(not(millstream_loom))]
 mod tests {
     use std::{
         thread,
         time::{Duration, Instant},
     };
 
-    use super::coarse_now;
+    use super::kernels;
 
     #[test]
     fn the_coarse_clock_goes_as_the_fine_one_and_lags_by_less_than_a_second() {
-        let (coarse, fine) = (coarse_now(), Instant::now());
+        let (coarse, fine) = (kernels(), Instant::now());
         thread::park_timeout(Duration::from_millis(30));
-        let passed = coarse_now() - coarse;
+        let passed = kernels() - coarse;
         assert!(passed > Duration::ZERO && passed < fine.elapsed() + Duration::from_secs(1), "{passed:?}");
     }
 }

@@ -34,6 +34,7 @@ pub use stats::CacheStats;
 
 use self::{flight::Flights, store::Store, value::Stored};
 use super::{config::OptimizationConfig, error::OptimizationError};
+use crate::platform::clock;
 
 /// A cache of answers; clones are the same cache.
 #[derive(Clone)]
@@ -72,7 +73,7 @@ impl StreamCache {
     /// `follower` is called, at most once, when somebody else seems to be computing; what it makes is told exactly once
     /// if this returns [`Lookup::Follow`], and dropped otherwise.
     pub fn join(&self, key: CacheKey, follower: impl FnOnce() -> Follower) -> Lookup {
-        self.flights.join(key, follower, Instant::now())
+        self.flights.join(key, follower, clock::now())
     }
 
     /// The answer: stored, computed by somebody else, or computed here and stored.
@@ -92,7 +93,7 @@ impl StreamCache {
 
     /// Stores an answer, in place of the one that is there. One that is too large is counted and not stored.
     pub fn insert(&self, key: CacheKey, value: &[u8]) {
-        self.insert_at(key, value, Instant::now());
+        self.insert_at(key, value, clock::now());
     }
 
     fn insert_at(&self, key: CacheKey, value: &[u8], now: Instant) {

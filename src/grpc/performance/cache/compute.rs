@@ -1,6 +1,6 @@
 //! Single flight for those who wait in a future.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use super::{
     flight::{FlightSink, Flights, Follower, Lead, Lookup},
     key::CacheKey,
 };
+use crate::platform::clock;
 
 /// What a follower hears.
 enum News {
@@ -51,7 +52,7 @@ pub(super) async fn get_or_compute<E, F: Future<Output = Result<Bytes, E>>>(
         news = Some(receiver);
         Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
     };
-    let lead = match flights.join(key, follower, Instant::now()) {
+    let lead = match flights.join(key, follower, clock::now()) {
         Lookup::Hit(value) => return Ok(value),
         Lookup::Lead(lead) => lead,
         Lookup::Follow => {

@@ -69,7 +69,7 @@ use super::{
 };
 use crate::grpc::performance::{config::OptimizationConfig, error::OptimizationError};
 
-use crate::platform::coarse_clock::coarse_now;
+use crate::platform::{clock, coarse_clock::coarse_now};
 
 /// With 128 entries to a shard, filling all evenly by chance is off by 9% (one in the root of 128).
 const SHARD_ENTRIES: usize = 128;
@@ -159,7 +159,7 @@ impl Store {
     /// The answer, unless it is too old now. Reads the clock only when the coarse one does not tell.
     pub(super) fn get_now(&self, key: &CacheKey) -> Option<Stored> {
         self.look_up(key, |entry| {
-            coarse_now() < entry.fresh_until || Instant::now() < entry.stored.meta.expires
+            coarse_now() < entry.fresh_until || clock::now() < entry.stored.meta.expires
         })
     }
 

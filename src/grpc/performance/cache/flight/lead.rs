@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Flight, Flights, Relief};
+use crate::platform::clock;
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Lead {
     /// Gives the answer to all followers, and stores it, unless the key was invalidated meanwhile. Nothing of that
     /// happens if the lead was abandoned (see [`watch`](Self::watch)).
     pub fn complete(self, value: Bytes) {
-        self.complete_at(value, Instant::now());
+        self.complete_at(value, clock::now());
     }
 
     /// As [`complete`](Self::complete), and the time to live starts at `now`.
@@ -79,7 +80,7 @@ impl Lead {
 
     /// Gives the answer to all followers, and does not store it.
     pub fn resolve_without_storing(self, value: Bytes) {
-        self.turn.settle(&value, false, Instant::now());
+        self.turn.settle(&value, false, clock::now());
     }
 
     /// A handle for whoever supervises the computation.
