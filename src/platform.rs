@@ -2,10 +2,15 @@
 
 pub(crate) mod affinity;
 pub(crate) mod atomic;
+pub(crate) mod clock;
+pub(crate) mod coarse_clock;
 pub(crate) mod contain;
 #[cfg(feature = "cli")]
 pub(crate) mod cpu_clock;
 pub(crate) mod memory;
 pub(crate) mod park;
 pub(crate) mod scheduling;
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+pub(crate) mod sources;
 pub(crate) mod sync;

@@ -2,6 +2,8 @@
 //!
 //! Everything here is generic over the [`MessageHandler`], and builds without tonic. Imports run downwards only:
 //! [`processor`] → [`worker_pool`], [`cache`], [`resource_pool`] → [`monitor`] → [`config`].
+//!
+#![doc = include_str!("performance/WHERE_THE_TIME_GOES.md")]
 
 pub mod cache;
 pub mod config;
@@ -12,6 +14,8 @@ pub mod resource_pool;
 pub mod worker_pool;
 
 use std::time::{Duration, Instant};
+
+use crate::platform::clock;
 
 pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, Freshness, StreamCache};
 pub use config::{ConfigError, DeadlineAdmission, OptimizationConfig, PerformanceLevel, Pinning, WhenFull};
@@ -57,7 +61,7 @@ impl OptimizationContext {
     /// A stream that opens now.
     #[must_use]
     pub fn new(connection_id: String, config: OptimizationConfig) -> Self {
-        Self { connection_id, session_start: Instant::now(), message_count: 0, config }
+        Self { connection_id, session_start: clock::now(), message_count: 0, config }
     }
 
     /// Counts one accepted message.
@@ -68,6 +72,6 @@ impl OptimizationContext {
     /// How long the stream has been open.
     #[must_use]
     pub fn session_duration(&self) -> Duration {
-        self.session_start.elapsed()
+        clock::now() - self.session_start
     }
 }

@@ -12,7 +12,7 @@
 //! | `freshness` | [`Freshness`]: how long an answer is good for, and what makes it worthless before that |
 //! | `invalidation` | which tags and prefixes were invalidated when |
 //! | `value` | how an answer lies in memory: a copy, plain or LZ4 |
-//! | `store` | the table on quick_cache: budgets in entries and bytes, time to live |
+//! | `store` | the table, which no operation locks: budgets in entries and bytes, time to live |
 //! | `flight` | single flight: the computations that are going on, who leads and who follows |
 //! | `compute` | the same for those who wait in a future |
 //! | `classes` | what is learnt of each class of answers |
@@ -50,6 +50,7 @@ use self::{
     invalidation::Scope,
 };
 use super::{config::OptimizationConfig, error::OptimizationError};
+use crate::platform::clock;
 
 /// A cache of answers; clones are the same cache.
 #[derive(Clone)]
@@ -60,7 +61,7 @@ pub struct StreamCache {
 impl StreamCache {
     /// An empty cache, from the `cache_*` settings and `enable_cache_compression`.
     ///
-    /// Neither budget is exceeded; bytes are counted as stored (compressed, where they are), and 304 more for each
+    /// Neither budget is exceeded; bytes are counted as stored (compressed, where they are), and 272 more for each
     /// entry. A cache of less than 256 entries, or less than 32 MiB, stores values up to 97% of `cache_byte_capacity`.
     /// A larger one has shards, up to four to a core, of 16 MiB or more each, and the same holds for a shard.
     ///
@@ -73,16 +74,12 @@ impl StreamCache {
     /// The answer, if it is stored and not too old. A stale one (see [`Freshness`]) is as good as any here.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.get_at(key, Instant::now())
-    }
-
-    fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        self.flights.answer(key, now)
+        self.flights.answer(key)
     }
 
     /// A look, for who will [`join`](Self::join) if there is nothing.
     pub(crate) fn look(&self, key: CacheKey) -> Look {
-        self.flights.look(key, Instant::now())
+        self.flights.look(key)
     }
 
     /// The answer, or the duty to compute it, or a place among those who wait for it.
@@ -93,7 +90,7 @@ impl StreamCache {
     /// An answer that is stale (see [`Freshness::stale_while_revalidate`]) is a [`Lookup::Lead`] for one of those who
     /// ask, and a [`Lookup::Hit`] for all others until that one has completed.
     pub fn join(&self, key: CacheKey, follower: impl FnOnce() -> Follower) -> Lookup {
-        self.join_at(key, follower, Instant::now())
+        self.join_at(key, follower, clock::now())
     }
 
     fn join_at(&self, key: CacheKey, follower: impl FnOnce() -> Follower, now: Instant) -> Lookup {
@@ -150,14 +147,14 @@ impl StreamCache {
 
     /// Stores an answer, in place of the one that is there. One that is too large is counted and not stored.
     pub fn insert(&self, key: CacheKey, value: &[u8]) {
-        self.insert_at(key, value, Freshness::new(), Instant::now());
+        self.insert_at(key, value, Freshness::new(), clock::now());
     }
 
     /// As [`insert`](Self::insert), and says how long the answer is good for. What was invalidated before this call makes
     /// no difference to it: an answer that may have been computed from something older is to go through
     /// [`join`](Self::join) or [`get_or_compute_with`](Self::get_or_compute_with).
     pub fn insert_with(&self, key: CacheKey, value: &[u8], freshness: Freshness) {
-        self.insert_at(key, value, freshness, Instant::now());
+        self.insert_at(key, value, freshness, clock::now());
     }
 
     fn insert_at(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {

@@ -50,6 +50,7 @@ use snapshot::Merge;
 pub use snapshot::{Grouping, Snapshot, Stage, StageHistogram};
 
 use super::{OptimizationResult, config::OptimizationConfig};
+use crate::platform::clock;
 
 /// The figures of one data plane. Clones are handles on the same figures.
 ///
@@ -85,7 +86,7 @@ impl StreamPerformanceMonitor {
     pub fn new(config: &OptimizationConfig) -> Self {
         let shared = Shared {
             enabled: config.enable_metrics,
-            started: Instant::now(),
+            started: clock::now(),
             described: AtomicBool::new(false),
             recorders: ThreadLocal::new(),
         };
@@ -157,7 +158,7 @@ impl StreamPerformanceMonitor {
     pub fn snapshot_by(&self, grouping: Grouping) -> Snapshot {
         let mut merge = Merge::new(grouping);
         self.shared.recorders.iter().for_each(|recorder| recorder.add_to(&mut merge));
-        merge.finish(self.shared.started.elapsed())
+        merge.finish(clock::now() - self.shared.started)
     }
 
     /// What has been achieved since the start, by so many workers.

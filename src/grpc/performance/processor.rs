@@ -56,6 +56,10 @@ use super::{
     worker_pool::{Chore, Drained, WorkerPool},
 };
 
+#[cfg(feature = "proof")]
+pub(crate) mod proof {
+    pub(crate) use super::batches::Batches;
+}
 pub use self::{
     handler::{MessageHandler, Validator},
     message::{Answer, Message, Order, StreamOptions, Timing},

@@ -48,6 +48,10 @@ pub use self::{
     priority::Priority,
     spawn::{JobHandle, JobOptions, TrySpawnError},
 };
+#[cfg(feature = "proof")]
+pub(crate) mod proof {
+    pub(crate) use super::lanes::Lane;
+}
 pub(crate) use self::{
     forecast::Share,
     handoff::Handoff,

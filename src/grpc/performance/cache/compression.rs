@@ -11,12 +11,13 @@
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use super::value::Body;
+use crate::platform::clock;
 
 /// Nanoseconds that a byte of room is worth. LZ4 takes about 2 for a byte that it reads, so an answer pays for its
 /// compression if an eighth of it is saved.
@@ -47,11 +48,11 @@ impl Balance {
         if value.len() < SMALLEST || !self.is_to_be_tried() {
             return None;
         }
-        let begun = Instant::now();
+        let begun = clock::now();
         let body = Body::compressed(value)
             .filter(|body| body.saved().is_some_and(|saved| saved * LEAST_SAVED >= value.len() as u64));
         let saved = body.as_ref().and_then(Body::saved).unwrap_or(0);
-        self.sample(value.len(), saved, begun.elapsed());
+        self.sample(value.len(), saved, clock::now() - begun);
         body
     }
 
@@ -60,9 +61,9 @@ impl Balance {
         if body.saved().is_none() {
             return body.open();
         }
-        let begun = Instant::now();
+        let begun = clock::now();
         let value = body.open();
-        self.unpacked(value.len(), begun.elapsed());
+        self.unpacked(value.len(), clock::now() - begun);
         value
     }
 

@@ -4,7 +4,7 @@
 //! the watch itself: after `worker_timeout` under one leader it [overtakes](FlightWatch::overtake) it, and the next in
 //! line computes, which may be another. A follower waits no longer than that for any one leader.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use super::{
     freshness::Freshness,
     key::CacheKey,
 };
+use crate::platform::clock;
 
 /// What a follower hears.
 enum News {
@@ -63,7 +64,7 @@ pub(super) async fn get_or_compute<E, F: Future<Output = Result<(Bytes, Freshnes
             news = Some(receiver);
             Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
         };
-        match flights.join(key, Wanted::Answer, follower, Instant::now()) {
+        match flights.join(key, Wanted::Answer, follower, clock::now()) {
             Joined::Hit(verdict) => return Ok(verdict.into_bytes()),
             Joined::Lead(lead) => break lead,
             Joined::Follow(watch) => {

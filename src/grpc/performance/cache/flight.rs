@@ -72,9 +72,12 @@ use super::{
     invalidation::{Invalidations, Moment},
     key::{CacheKey, Placement},
     store::{Prepared, Store},
-    value::Meta,
+    value::{Meta, Stored},
 };
-use crate::grpc::performance::{config::OptimizationConfig, error::OptimizationError, monitor::Class};
+use crate::{
+    grpc::performance::{config::OptimizationConfig, error::OptimizationError, monitor::Class},
+    platform::clock,
+};
 
 /// Of the table: many, since they cost a cache line each, and who misses waits for who is stopped in the same one.
 const SHARDS: usize = 256;
@@ -157,12 +160,26 @@ impl Flights {
     }
 
     fn find(&self, key: &CacheKey, wanted: Wanted, now: Instant) -> Option<Found> {
-        let stored = self.store.get(key, now)?;
+        self.judge(key, wanted, self.store.get(key, now)?, || now)
+    }
+
+    /// The same, now. Reads the clock only where it has to.
+    fn find_now(&self, key: &CacheKey, wanted: Wanted) -> Option<Found> {
+        self.judge(key, wanted, self.store.get_now(key)?, clock::now)
+    }
+
+    fn judge(
+        &self,
+        key: &CacheKey,
+        wanted: Wanted,
+        stored: Stored,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Found> {
         let Meta { begun, scopes, failure, .. } = stored.meta;
         if !wanted.is(failure) || self.invalidations.any_since(begun, &scopes) {
             return None;
         }
-        let stale = stored.meta.is_stale(now);
+        let stale = stored.meta.stale > 0 && stored.meta.is_stale(now());
         let bytes = self.classes.open(key, stored);
         let verdict = if failure { Verdict::Failure(bytes) } else { Verdict::Answer(bytes) };
         Some(Found { finding: Finding { verdict, begun, scopes }, stale })
@@ -182,20 +199,38 @@ impl Flights {
     }
 
     /// A look without joining. What is not there is not counted: who goes on to join is counted then.
-    pub(super) fn look(self: &Arc<Self>, key: CacheKey, now: Instant) -> Look {
-        match self.find(&key, Wanted::Verdict, now) {
+    pub(super) fn look(self: &Arc<Self>, key: CacheKey) -> Look {
+        self.seen(key, self.find_now(&key, Wanted::Verdict), clock::now)
+    }
+
+    #[cfg(test)]
+    fn look_at(self: &Arc<Self>, key: CacheKey, now: Instant) -> Look {
+        self.seen(key, self.find(&key, Wanted::Verdict, now), || now)
+    }
+
+    fn seen(self: &Arc<Self>, key: CacheKey, found: Option<Found>, now: impl FnOnce() -> Instant) -> Look {
+        match found {
             None => Look::Nothing,
             Some(Found { finding, stale: false }) => Look::Hit(self.hit(finding.verdict, false)),
             Some(Found { finding, stale: true }) => {
-                let duty = self.take_duty(key, now);
+                let duty = self.take_duty(key, now());
                 Look::Stale(self.hit(finding.verdict, true), duty)
             }
         }
     }
 
     /// An answer, stale or not, for who would not compute it.
-    pub(super) fn answer(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        let Some(Found { finding, stale }) = self.find(key, Wanted::Answer, now) else {
+    pub(super) fn answer(&self, key: &CacheKey) -> Option<Bytes> {
+        self.counted(self.find_now(key, Wanted::Answer))
+    }
+
+    #[cfg(test)]
+    pub(super) fn answer_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
+        self.counted(self.find(key, Wanted::Answer, now))
+    }
+
+    fn counted(&self, found: Option<Found>) -> Option<Bytes> {
+        let Some(Found { finding, stale }) = found else {
             self.store.counters().misses.add(1);
             return None;
         };
@@ -350,19 +385,21 @@ impl Flights {
     pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
         let terms = Terms { freshness, place: Place::from(Class::DEFAULT) };
         match self.meta(false, self.invalidations.now(), &terms, now) {
-            Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta)),
-            None => drop(self.store.remove(&key)),
+            Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta, now)),
+            None => {
+                self.store.remove(&key);
+            }
         }
     }
 
     /// The flight's answer is known, and its followers told: stores it, if the flight is still on the table, and takes
     /// the flight off.
-    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>) {
+    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Instant) {
         let mut displaced = None;
         let landed = self.table.remove_if(&flight.key, |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);
             if attached {
-                displaced = answer.map(|(prepared, meta)| self.store.insert(flight.key, prepared, meta));
+                displaced = answer.map(|(prepared, meta)| self.store.insert(flight.key, prepared, meta, now));
             }
             attached
         });

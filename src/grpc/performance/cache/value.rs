@@ -12,10 +12,10 @@ use super::{
     invalidation::{Moment, Scopes},
 };
 
-/// Bytes that an entry takes beside its value: the key (32), what is known of the answer (48), the entry and its links in
-/// the table (about 64), half as much again for the table's memory of what it evicted, the index (about 10), and the
-/// heap's and [`Bytes`]' own headers (about 64). `store::tests` holds the table's part against what it really uses.
-pub(super) const ENTRY_OVERHEAD: usize = 304;
+/// Bytes that an entry takes beside its value: its slot in the table, with the key (32), what is known of the answer (48),
+/// the handle on the bytes (40), and the empty slots beside it (208 in all), and the heap's and [`Bytes`]' own headers
+/// (about 64). `store::tests` holds the table's part against what it really uses.
+pub(super) const ENTRY_OVERHEAD: usize = 272;
 
 /// The bytes of a stored answer.
 #[derive(Debug, Clone)]
@@ -58,11 +58,6 @@ impl Body {
     /// Bytes that compression saved; `None`: not compressed.
     pub(super) fn saved(&self) -> Option<u64> {
         self.inflated.map(|len| (len.get() - self.data.len()) as u64)
-    }
-
-    /// Whether both are the same copy, not just equal. Never for empty ones, which have no place of their own.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        !self.data.is_empty() && self.data.as_ptr() == other.data.as_ptr()
     }
 }
 

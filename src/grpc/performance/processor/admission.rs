@@ -27,7 +27,10 @@ use crate::grpc::performance::{
     monitor::{Class, Counter},
     worker_pool::{Charge, NoRoom, Priority, Task},
 };
-use crate::platform::contain::{contain, drop_logged};
+use crate::platform::{
+    clock,
+    contain::{contain, drop_logged},
+};
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
 const ADMISSIONS_PER_POLL: usize = 64;
@@ -108,7 +111,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// Accepts a message into a slot, and takes it as far as it gets.
     fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) {
-        let now = Instant::now();
+        let now = clock::now();
         let engine = Arc::clone(&self.mailbox.engine);
         engine.monitor.count(Counter::Accepted);
         let (inspection, verdict) = inspect(&engine, &mut message, now);
@@ -347,7 +350,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let mailbox = Arc::clone(&self.mailbox);
         Self::give_lead(&mailbox, slot, lead);
         let priority = self.entries[slot as usize].priority;
-        let now = Instant::now();
+        let now = clock::now();
         match mailbox.engine.pool.seam().room.try_acquire(priority, 0, now) {
             Ok(()) => self.enter(slot, 0, AfterHold::Turn, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
@@ -384,7 +387,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else { return false };
             let Held { slot, bytes, then, .. } = self.held.pop_front().expect("it was polled");
             match room {
-                Ok(()) => self.enter(slot, bytes, then, Instant::now()),
+                Ok(()) => self.enter(slot, bytes, then, clock::now()),
                 Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             }
         }

@@ -18,11 +18,11 @@ struct OpenBatch {
 
 /// The batch that was queued last, for each priority.
 #[derive(Default)]
-pub(super) struct Batches([Option<OpenBatch>; 3]);
+pub(crate) struct Batches([Option<OpenBatch>; 3]);
 
 impl Batches {
     /// The slot behind which a message may be chained, if no worker has come for it.
-    pub(super) fn joinable(
+    pub(crate) fn joinable(
         &self,
         priority: Priority,
         now: Instant,
@@ -36,7 +36,7 @@ impl Batches {
     }
 
     /// A message was chained behind the last.
-    pub(super) fn joined(&mut self, priority: Priority, slot: u32, now: Instant) {
+    pub(crate) fn joined(&mut self, priority: Priority, slot: u32, now: Instant) {
         let batch = self.0[priority as usize].as_mut().expect("it was joinable");
         batch.last = slot;
         batch.latest = now;
@@ -44,12 +44,12 @@ impl Batches {
     }
 
     /// A message was queued by itself.
-    pub(super) fn opened(&mut self, priority: Priority, slot: u32, now: Instant) {
+    pub(crate) fn opened(&mut self, priority: Priority, slot: u32, now: Instant) {
         self.0[priority as usize] = Some(OpenBatch { last: slot, messages: 1, opened: now, latest: now });
     }
 
     /// A slot is about to be filled anew: nothing is to be chained behind what it was.
-    pub(super) fn forget(&mut self, slot: u32) {
+    pub(crate) fn forget(&mut self, slot: u32) {
         for batch in &mut self.0 {
             if batch.as_ref().is_some_and(|batch| batch.last == slot) {
                 *batch = None;

@@ -11,7 +11,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Instant,
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use super::{
     JobScope, MessageHandler, Timing,
     completions::Completions,
-    engine::Engine,
+    engine::{Engine, StreamPermit},
     failure,
     slot::{Arena, Input, Outcome},
 };
@@ -33,7 +33,10 @@ use crate::{
         monitor::Counter,
         worker_pool::{Job, JobContext, Life, Share, WithdrawnFrom},
     },
-    platform::contain::{contain, drop_logged},
+    platform::{
+        clock,
+        contain::{contain, drop_logged},
+    },
 };
 
 pub(super) struct Mailbox<H: MessageHandler> {
@@ -41,15 +44,19 @@ pub(super) struct Mailbox<H: MessageHandler> {
     pub(super) slots: Arena<H>,
     pub(super) completions: Completions,
     pub(super) closed: AtomicBool,
+    /// Taken hold of while a message runs: a client that takes its calls back as fast as it makes them is still charged
+    /// for the work that they have left in the workers, where HTTP/2 has forgotten the calls.
+    charged: Weak<StreamPermit>,
 }
 
 impl<H: MessageHandler> Mailbox<H> {
-    pub(super) fn new(engine: Arc<Engine<H>>, capacity: usize) -> Self {
+    pub(super) fn new(engine: Arc<Engine<H>>, capacity: usize, charged: Weak<StreamPermit>) -> Self {
         Self {
             engine,
             slots: Arena::new(capacity),
             completions: Completions::new(),
             closed: AtomicBool::new(false),
+            charged,
         }
     }
 
@@ -83,7 +90,7 @@ impl<H: MessageHandler> Mailbox<H> {
             }
             Ok(result?)
         });
-        let finished = Instant::now();
+        let finished = clock::now();
         if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
             charge.raise_to(H::response_weight(response));
         }
@@ -140,6 +147,8 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     }
 
     fn run(&self, slot: u32, started: Instant) {
+        // Before the message begins: who leaves meanwhile has either withdrawn it, or stays charged.
+        let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             self.give_back(slot);

@@ -17,12 +17,13 @@
 //! and still occupy a worker included.
 //!
 //! **The end.** When the input is over (or failed), what is in flight is answered first; then the stream ends (with the
-//! error). Dropped early, everything unstarted is withdrawn, and what runs sees it at its next checkpoint.
+//! error). Dropped early, everything unstarted is withdrawn, and what runs sees it at its next checkpoint; the stream
+//! counts as open until it has.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::{Arc, Weak, atomic::Ordering::SeqCst},
     task::{Context, Poll},
     time::Instant,
 };
@@ -45,7 +46,7 @@ use crate::grpc::performance::{
     monitor::{self, Class},
     worker_pool::{Priority, Waiting},
 };
-use crate::platform::contain::drop_logged;
+use crate::platform::{clock, contain::drop_logged};
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -125,7 +126,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
-    _permit: Option<StreamPermit>,
+    _permit: Option<Arc<StreamPermit>>,
 }
 
 // Nothing is pinned in place: the input is in a box.
@@ -140,8 +141,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         capacity: usize,
         permit: Option<StreamPermit>,
     ) -> Self {
+        let permit = permit.map(Arc::new);
+        let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
-            mailbox: Arc::new(Mailbox::new(engine, capacity)),
+            mailbox: Arc::new(Mailbox::new(engine, capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),
@@ -242,7 +245,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         if self.timer.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         while let Some((slot, sequence)) = self.timer.pop_due(now) {
             let entry = &self.entries[slot as usize];
             if entry.sequence != sequence || !entry.is_open() {
@@ -270,7 +273,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         self.leaving.pop_front();
         self.in_flight -= 1;
-        self.last_activity = Instant::now();
+        self.last_activity = clock::now();
         let sojourn = self.last_activity - accepted;
         let code = outcome.result.as_ref().err().map(OptimizationError::kind);
         let engine = self.engine();
@@ -337,7 +340,7 @@ where
                 continue;
             }
             if this.timer.poll(this.idle_deadline(), cx).is_ready() {
-                if this.idle_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                if this.idle_deadline().is_some_and(|deadline| deadline <= clock::now()) {
                     let silent = this.context.config.stream_timeout;
                     this.input = None;
                     this.failure = Some(OptimizationError::StreamIdle(silent).into());

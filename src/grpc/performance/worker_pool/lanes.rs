@@ -18,6 +18,9 @@ mod ring;
 
 use crossbeam::utils::CachePadded;
 
+#[cfg(feature = "proof")]
+pub(crate) use self::lane::Lane;
+#[cfg(not(feature = "proof"))]
 use self::lane::Lane;
 use super::{job::Task, priority::Priority};
 

@@ -49,6 +49,7 @@ use crate::{
     grpc::performance::config::OptimizationConfig,
     platform::{
         atomic::AtomicUsize,
+        clock,
         sync::{Mutex, SegQueue},
     },
 };
@@ -220,7 +221,7 @@ impl Room {
     /// One round of settling: as many waiters as there is room for.
     fn hand_over(&self) {
         let mut desk = self.desk.try_lock().expect("one thread settles at a time");
-        let now = Instant::now();
+        let now = clock::now();
         loop {
             for rank in 0..self.queues.len() {
                 self.fetch_head(&mut desk, rank);

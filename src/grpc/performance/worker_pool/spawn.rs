@@ -30,6 +30,7 @@ use crate::{
         monitor::Class,
     },
     platform::{
+        clock,
         contain::{contain, drop_logged},
         sync::AtomicWaker,
     },
@@ -113,7 +114,7 @@ where
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
         let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
-        self.forecast.learn(self.class, started.elapsed());
+        self.forecast.learn(self.class, clock::now() - started);
         self.outcome.put(outcome.map_err(OptimizationError::Panicked));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         drop(self.charge.take());
@@ -281,7 +282,7 @@ where
         handle.stage = Stage::Refused(Refusal::TooLarge { weight, limit: room.byte_capacity() });
         return handle;
     }
-    match room.try_acquire(priority, weight, Instant::now()) {
+    match room.try_acquire(priority, weight, clock::now()) {
         Ok(()) => handle.queue(task),
         Err(_) => handle.stage = Stage::Unqueued(room.wait(priority, weight), task),
     }
@@ -295,7 +296,7 @@ where
     T: Send + 'static,
 {
     let options = JobOptions::default();
-    match shared.room.try_acquire(options.priority, options.weight, Instant::now()) {
+    match shared.room.try_acquire(options.priority, options.weight, clock::now()) {
         Ok(()) => {
             let (task, mut handle) = prepare(shared, options, move |_: &mut JobContext<'_>| work());
             handle.queue(task);

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::{Drained, Shared, post::Post, worker::Worker};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
-    platform::affinity::Core,
+    platform::{affinity::Core, clock},
 };
 
 /// How soon an empty seat is tried again when the system gave no thread for it.
@@ -83,7 +83,7 @@ impl Supervisor {
             cores,
             timeout: config.worker_timeout,
             substitutes: config.worker_substitutes,
-            epoch: Instant::now(),
+            epoch: clock::now(),
             stuck: 0,
             started: 0,
             chore,
@@ -97,9 +97,9 @@ impl Supervisor {
 
     /// The supervisor thread's whole life.
     pub(super) fn main(mut self) {
-        let mut next_chore = self.chore.as_ref().map(|chore| Instant::now() + chore.interval);
+        let mut next_chore = self.chore.as_ref().map(|chore| clock::now() + chore.interval);
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             let mut wake = self.inspect(now);
             if let (Some(due), Some(chore)) = (&mut next_chore, &mut self.chore) {
                 if now >= *due {

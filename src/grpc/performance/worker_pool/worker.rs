@@ -1,9 +1,6 @@
 //! What a worker thread does: take, run, search, sleep.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Shared,
@@ -14,6 +11,7 @@ use super::{
 };
 use crate::platform::{
     affinity::{Core, pin_current_thread},
+    clock,
     scheduling::give_way,
 };
 
@@ -87,7 +85,7 @@ impl Worker {
         shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);
         let unit = task.unit;
-        let started = Instant::now();
+        let started = clock::now();
         self.post.occupy(task, job.life(unit), started);
         job.run(unit, started);
         self.post.vacate()
@@ -118,7 +116,7 @@ fn pick(shared: &Shared, seat: usize, turn: &mut usize) -> Option<Task> {
 
 /// Looks again and again, for as long as `spin` says.
 fn spin<T>(spin: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + spin;
+    let deadline = clock::now() + spin;
     loop {
         for _ in 0..LOOKS {
             if let Some(found) = look() {
@@ -126,7 +124,7 @@ fn spin<T>(spin: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
             }
             (0..HINTS).for_each(|_| std::hint::spin_loop());
         }
-        if Instant::now() >= deadline {
+        if clock::now() >= deadline {
             return None;
         }
         // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.

@@ -14,7 +14,7 @@ use super::{
     super::{freshness::Freshness, invalidation::Moment},
     Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting,
 };
-use crate::grpc::performance::monitor::Class;
+use crate::{grpc::performance::monitor::Class, platform::clock};
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Lead {
     /// Gives the answer to all followers, and stores it, unless the key was invalidated meanwhile, or the answers of its
     /// class are never asked for again. Nothing of that happens if the lead was abandoned (see [`watch`](Self::watch)).
     pub fn complete(self, value: Bytes) {
-        self.complete_at(value, Instant::now());
+        self.complete_at(value, clock::now());
     }
 
     /// As [`complete`](Self::complete), and the time to live starts at `now`.
@@ -112,7 +112,7 @@ impl Lead {
     /// There is no answer, and for so long nobody is to try again: tells all followers, and all who ask until then.
     /// What the bytes mean is between those who lead and those who ask.
     pub fn fail(self, failure: Bytes, ttl: Duration) {
-        self.fail_at(failure, ttl, Instant::now());
+        self.fail_at(failure, ttl, clock::now());
     }
 
     pub(crate) fn fail_at(mut self, failure: Bytes, ttl: Duration, now: Instant) {
@@ -301,9 +301,10 @@ impl Drop for Landing<'_> {
         }
         // After the followers, who are not to wait for a copy.
         let Turn { flights, flight, .. } = self.turn;
+        let now = self.store.map_or_else(clock::now, |(_, now)| now);
         let answer =
             self.store.and_then(|(terms, now)| flights.admit(&flight.key(), self.finding, terms, now));
-        flights.land(flight, answer);
+        flights.land(flight, answer, now);
     }
 }
 

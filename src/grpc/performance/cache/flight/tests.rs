@@ -297,6 +297,7 @@ fn an_answer_that_came_between_the_look_and_the_start_is_found_by_the_second_loo
         key(1),
         flights.store.prepare(b"there", None),
         flights.store.meta(Instant::now()),
+        Instant::now(),
     ));
     let Boarding::Leads(lead) = flights.board(key(1), Wanted::Verdict, || panic!("nobody to follow")) else {
         panic!("a flight was on the table");

@@ -1,9 +1,11 @@
-use std::{collections::HashMap, sync::Barrier};
+use std::{cell::RefCell, collections::HashMap, sync::Barrier};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+
+mod together;
 
 const MIB: usize = 1 << 20;
 
@@ -23,7 +25,7 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value, None), self.meta(Instant::now())));
+        drop(self.insert(key(n), self.prepare(value, None), self.meta(Instant::now()), Instant::now()));
     }
 
     fn has(&self, n: usize) -> bool {
@@ -38,9 +40,19 @@ impl Store {
         self.get(&key(n), now).map(|stored| stored.body.open())
     }
 
+    /// Of each entry.
+    fn sizes(&self) -> Vec<u64> {
+        let sizes = RefCell::new(Vec::new());
+        self.retain(|_, stored| {
+            sizes.borrow_mut().push(stored.body.size());
+            true
+        });
+        sizes.into_inner()
+    }
+
     /// What lies in the table agrees with the books, and is within the budgets.
     fn audit(&self, entries: usize, bytes: usize) {
-        let sizes: Vec<u64> = self.cache.iter().map(|(_, entry)| entry.stored.body.size()).collect();
+        let sizes = self.sizes();
         assert!(sizes.len() <= entries, "{} of {entries} entries", sizes.len());
         assert!(sizes.iter().sum::<u64>() <= bytes as u64, "{} of {bytes} bytes", sizes.iter().sum::<u64>());
         assert_eq!(self.stats().entries, sizes.len());
@@ -131,15 +143,15 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start)));
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
     let due = start + Duration::from_secs(10);
     assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
     assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start)));
-    drop(store.insert(key(1), store.prepare(b"new", None), store.meta(due)));
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
+    drop(store.insert(key(1), store.prepare(b"new", None), store.meta(due), due));
     assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
@@ -148,7 +160,8 @@ fn an_expired_answer_is_never_served() {
 fn what_compression_saves_is_counted() {
     let store = store(100, MIB);
     let long = vec![42; 100_000];
-    drop(store.insert(key(1), store.prepare(&long, Body::compressed(&long)), store.meta(Instant::now())));
+    let now = Instant::now();
+    drop(store.insert(key(1), store.prepare(&long, Body::compressed(&long)), store.meta(now), now));
     store.put(2, b"incompressible");
     assert_eq!(store.read(1).unwrap(), long);
     assert_eq!(store.read(2).unwrap(), "incompressible");
@@ -163,7 +176,8 @@ fn what_compression_saves_is_counted() {
 fn compression_makes_room_for_values_that_would_be_too_large() {
     let store = store(100, MIB);
     let large = vec![0; 8 * MIB];
-    drop(store.insert(key(1), store.prepare(&large, Body::compressed(&large)), store.meta(Instant::now())));
+    let now = Instant::now();
+    drop(store.insert(key(1), store.prepare(&large, Body::compressed(&large)), store.meta(now), now));
     assert_eq!(store.read(1).unwrap().len(), 8 * MIB);
 }
 
@@ -251,7 +265,7 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
     for n in 0..100_000 {
         store.put(n, b"");
     }
-    let per_entry = store.cache.memory_used().total() / store.stats().entries;
+    let per_entry = store.tables.memory() / store.stats().entries;
     // Beside the table: two allocations of the value, their headers included.
     let heap = 64;
     assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::platform::clock;
+
 /// The average, as bits of an `f32`, over the time of its last update in milliseconds since `start`. A lost update is
 /// one sample less, so relaxed accesses and a single try are enough: the word carries no other data. It stays the standard
 /// library's under loom too: time is no part of a model.
@@ -20,7 +22,7 @@ pub(super) struct Pressure {
 
 impl Pressure {
     pub(super) fn new(threshold: f64, window: Duration) -> Self {
-        Self { word: AtomicU64::new(0), start: Instant::now(), threshold, window }
+        Self { word: AtomicU64::new(0), start: clock::now(), threshold, window }
     }
 
     /// Takes a sample of the load, and says which share of the capacity is open.
