@@ -18,9 +18,11 @@ mod forecast;
 mod handoff;
 mod job;
 mod lanes;
+mod overstay;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
@@ -40,8 +42,12 @@ use self::{
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
-use crate::platform::affinity::{Core, allowed_cores};
+use crate::platform::{
+    affinity::{Core, allowed_cores},
+    clock,
+};
 
 pub use self::{
     context::JobContext,
@@ -53,10 +59,12 @@ pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
 pub(crate) use self::{
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -224,6 +232,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(clock::now())
     }
 }
 

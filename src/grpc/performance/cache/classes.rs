@@ -3,7 +3,10 @@
 //! A fixed table: classes that fall into one place are one class here. An entry keeps its place, so a hit need not know
 //! its class.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 
@@ -41,6 +44,8 @@ pub(super) struct Classes {
     books: Box<[Book]>,
     followed: Followed,
     compression: bool,
+    /// Whether there is CPU time for it. Relaxed wherever it is touched: a hint.
+    spare_time: AtomicBool,
 }
 
 impl Classes {
@@ -49,6 +54,7 @@ impl Classes {
             books: (0..PLACES).map(|_| Book::default()).collect(),
             followed: Followed::of(config.cache_capacity),
             compression: config.enable_cache_compression,
+            spare_time: AtomicBool::new(true),
         }
     }
 
@@ -68,7 +74,13 @@ impl Classes {
 
     /// The answer as LZ4, if that is wanted and worth while.
     pub(super) fn compress(&self, place: Place, value: &[u8]) -> Option<Body> {
-        self.compression.then(|| self.book(place).balance.compress(value)).flatten()
+        let wanted = self.compression && self.spare_time.load(Relaxed);
+        wanted.then(|| self.book(place).balance.compress(value)).flatten()
+    }
+
+    /// Whether compression may take CPU time from now on.
+    pub(super) fn spare_time(&self, spare: bool) {
+        self.spare_time.store(spare, Relaxed);
     }
 
     /// A hit: its bytes.

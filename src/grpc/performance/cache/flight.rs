@@ -151,6 +151,10 @@ impl Flights {
         &self.store
     }
 
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
     pub(super) fn invalidations(&self) -> &Invalidations {
         &self.invalidations
     }

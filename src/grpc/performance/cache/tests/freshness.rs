@@ -119,3 +119,14 @@ fn compression_stops_for_answers_that_do_not_shrink_and_starts_again_when_they_d
     assert!(compressed(&zeros) < 100, "it had stopped");
     assert_eq!(compressed(&zeros), 100);
 }
+
+#[test]
+fn without_time_to_spare_nothing_is_compressed() {
+    let cache = cache(|c| c.enable_cache_compression = true);
+    for (spare, compressed) in [(true, 1), (false, 1), (true, 2)] {
+        cache.spare_time(spare);
+        cache.insert(key(1), &[7; 10_000]);
+        assert_eq!(cache.get(&key(1)).unwrap(), [7; 10_000][..]);
+        assert_eq!(cache.stats().compressed, compressed);
+    }
+}
