@@ -42,30 +42,32 @@
 //! `get_or_compute` that has waited for `worker_timeout`. If the leader has found the answer, and was stopped before it
 //! told, such a follower takes it from the flight.
 //!
-//! **Locks**: shard of the table → flight, or shard of the table → shard of the store. Each is held for a few
-//! instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
+//! **Locks**: shard of the table → flight; the store has none. Each is held for a few instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
 //! A thread that is stopped under the lock of a shard holds up who misses there: for the few hundred instructions of a
 //! landing, in one of [`SHARDS`] shards. A hit takes none of these locks.
 
+mod crew;
 mod finding;
 mod lead;
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use dashmap::{DashMap, Entry};
-use parking_lot::Mutex;
 
 pub use self::lead::{FlightSink, FlightWatch, Follower, Lead, Lookup};
 
 pub(crate) use self::finding::Verdict;
 pub(super) use self::finding::{Finding, Wanted};
 
-use self::{finding::Terms, lead::Turn};
+use self::{
+    crew::{Flight, Relief, Settlement, Waiting},
+    finding::Terms,
+    lead::Turn,
+};
 use super::{
     classes::{Classes, Place},
     freshness::Freshness,
@@ -331,16 +333,11 @@ impl Flights {
         wanted: Wanted,
         follower: &mut Option<Follower>,
     ) -> Option<Boarding> {
-        let mut crew = flight.crew.lock();
-        if let Some(finding) = &crew.found {
-            let serves = finding.serves(wanted, &self.invalidations);
-            return Some(if serves { Boarding::Settled(finding.verdict.clone()) } else { Boarding::Over });
-        }
-        let follower = follower.take()?;
-        // Read under the lock: later ones have later times.
-        let joined = self.invalidations.now();
-        crew.followers.push_back(Waiting { follower, joined });
-        Some(Boarding::Follows(FlightWatch::of(self, flight, crew.turn)))
+        Some(match flight.board(follower, wanted, &self.invalidations)? {
+            Ok(turn) => Boarding::Follows(FlightWatch::of(self, flight, turn)),
+            Err(Some(verdict)) => Boarding::Settled(verdict),
+            Err(None) => Boarding::Over,
+        })
     }
 
     /// Makes ready to store what a leader found; `None`: it is not to be stored.
@@ -400,10 +397,11 @@ impl Flights {
     /// the flight off.
     fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Instant) {
         let mut displaced = None;
-        let landed = self.table.remove_if(&flight.key, |_, on_table| {
+        let landed = self.table.remove_if(&flight.key(), |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);
             if attached {
-                displaced = answer.map(|(prepared, meta)| self.store.insert(flight.key, prepared, meta, now));
+                displaced =
+                    answer.map(|(prepared, meta)| self.store.insert(flight.key(), prepared, meta, now));
             }
             attached
         });
@@ -413,10 +411,10 @@ impl Flights {
 
     /// Ends the turn if nobody follows, and takes the flight off the table. False: somebody joined meanwhile, and is to
     /// be given the turn.
-    pub(super) fn close(&self, flight: &Arc<Flight>, turn: u64) -> bool {
-        let closed = self
-            .table
-            .remove_if(&flight.key, |_, on_table| Arc::ptr_eq(on_table, flight) && flight.end_if_alone(turn));
+    fn close(&self, flight: &Arc<Flight>, turn: u64) -> bool {
+        let closed = self.table.remove_if(&flight.key(), |_, on_table| {
+            Arc::ptr_eq(on_table, flight) && flight.end_if_alone(turn)
+        });
         // Not on the table: nobody can join any more, so what the flight says now is final.
         closed.is_some() || flight.end_if_alone(turn) || !flight.is_at(turn)
     }
@@ -443,114 +441,6 @@ impl Flights {
             detached.push(Arc::clone(flight));
             false
         });
-    }
-}
-
-/// One key being worked on.
-pub(super) struct Flight {
-    key: CacheKey,
-    crew: Mutex<Crew>,
-}
-
-struct Crew {
-    /// The turn that may settle the flight or pass it on.
-    turn: u64,
-    /// Set once the flight is settled.
-    found: Option<Finding>,
-    /// In the order of their joining.
-    followers: VecDeque<Waiting>,
-}
-
-/// A follower, and when it joined.
-pub(super) struct Waiting {
-    follower: Follower,
-    joined: Moment,
-}
-
-/// What becomes of a turn that is given back.
-pub(super) enum Relief {
-    /// Another turn is on, or the flight is settled.
-    Past,
-    /// The follower leads now, with this turn.
-    Next(Follower, u64),
-    /// The turn is still on: there is nobody to give it to.
-    Nobody,
-}
-
-/// What becomes of the followers when the answer is known.
-pub(super) struct Settlement {
-    told: VecDeque<Waiting>,
-    /// Who leads now, with which turn, since the answer came too late for some.
-    next: Option<(Follower, u64)>,
-}
-
-impl Flight {
-    fn new(key: CacheKey) -> Self {
-        Self { key, crew: Mutex::new(Crew { turn: 0, found: None, followers: VecDeque::new() }) }
-    }
-
-    pub(super) fn key(&self) -> CacheKey {
-        self.key
-    }
-
-    /// The answer is known. `None`: the turn is over.
-    pub(super) fn settle(
-        &self,
-        turn: u64,
-        finding: &Finding,
-        invalidations: &Invalidations,
-    ) -> Option<Settlement> {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return None;
-        }
-        crew.turn += 1;
-        let mut told = std::mem::take(&mut crew.followers);
-        if finding.is_outdated(invalidations) {
-            // Whoever joined later may have joined after the invalidation had returned.
-            let in_time = told.partition_point(|waiting| waiting.joined <= finding.begun);
-            crew.followers = told.split_off(in_time);
-            if let Some(next) = crew.followers.pop_front() {
-                return Some(Settlement { told, next: Some((next.follower, crew.turn)) });
-            }
-        }
-        crew.found = Some(finding.clone());
-        Some(Settlement { told, next: None })
-    }
-
-    /// The turn is given back.
-    pub(super) fn relieve(&self, turn: u64) -> Relief {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return Relief::Past;
-        }
-        match crew.followers.pop_front() {
-            None => Relief::Nobody,
-            Some(next) => {
-                crew.turn += 1;
-                Relief::Next(next.follower, crew.turn)
-            }
-        }
-    }
-
-    fn end_if_alone(&self, turn: u64) -> bool {
-        let mut crew = self.crew.lock();
-        let ends = crew.turn == turn && crew.followers.is_empty();
-        if ends {
-            crew.turn += 1;
-        }
-        ends
-    }
-
-    /// The turn that is on, or what was found.
-    pub(super) fn progress(&self) -> Result<u64, Finding> {
-        let crew = self.crew.lock();
-        crew.found.clone().map_or(Ok(crew.turn), Err)
-    }
-
-    /// Whether the turn is on.
-    pub(super) fn is_at(&self, turn: u64) -> bool {
-        self.crew.lock().turn == turn
     }
 }
 

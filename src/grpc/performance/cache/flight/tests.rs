@@ -1,4 +1,9 @@
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::grpc::performance::config::OptimizationConfig;
