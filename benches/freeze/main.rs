@@ -39,7 +39,9 @@ fn main() {
         rows.extend(measured);
     }
     let structures: Vec<Value> = rows.iter().map(figures).collect();
-    arguments.write(&json!({ "freeze_ms": pause::PAUSE_MS, "structures": structures }));
+    let goals = caches::judge(&rows);
+    goals.iter().for_each(|goal| println!("{goal}"));
+    arguments.write(&json!({ "freeze_ms": pause::PAUSE_MS, "structures": structures, "goals": goals }));
 }
 
 fn figures(row: &Row) -> Value {

@@ -19,6 +19,7 @@ mod admission;
 mod batches;
 mod completions;
 mod engine;
+mod failure;
 mod handler;
 mod mailbox;
 mod message;
@@ -56,6 +57,7 @@ use super::{
     resource_pool::{PoolStats, ResourceFactories, ResourcePool, ResourcePoolStats},
     worker_pool::{Chore, Drained, Priority, WorkerPool},
 };
+use crate::platform::clock;
 
 #[cfg(feature = "proof")]
 pub(crate) mod proof {
@@ -142,6 +144,8 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
                     open_streams: open_streams.load(Relaxed),
                     cache_entries: cached.entries,
                     cache_bytes: cached.bytes,
+                    cache_stale_hits: cached.stale_hits,
+                    cache_not_admitted: cached.not_admitted,
                     overload_level: level as u8,
                     overload: load,
                     queue_target: target,
