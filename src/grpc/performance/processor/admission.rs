@@ -30,6 +30,7 @@ use crate::grpc::performance::{
 use crate::platform::{
     clock,
     contain::{contain, drop_logged},
+    stage::reached,
 };
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
@@ -326,6 +327,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             .filter(|_| !shared.anyone_asleep())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
+            reached!("admission: a message joins a queued batch");
             self.batches.joined(priority, slot, now);
         } else {
             self.batches.opened(priority, slot, now);

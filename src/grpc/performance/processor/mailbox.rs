@@ -35,6 +35,7 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
+        stage::reached,
     },
 };
 
@@ -69,6 +70,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         place.outcome.put(outcome);
         if place.state.finish().is_err() {
+            reached!("mailbox: an outcome that nobody waits for");
             drop_logged(place.outcome.take());
         }
         self.give_back(slot);
@@ -131,6 +133,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
+            reached!("mailbox: a worker comes for a message that was withdrawn");
             self.give_back(slot);
             return;
         }
@@ -142,6 +145,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let room = &self.engine.pool.seam().room;
         if room.is_overdrawn() {
+            reached!("mailbox: answers have piled up");
             let (held, limit) = (room.bytes_held(), room.byte_capacity());
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
@@ -198,6 +202,7 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
         self.completions.bring_urgently(&self.slots, slot);
         // The task may have left before it could see the turn; then nobody else will.
         if self.closed.load(SeqCst) {
+            reached!("mailbox: a turn comes to a stream that has ended");
             let lead = self.slots.get(slot).turn.lock().take();
             drop(lead);
         }

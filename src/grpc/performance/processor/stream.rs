@@ -45,7 +45,7 @@ use crate::grpc::performance::{
     monitor::{self, Class},
     worker_pool::{Priority, Waiting},
 };
-use crate::platform::{clock, contain::drop_logged};
+use crate::platform::{clock, contain::drop_logged, stage::reached};
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -248,6 +248,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             if self.mailbox.withdraw(slot, Interruption::DeadlineExceeded).is_some() {
                 self.set_outcome(slot, Outcome::failed(Interruption::DeadlineExceeded));
                 if let Some(held) = self.held.iter().position(|held| held.slot == slot) {
+                    reached!("stream: a deadline passes while the message waits for room");
                     self.held.remove(held);
                     self.set_returned(slot);
                 }

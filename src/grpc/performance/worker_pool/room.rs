@@ -50,6 +50,7 @@ use crate::{
     platform::{
         atomic::AtomicUsize,
         clock,
+        stage::{self, reached},
         sync::{Mutex, SegQueue},
     },
 };
@@ -124,6 +125,7 @@ impl Room {
 
     /// Takes a place and `bytes`, at once or not at all.
     pub(crate) fn try_acquire(&self, priority: Priority, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+        stage::point();
         let ahead = &self.waiting[..=priority.rank()];
         // SeqCst as everything that concerns waiters: see the module.
         if ahead.iter().any(|count| count.load(SeqCst) > 0) {
@@ -137,7 +139,9 @@ impl Room {
         debug_assert!(bytes <= self.bytes, "a message larger than the room waits for ever");
         let waiter = Arc::new(Waiter::new(bytes));
         self.waiting[priority.rank()].fetch_add(1, SeqCst);
+        stage::point();
         self.queues[priority.rank()].push(Arc::clone(&waiter));
+        stage::point();
         self.settle();
         Waiting::new(Arc::clone(self), waiter)
     }
@@ -145,6 +149,7 @@ impl Room {
     /// Gives back places and bytes, to who waits first.
     pub(crate) fn release(&self, places: usize, bytes: usize) {
         let left = self.usage.give(places, bytes);
+        stage::point();
         if self.waiting.iter().any(|count| count.load(SeqCst) > 0) {
             self.settle();
         }
@@ -180,7 +185,9 @@ impl Room {
     /// A waiter looks at the place that it was promised: its own from now on, if the room is still open.
     fn claim(&self, bytes: usize) -> Result<(), NoRoom> {
         self.promised.fetch_sub(1, SeqCst);
+        stage::point();
         if self.usage.read().closed {
+            reached!("room: a promise is claimed after the closing");
             self.release(1, bytes);
             return Err(NoRoom::Closed);
         }
@@ -189,6 +196,7 @@ impl Room {
 
     /// A waiter leaves without having looked at the place that it was promised.
     fn decline(&self, bytes: usize) {
+        reached!("room: a promise is declined");
         self.promised.fetch_sub(1, SeqCst);
         self.release(1, bytes);
     }
@@ -206,11 +214,13 @@ impl Room {
     /// Hands room to waiters. See the module.
     pub(super) fn settle(&self) {
         if self.settling.fetch_add(1, SeqCst) != 0 {
+            reached!("room: somebody else settles");
             return;
         }
         loop {
             let calls = self.settling.load(SeqCst);
             self.hand_over();
+            stage::point();
             if self.settling.compare_exchange(calls, 0, SeqCst, SeqCst).is_ok() {
                 break;
             }
@@ -231,11 +241,13 @@ impl Room {
             let head = desk.heads[rank].as_ref().expect("the rank was chosen for its head");
             match self.take(head.bytes(), now) {
                 Ok(()) => {
+                    stage::point();
                     self.promised.fetch_add(1, SeqCst);
                     if head.grant() {
                         desk.turn += 1;
                     } else {
                         // It left in this moment; its room goes to the next.
+                        reached!("room: a waiter leaves while it is given room");
                         self.promised.fetch_sub(1, SeqCst);
                         self.usage.give(1, head.bytes());
                     }

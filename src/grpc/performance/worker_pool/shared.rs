@@ -78,6 +78,12 @@ impl Shared {
         self.sleepers.notify(|| self.lanes.waiting());
     }
 
+    /// Tasks in the lanes, for who sees to it that none is forgotten.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lanes.waiting()
+    }
+
     /// A message has left the lanes: its place is free.
     pub(super) fn leave_queue(&self, share: &Share) {
         self.forecast.unqueued(share);

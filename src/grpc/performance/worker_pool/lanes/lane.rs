@@ -8,6 +8,7 @@ use super::{
     super::handoff::Handoff,
     ring::{MOST, Ring},
 };
+use crate::platform::stage;
 
 pub(super) struct Lane<T> {
     free: Ring,
@@ -32,15 +33,17 @@ impl<T> Lane<T> {
             match self.free.take() {
                 Some(cell) => break cell,
                 // More threads than there is slack for were stopped just between their rings; one will go on.
-                None => std::thread::yield_now(),
+                None => stage::give_way(),
             }
         };
         self.cells[cell].put(value);
+        stage::point();
         self.filled.put(cell);
     }
 
     pub(super) fn pop(&self) -> Option<T> {
         let cell = self.filled.take()?;
+        stage::point();
         let value = self.cells[cell].take();
         self.free.put(cell);
         Some(value.expect("a filled cell holds a value, which is its taker's"))
