@@ -24,6 +24,9 @@ pub mod load;
 #[cfg(feature = "cli")]
 pub mod operations;
 mod platform;
+#[cfg(feature = "proof")]
+#[doc(hidden)]
+pub mod proof;
 pub mod simulation;
 
 pub use grpc::performance::*;

@@ -14,3 +14,4 @@ pub(crate) mod scheduling;
 pub(crate) mod sources;
 pub(crate) mod stage;
 pub(crate) mod sync;
+pub(crate) mod whereabouts;

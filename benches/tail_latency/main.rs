@@ -14,19 +14,31 @@
 //! ratios within one run.
 
 mod arrivals;
-mod clock;
 mod contenders;
 mod experiments;
 mod goals;
-mod noise;
 mod options;
-mod priority;
 mod report;
 mod results;
 mod round;
 mod scenarios;
-mod stats;
 mod work;
+
+// What this bench shares with `grpc_tail`.
+#[path = "../common/clock.rs"]
+mod clock;
+#[path = "../common/goal.rs"]
+mod goal;
+#[path = "../common/noise.rs"]
+mod noise;
+#[path = "../common/priority.rs"]
+mod priority;
+#[path = "../common/referee.rs"]
+mod referee;
+#[path = "../common/stats.rs"]
+mod stats;
+#[path = "../common/words.rs"]
+mod words;
 
 use std::process::ExitCode;
 

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use crate::{
     experiments::{
         open_loop::Outcome,
         probe::Probed,
         round_trip::{Rhythm, RoundTrip},
     },
+    referee::Validity,
     scenarios::{Cell, Participant},
     stats::median,
 };
@@ -30,18 +29,6 @@ pub(crate) struct Results {
     /// CPU time as a share of one core.
     pub(crate) idle: Option<f64>,
     pub(crate) validity: Validity,
-}
-
-/// Runs that do not count, and runs that should not have to.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct Validity {
-    pub(crate) runs: usize,
-    /// Thrown away because the pacer was late, and run again.
-    pub(crate) discarded_late: usize,
-    /// Thrown away because others took CPU time, and run again.
-    pub(crate) discarded_noise: usize,
-    /// Late or disturbed each time that they were tried; they are in the figures.
-    pub(crate) kept_in_spite: usize,
 }
 
 /// One kind of work at one load.
@@ -82,8 +69,7 @@ impl CellResults {
         let has_both = |name: &str| self.series(name, true).is_some();
         self.series.iter().filter(move |series| {
             let Participant { entry, checkpoints: calls } = series.participant;
-            calls == checkpoints
-                || (checkpoints && !has_both(entry.name) && entry.role != crate::contenders::Role::Variant)
+            calls == checkpoints || (checkpoints && !has_both(entry.name) && !entry.is_variant())
         })
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! A round goes through all scenarios; in each, the contenders take turns in an order of chance, on the same trace. So
 //! whatever changes slowly, such as the machine's temper, strikes all alike, and when time runs out there is as much of
-//! one as of the other. A run that was disturbed is thrown away, counted, and done again, a few times at most and within
-//! a share of the time; what stays disturbed is counted too. No round begins that would not end in time, and one that
+//! one as of the other. What was disturbed is done again ([`referee`](crate::referee)). No round begins that would not end in time, and one that
 //! turns out too long is cut short between two scenarios, so that the bench ends on any machine.
 
 use std::time::{Duration, Instant};
@@ -12,7 +11,8 @@ use millstream::simulation::Discipline;
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 
 use crate::{
-    contenders::{ENTRIES, Entry, entry},
+    clock::process_cpu,
+    contenders::{Entry, entries, entry},
     experiments::{
         idle,
         open_loop::{self, Outcome},
@@ -20,59 +20,18 @@ use crate::{
         round_trip::{self, Rhythm},
         spawning, tiny_jobs,
     },
-    noise::Watch,
     options::{IDLE, Options, PROBE, ROUND_TRIP, SPAWNING, TINY_JOBS},
-    results::{CellResults, Results, Series, Validity},
+    referee::Referee,
+    results::{CellResults, Results, Series},
     scenarios::KINDS,
 };
 
-/// Times that a disturbed run is done again at most.
-const RETRIES: usize = 2;
 /// The share of the time limit that may go into runs that are thrown away.
 const WASTE: f64 = 0.2;
 /// The pacer may be so late, at its 99th percentile.
 const LATE_US: f64 = 200.0;
 /// The traces of the first round.
 const SEED: u64 = 20_260_101;
-
-/// Throws disturbed runs away.
-struct Referee {
-    validity: Validity,
-    waste_left: Duration,
-}
-
-impl Referee {
-    fn judge<T>(&mut self, late: impl Fn(&T) -> bool, mut run: impl FnMut() -> T) -> T {
-        let mut tries = 0..=RETRIES;
-        loop {
-            let (start, watch) = (Instant::now(), Watch::start());
-            let outcome = run();
-            let (noisy, late) = (watch.stop().is_disturbing(), late(&outcome));
-            if !noisy && !late {
-                self.validity.runs += 1;
-                return outcome;
-            }
-            tries.next();
-            let time = start.elapsed();
-            if tries.is_empty() || time > self.waste_left {
-                self.validity.runs += 1;
-                self.validity.kept_in_spite += 1;
-                return outcome;
-            }
-            self.waste_left -= time;
-            if noisy {
-                self.validity.discarded_noise += 1;
-            } else {
-                self.validity.discarded_late += 1;
-            }
-        }
-    }
-
-    /// For what has no pacer.
-    fn judge_noise<T>(&mut self, run: impl FnMut() -> T) -> T {
-        self.judge(|_| false, run)
-    }
-}
 
 struct Bench<'a> {
     options: &'a Options,
@@ -90,12 +49,12 @@ pub(crate) fn run(options: &Options) -> Results {
         options,
         deadline,
         results: Results::default(),
-        referee: Referee { validity: Validity::default(), waste_left },
+        referee: Referee::new(process_cpu, waste_left),
         chance: Xoshiro256PlusPlus::seed_from_u64(SEED),
     };
     if options.wants(IDLE) {
         eprintln!("idle for 10 s");
-        bench.results.idle = Some(bench.referee.judge_noise(idle::run));
+        bench.results.idle = Some(bench.referee.judge(never_late, idle::run));
     }
     bench.measure_capacities();
     let mut longest = Duration::ZERO;
@@ -125,7 +84,7 @@ impl Bench<'_> {
     fn measure_capacities(&mut self) {
         for kind in KINDS.iter().filter(|kind| self.options.wants(kind.name)) {
             let inline = (entry("inline").start)();
-            let capacity_per_s = self.referee.judge_noise(|| open_loop::capacity(&*inline, kind));
+            let capacity_per_s = self.referee.judge(never_late, || open_loop::capacity(&*inline, kind));
             for cell in kind.cells(self.options.quick) {
                 let series = |participant| Series { participant, rounds: Vec::new() };
                 self.results.cells.push(CellResults {
@@ -155,9 +114,10 @@ impl Bench<'_> {
         self.open_loops();
     }
 
-    /// Everybody, in an order of chance.
-    fn entries(&mut self) -> Vec<&'static Entry> {
-        let mut entries: Vec<_> = ENTRIES.iter().collect();
+    /// Everybody who takes part in the scenario, in an order of chance.
+    fn entries(&mut self, scenario: &str) -> Vec<&'static Entry> {
+        let quick = self.options.quick;
+        let mut entries: Vec<_> = entries().filter(|entry| entry.takes_part(scenario, quick)).collect();
         entries.shuffle(&mut self.chance);
         entries
     }
@@ -167,8 +127,8 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
-                let outcome = self.referee.judge_noise(|| round_trip::run(entry, rhythm));
+            for entry in self.entries(ROUND_TRIP) {
+                let outcome = self.referee.judge(never_late, || round_trip::run(entry, rhythm));
                 self.results.round_trips.entry((rhythm, entry.name)).or_default().push(outcome);
             }
         }
@@ -179,8 +139,8 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
-                let per_s = self.referee.judge_noise(|| tiny_jobs::run(entry, in_flight));
+            for entry in self.entries(TINY_JOBS) {
+                let per_s = self.referee.judge(never_late, || tiny_jobs::run(entry, in_flight));
                 self.results.tiny_jobs.entry((in_flight, entry.name)).or_default().push(per_s);
             }
         }
@@ -191,8 +151,8 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
-                let Some(cost) = self.referee.judge_noise(|| spawning::run(entry, producers)) else {
+            for entry in self.entries(SPAWNING) {
+                let Some(cost) = self.referee.judge(never_late, || spawning::run(entry, producers)) else {
                     continue;
                 };
                 self.results.spawning.entry((producers, entry.name)).or_default().push(cost);
@@ -205,8 +165,8 @@ impl Bench<'_> {
             return;
         }
         let seed = self.seed();
-        for entry in self.entries() {
-            let probed = self.referee.judge_noise(|| probe::run(entry, seed));
+        for entry in self.entries(PROBE) {
+            let probed = self.referee.judge(never_late, || probe::run(entry, seed));
             self.results.probes.entry(entry.name).or_default().push(probed);
         }
     }
@@ -241,4 +201,9 @@ impl Bench<'_> {
     fn seed(&self) -> u64 {
         SEED + self.results.rounds as u64
     }
+}
+
+/// Of what has no pacer.
+fn never_late<T>(_: &T) -> bool {
+    false
 }

@@ -17,10 +17,10 @@
 //! - **Limits**: nothing that a peer does, or leaves undone, holds anything for ever (`server/timed_io.rs`,
 //!   `server/unread.rs`, `server/message_limit.rs`), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
-//!   is hit is counted ([`ServerCounts`]). What has no figure of its own cannot pile up: pings and settings are
-//!   answered one at a time, and reading stops while the answer cannot be written; empty frames and endless headers end
-//!   the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
-//!   `server/windows.rs`. A request above `max_message_size` is refused with RESOURCE_EXHAUSTED, before it is read.
+//!   is hit is counted ([`ServerCounts`]). Frames that carry nothing have a budget (`server/floods.rs`); their
+//!   answers do not pile up, since reading stops while one cannot be written; endless headers end the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
+//!   `server/windows.rs`. A request above `max_message_size` is refused with RESOURCE_EXHAUSTED, before it is read;
+//!   what large messages take until the data plane has accepted them has a budget (`server/reception.rs`).
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
 //! - **hyper** is driven here, and not by tonic's own server, which neither counts nor ends what this one has to.
@@ -30,9 +30,11 @@
 mod accept;
 mod connection;
 mod counts;
+mod floods;
 mod health;
 mod message_limit;
 mod options;
+mod reception;
 mod timed_io;
 mod unread;
 mod windows;
@@ -185,7 +187,7 @@ fn routes<T: DataPlane>(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     const DESCRIBED: &str = "the descriptors were made by the compiler of the protocol";
-    Routes::new(MessageLimit::new(service, options.max_message_size, options.read_timeout, counts.clone()))
+    Routes::new(MessageLimit::new(service, options, counts.clone()))
         .add_service(health::service(name, draining))
         .add_service(reflection().build_v1().expect(DESCRIBED))
         .add_service(reflection().build_v1alpha().expect(DESCRIBED))

@@ -5,6 +5,8 @@
 mod drain;
 mod hostile;
 #[cfg(target_os = "linux")]
+mod pressure;
+#[cfg(target_os = "linux")]
 mod scarcity;
 #[path = "../serving/mod.rs"]
 mod serving;

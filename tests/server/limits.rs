@@ -96,27 +96,34 @@ async fn empty_frames_without_end_end_the_connection() {
 }
 
 #[tokio::test]
-async fn pings_settings_and_window_updates_without_end_pile_up_nothing() {
+async fn control_frames_within_their_budget_pass_and_a_flood_ends_its_connection_and_nobody_elses() {
     let floods = [
         raw::encode(raw::PING, 0, 0, &[0; 8]),
         raw::encode(raw::SETTINGS, 0, 0, &[]),
         raw::encode(raw::WINDOW_UPDATE, 0, raw::stream(0), &1_u32.to_be_bytes()),
     ];
     for frame in floods {
-        let server = start(|options| options.write_timeout = Duration::from_millis(200)).await;
+        let server = start(|options| options.max_control_frames_per_second = 1000).await;
         let bystander = server.bystander().await;
         let mut client = RawClient::connect(server.addr).await;
         client.open(0).await;
-        // A client that reads is served however many there are; it pays for each with one of its own.
-        client.send(&frame.repeat(10_000)).await;
+        // The handshake has taken a few.
+        client.send(&frame.repeat(990)).await;
         assert!(still_there(&mut client).await);
+        assert_eq!(server.counts.hits(Limit::ControlFrames), 0);
+        client.flood(&frame.repeat(1000)).await;
+        server.hit(Limit::ControlFrames, 1).await;
         bystander.noticed_nothing().await;
     }
 }
 
 #[tokio::test]
 async fn a_flood_of_pings_whose_answers_are_not_read_ends_with_the_write_timeout() {
-    let server = start(|options| options.write_timeout = Duration::from_millis(200)).await;
+    let server = start(|options| {
+        options.write_timeout = Duration::from_millis(200);
+        options.max_control_frames_per_second = 1_000_000;
+    })
+    .await;
     let bystander = server.bystander().await;
     let mut client = RawClient::connect(server.addr).await;
     client.flood(&raw::encode(raw::PING, 0, 0, &[0; 8]).repeat(1000)).await;

@@ -9,6 +9,7 @@ mod limits;
 mod patience;
 mod plane;
 mod raw;
+mod reception;
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 

@@ -25,6 +25,7 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -76,6 +77,11 @@ impl RawClient {
         client.send(&encode(SETTINGS, 0, 0, &settings)).await;
         client.send(&encode(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes())).await;
         client
+    }
+
+    /// Tells the server that its settings are known: only then do the windows that they give hold.
+    pub(crate) async fn accept_settings(&mut self) {
+        self.send(&encode(SETTINGS, ACK, 0, &[])).await;
     }
 
     /// Begins a call of `DataPlane.Stream`.

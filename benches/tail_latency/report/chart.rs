@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::time;
+use crate::words::time;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;

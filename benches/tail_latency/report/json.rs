@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
+use super::tricks::{Trick, tricks};
 use crate::{
-    contenders::{ENTRIES, workers},
+    contenders::{entries, workers},
     experiments::open_loop::{Outcome, QUANTILES},
-    goals::{Goal, duels},
+    goal::Goal,
+    goals::{ELSEWHERE, Elsewhere, duels},
     options::CHECKPOINT,
-    results::{CellResults, Results, Series, Validity, over},
+    referee::Validity,
+    results::{CellResults, Results, Series, over},
     stats::{Ratio, median},
 };
 
@@ -23,6 +26,7 @@ pub(crate) struct Report {
     validity: Validity,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) goals: Vec<Goal>,
+    pub(crate) judged_elsewhere: &'static [Elsewhere],
     pub(crate) round_trips: Vec<RoundTripRow>,
     pub(crate) tiny_jobs: Vec<TinyJobsRow>,
     pub(crate) probes: Vec<ProbeRow>,
@@ -30,6 +34,7 @@ pub(crate) struct Report {
     /// CPU of an idle pool and an idle processor, as a share of one core.
     idle_cpu: Option<f64>,
     p99_ratios: Vec<RatioRow>,
+    pub(crate) tricks: Vec<Trick>,
     pub(crate) contenders: Vec<About>,
 }
 
@@ -143,6 +148,7 @@ impl Report {
             validity: results.validity,
             scenarios: results.cells.iter().flat_map(scenarios).collect(),
             goals,
+            judged_elsewhere: ELSEWHERE,
             round_trips: results
                 .round_trips
                 .iter()
@@ -183,6 +189,7 @@ impl Report {
                 })
                 .collect(),
             idle_cpu: results.idle,
+            tricks: tricks(results),
             p99_ratios: ratios
                 .map(|duel| RatioRow {
                     scenario: scenario_name(duel.kind, duel.checkpoints),
@@ -192,7 +199,7 @@ impl Report {
                     ratio: duel.ratio,
                 })
                 .collect(),
-            contenders: ENTRIES.iter().map(|entry| About { name: entry.name, what: entry.what }).collect(),
+            contenders: entries().map(|entry| About { name: entry.name, what: entry.what }).collect(),
         };
         report.trustworthy = report.warning().is_none();
         report

@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use super::{
-    figure,
     json::{Report, Scenario},
-    time,
+    tricks::Trick,
 };
-use crate::goals::{Goal, Side};
+use crate::{
+    goals::Elsewhere,
+    words::{figure, time},
+};
 
 /// Everything that a person wants to know who has a terminal.
 pub(crate) fn render(report: &Report) -> String {
@@ -16,8 +18,12 @@ pub(crate) fn render(report: &Report) -> String {
         scenario_table(&mut text, scenario);
     }
     closed_loops(&mut text, report);
+    tricks(&mut text, &report.tricks);
     text.push_str("\nWhat was to be reached:\n");
-    report.goals.iter().for_each(|goal| goal_lines(&mut text, goal));
+    report.goals.iter().for_each(|goal| line(&mut text, format_args!("{goal}")));
+    for Elsewhere { number, text: what, command } in report.judged_elsewhere {
+        line(&mut text, format_args!("{number:>3}. judged by `{command}`: {what}"));
+    }
     line(&mut text, format_args!("\n{}", report.circumstances()));
     if let Some(warning) = report.warning() {
         line(&mut text, format_args!("{warning}"));
@@ -119,25 +125,23 @@ fn closed_loops(text: &mut String, report: &Report) {
     }
 }
 
-fn goal_lines(text: &mut String, goal: &Goal) {
-    let verdict = if goal.met { "met" } else { "NOT MET" };
-    line(text, format_args!("{:>3}. {verdict}: {}", goal.number, goal.text));
-    if goal.parts.iter().all(|part| part.figure.is_none()) {
-        return line(text, format_args!("       not measured in this run"));
+fn tricks(text: &mut String, tricks: &[Trick]) {
+    if !tricks.is_empty() {
+        text.push_str(
+            "\nWith one thing turned off, in times of the figure with it (95% of the means lie between):\n",
+        );
     }
-    for part in &goal.parts {
-        let bound = part.bound.map_or("?".to_owned(), figure);
-        let figure = part.figure.map_or("not measured".to_owned(), figure);
-        let wanted = match part.at {
-            Side::Most => "at most",
-            Side::Least => "at least",
-            Side::Below => "below",
-        };
-        let sign = match (part.informative, part.met) {
-            (true, _) => "  (for comparison)",
-            (false, true) => "",
-            (false, false) => "  <- missed",
-        };
-        line(text, format_args!("       {}: {figure}, {wanted} {bound}{sign}", part.what));
+    for trick in tricks {
+        let Trick { name, scenario, figure: of, ratio, .. } = trick;
+        let note = if trick.is_control() { "; the same once more: what is not 1 is noise" } else { "" };
+        line(
+            text,
+            format_args!(
+                "  {name:<26} {scenario}: {of} {} times ({} to {}){note}",
+                figure(ratio.mean),
+                figure(ratio.low),
+                figure(ratio.high)
+            ),
+        );
     }
 }

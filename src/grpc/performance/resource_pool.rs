@@ -2,14 +2,16 @@
 //!
 //! A [`ResourcePool`] is made once and shared. The threads that read streams check validators out of it, the workers
 //! handlers and buffers; each guard brings its instance back when it is dropped, on whichever thread that is. What
-//! holds for each of the three pools is said, and argued, in `pool` (the life of an instance) and `slots` (why
-//! no thread waits for another):
+//! holds for each of the three pools is said, and argued, in `pool` (the life of an instance), `desks` (where it is when
+//! it is idle) and `slots` (why no thread waits for another):
 //! - a checkout never blocks: it finds an idle instance, or makes one;
 //! - an instance is in one pair of hands at a time, and is reset before it gets into the next;
 //! - what a panic may have left half changed is never used again;
 //! - no more than the configured number of instances is kept idle.
 
+mod berth;
 mod buffers;
+mod desks;
 mod pool;
 mod slots;
 mod stats;
@@ -62,7 +64,7 @@ pub struct ResourcePoolStats {
 /// assert_eq!(pool.stats().handlers.hits, 1);
 /// # Ok::<(), millstream::OptimizationError>(())
 /// ```
-pub struct ResourcePool<H, V> {
+pub struct ResourcePool<H: Send, V: Send> {
     handlers: Pool<H>,
     validators: Pool<V>,
     buffers: BufferPool,
@@ -101,14 +103,14 @@ impl<H: Send + 'static, V: Send + 'static> ResourcePool<H, V> {
     }
 }
 
-fn made_ahead<T>(kind: &str, build: impl FnOnce() -> Pool<T>) -> Result<Pool<T>, OptimizationError> {
+fn made_ahead<T: Send>(kind: &str, build: impl FnOnce() -> Pool<T>) -> Result<Pool<T>, OptimizationError> {
     contain(build).map_err(|panic| {
         let what = format!("the {kind} factory panicked while instances were made ahead: {panic}");
         OptimizationError::ResourcePoolError(what.into())
     })
 }
 
-impl<H, V> ResourcePool<H, V> {
+impl<H: Send, V: Send> ResourcePool<H, V> {
     /// A handler, ready for a message.
     ///
     /// # Panics
@@ -144,7 +146,7 @@ impl<H, V> ResourcePool<H, V> {
     }
 }
 
-impl<H, V> Clone for ResourcePool<H, V> {
+impl<H: Send, V: Send> Clone for ResourcePool<H, V> {
     fn clone(&self) -> Self {
         Self {
             handlers: self.handlers.clone(),
@@ -154,7 +156,7 @@ impl<H, V> Clone for ResourcePool<H, V> {
     }
 }
 
-impl<H, V> fmt::Debug for ResourcePool<H, V> {
+impl<H: Send, V: Send> fmt::Debug for ResourcePool<H, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourcePool").field("stats", &self.stats()).finish_non_exhaustive()
     }

@@ -18,9 +18,11 @@ mod forecast;
 mod handoff;
 mod job;
 mod lanes;
+mod overstay;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
@@ -37,10 +39,11 @@ use self::supervisor::{Event, Supervisor};
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
 use crate::platform::{
     affinity::{Core, allowed_cores},
-    stage,
+    clock, stage,
 };
 
 pub use self::{
@@ -48,11 +51,17 @@ pub use self::{
     priority::Priority,
     spawn::{JobHandle, JobOptions, TrySpawnError},
 };
+#[cfg(feature = "proof")]
+pub(crate) mod proof {
+    pub(crate) use super::lanes::Lane;
+}
 pub(crate) use self::{
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     shared::Shared,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
@@ -219,6 +228,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(clock::now())
     }
 }
 

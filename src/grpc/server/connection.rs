@@ -28,6 +28,7 @@ use tonic::{
 use super::{
     ServerOptions,
     counts::{Limit, ServerCounts},
+    floods::MeteredIo,
     timed_io::{BrokenOff, TimedIo},
     unread::Calls,
 };
@@ -44,6 +45,7 @@ pub(super) struct Transport {
     routes: Routes,
     handshake_timeout: Duration,
     write_timeout: Duration,
+    control_frames: u32,
     draining: watch::Receiver<bool>,
     counts: ServerCounts,
 }
@@ -67,7 +69,8 @@ impl Transport {
             .keep_alive_interval(Some(options.keepalive_interval).filter(|interval| !interval.is_zero()))
             .keep_alive_timeout(options.keepalive_timeout);
         let (handshake_timeout, write_timeout) = (options.handshake_timeout, options.write_timeout);
-        Self { http, routes, handshake_timeout, write_timeout, draining, counts }
+        let control_frames = options.max_control_frames_per_second;
+        Self { http, routes, handshake_timeout, write_timeout, control_frames, draining, counts }
     }
 
     /// How long a handshake may take.
@@ -88,6 +91,7 @@ impl Transport {
         // Small answers are not to wait for company. A socket on which that cannot be set is about to fail anyway.
         socket.set_nodelay(true).ok();
         let info = TcpConnectInfo { local_addr: socket.local_addr().ok(), remote_addr: Some(peer) };
+        let socket = MeteredIo::new(socket, self.control_frames, self.counts.clone());
         let io = TimedIo::new(socket, self.patience(), self.write_timeout, self.counts.clone());
         // Only this task takes the lock: the service is called by the connection, which is polled here.
         let calls = Mutex::new(Calls::new(self.write_timeout, self.counts.clone()));

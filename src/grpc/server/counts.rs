@@ -28,15 +28,19 @@ pub enum Limit {
     Keepalive,
     /// A connection broke HTTP/2, or one of the limits that guard it from floods, and was ended with GOAWAY.
     Protocol,
+    /// A connection sent more control frames than `max_control_frames_per_second`, and was closed.
+    ControlFrames,
     /// A request was above `max_message_size`.
     MessageSize,
+    /// A large message waited until there was room in `max_receiving_bytes`.
+    Receiving,
     /// A request came to a halt for `read_timeout`, and its call was ended.
     Read,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -44,7 +48,9 @@ impl Limit {
         Self::Unread,
         Self::Keepalive,
         Self::Protocol,
+        Self::ControlFrames,
         Self::MessageSize,
+        Self::Receiving,
         Self::Read,
     ];
 
@@ -59,7 +65,9 @@ impl Limit {
             Self::Unread => "unread",
             Self::Keepalive => "keepalive",
             Self::Protocol => "protocol",
+            Self::ControlFrames => "control_frames",
             Self::MessageSize => "message_size",
+            Self::Receiving => "receiving",
             Self::Read => "read",
         }
     }

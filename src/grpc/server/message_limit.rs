@@ -11,13 +11,15 @@
 //! DEADLINE_EXCEEDED. So has the message of a unary call, for which tonic waits without a limit before the service
 //! hears of the call. A stream without a message under way is the service's to watch over.
 //!
+//! The bytes of a large message are drawn from a budget before they are read ([`reception`](super::reception)).
+//!
 //! What a compressed message unpacks to is checked by tonic, with the same limit; there it answers
 //! RESOURCE_EXHAUSTED by itself.
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -31,7 +33,11 @@ use tonic::{
     server::NamedService,
 };
 
-use super::counts::{Limit, ServerCounts};
+use super::{
+    ServerOptions,
+    counts::{Limit, ServerCounts},
+    reception::{Draw, Reception, SMALL},
+};
 
 /// One byte says whether the message is compressed, four say its length.
 const PREFIX: usize = 5;
@@ -44,12 +50,15 @@ pub(super) struct MessageLimit<S> {
     inner: S,
     limit: usize,
     read_timeout: Duration,
+    reception: Reception,
     counts: ServerCounts,
 }
 
 impl<S> MessageLimit<S> {
-    pub(super) fn new(inner: S, limit: usize, read_timeout: Duration, counts: ServerCounts) -> Self {
-        Self { inner, limit, read_timeout, counts }
+    pub(super) fn new(inner: S, options: &ServerOptions, counts: ServerCounts) -> Self {
+        let reception = Reception::new(options.max_receiving_bytes, counts.clone());
+        let (limit, read_timeout) = (options.max_message_size, options.read_timeout);
+        Self { inner, limit, read_timeout, reception, counts }
     }
 }
 
@@ -59,20 +68,27 @@ impl<S: NamedService> NamedService for MessageLimit<S> {
 
 impl<S> Service<Request<Body>> for MessageLimit<S>
 where
-    S: Service<Request<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Error = Infallible, Future: Send + 'static>,
 {
     type Response = S::Response;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> S::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let streams = request.uri().path().ends_with(STREAMING);
+        let draw = self.reception.draw();
+        // tonic has let go of the message of a unary call long before that is answered.
+        let held_for_the_answer = (!streams).then(|| draw.drawn());
         let watch = |body| BoundedBody {
             body,
+            draw,
+            streams,
+            parked: None,
+            rest: Bytes::new(),
             scan: Scan::new(self.limit),
             ended: false,
             awaited: !streams,
@@ -82,13 +98,24 @@ where
             counts: self.counts.clone(),
         };
         let request = request.map(|body| Body::new(watch(body)));
-        self.inner.call(request)
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(held_for_the_answer);
+            answer
+        })
     }
 }
 
 /// A request's body, up to the first message that is too long.
 struct BoundedBody {
     body: Body,
+    draw: Draw,
+    streams: bool,
+    /// Looked at, and to be handed on once its messages' bytes are drawn.
+    parked: Option<Bytes>,
+    /// Not looked at yet: what follows the end of a large message, whose bytes are given back first.
+    rest: Bytes,
     scan: Scan,
     ended: bool,
     /// The client owes the first message of a unary call.
@@ -113,6 +140,27 @@ impl BoundedBody {
         }
         halt.as_mut().poll(cx)
     }
+
+    /// Looks at data and hands it on, as soon as what it begins may be received.
+    fn hand_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut data: Bytes,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let rest = data.split_off(self.scan.advance(&data));
+        if self.scan.too_long.is_none() {
+            self.rest = rest;
+        }
+        self.parked = Some(data);
+        self.poll_parked(cx)
+    }
+
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        ready!(self.draw.poll(cx, self.scan.begun));
+        // The client is not to be blamed for the time in which it was kept from sending.
+        self.halted = false;
+        Poll::Ready(self.parked.take().map(|data| Ok(Frame::data(data))))
+    }
 }
 
 impl HttpBody for BoundedBody {
@@ -131,6 +179,16 @@ impl HttpBody for BoundedBody {
             self.counts.hit(Limit::MessageSize);
             return Poll::Ready(Some(Err(above_limit(length, self.scan.limit))));
         }
+        if self.parked.is_some() {
+            return self.poll_parked(cx);
+        }
+        if self.streams && self.scan.is_between_messages() {
+            self.draw.give_back();
+        }
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            return self.hand_on(cx, rest);
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)? else {
             if self.poll_halt(cx).is_pending() {
                 return Poll::Pending;
@@ -141,18 +199,18 @@ impl HttpBody for BoundedBody {
         };
         self.halted = false;
         let Some(frame) = frame else { return Poll::Ready(None) };
-        let mut data = match frame.into_data() {
-            Ok(data) => data,
-            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-        };
-        let sound = self.scan.advance(&data);
-        self.awaited &= data.is_empty();
-        data.truncate(sound);
-        Poll::Ready(Some(Ok(Frame::data(data))))
+        match frame.into_data() {
+            Ok(data) => {
+                self.awaited &= data.is_empty();
+                self.hand_on(cx, data)
+            }
+            Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.scan.too_long.is_none() && self.body.is_end_stream())
+        let all_handed_on = self.scan.too_long.is_none() && self.parked.is_none() && self.rest.is_empty();
+        self.ended || (all_handed_on && self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -178,34 +236,42 @@ struct Scan {
     seen: usize,
     /// Bytes of the current message that are still to come.
     remaining: usize,
+    /// Bytes that a large message takes, unpacked, which was begun in what was looked at last.
+    begun: usize,
+    /// The current message is large.
+    large: bool,
     /// The length of the message that is too long.
     too_long: Option<usize>,
 }
 
 impl Scan {
     fn new(limit: usize) -> Self {
-        Self { limit, prefix: [0; PREFIX], seen: 0, remaining: 0, too_long: None }
+        Self { limit, prefix: [0; PREFIX], seen: 0, remaining: 0, begun: 0, large: false, too_long: None }
     }
 
     fn is_between_messages(&self) -> bool {
         self.seen == 0 && self.remaining == 0
     }
 
-    /// Looks at the next bytes, and says how many of them come before the end of the prefix that is too long: all
-    /// of them when there is none.
+    /// Looks at the next bytes, up to the end of a large message, or to the prefix of one that is too long, and says how
+    /// many those are.
     fn advance(&mut self, bytes: &[u8]) -> usize {
+        self.begun = 0;
         let mut at = 0;
         while at < bytes.len() {
             let skipped = self.remaining.min(bytes.len() - at);
             at += skipped;
             self.remaining -= skipped;
+            if self.remaining == 0 && std::mem::take(&mut self.large) {
+                return at;
+            }
             let taken = (PREFIX - self.seen).min(bytes.len() - at);
             self.prefix[self.seen..self.seen + taken].copy_from_slice(&bytes[at..at + taken]);
             self.seen += taken;
             if self.seen < PREFIX {
                 return bytes.len();
             }
-            let [_, length @ ..] = self.prefix;
+            let [compressed, length @ ..] = self.prefix;
             let length = u32::from_be_bytes(length) as usize;
             if length > self.limit {
                 self.too_long = Some(length);
@@ -214,6 +280,12 @@ impl Scan {
             at += taken;
             self.seen = 0;
             self.remaining = length;
+            // What a compressed one unpacks to is not known before.
+            let unpacked = if compressed == 0 { length } else { self.limit };
+            self.large = unpacked > SMALL;
+            if self.large {
+                self.begun = unpacked;
+            }
         }
         bytes.len()
     }
@@ -239,6 +311,31 @@ mod tests {
                 assert_eq!(scan.advance(piece), piece.len(), "in pieces of {size}");
             }
             assert_eq!(scan.too_long, None, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_large_message_is_handed_on_by_itself_however_it_is_cut() {
+        let large = message(SMALL + 1);
+        let mut bomb = message(3);
+        bomb[0] = 1;
+        let bytes = [message(5), large, message(7), bomb, message(0)].concat();
+        let ends = [10 + 5 + SMALL + 1, bytes.len() - 5];
+        for size in [1, 3, 6, 1000, bytes.len()] {
+            let mut scan = Scan::new(1 << 20);
+            let (mut at, mut begun, mut stops) = (0, Vec::new(), Vec::new());
+            for piece in bytes.chunks(size) {
+                let mut piece = piece;
+                while !piece.is_empty() {
+                    let seen = scan.advance(piece);
+                    begun.extend(Some(scan.begun).filter(|&begun| begun > 0));
+                    at += seen;
+                    piece = &piece[seen..];
+                    stops.push(at);
+                }
+            }
+            assert_eq!(begun, [SMALL + 1, 1 << 20], "in pieces of {size}");
+            assert!(ends.iter().all(|end| stops.contains(end)), "in pieces of {size}: {stops:?}");
         }
     }
 

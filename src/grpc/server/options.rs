@@ -17,11 +17,13 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
+/// | `max_receiving_bytes` | bytes of large messages (above 64 KiB) that are under way to the data plane and not accepted yet, all calls together; at more their calls are not read on | bytes | 64 MiB | `max_message_size` to 1 TiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
 /// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
 /// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |
 /// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
+/// | `max_control_frames_per_second` | frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, RST_STREAM, empty DATA, …) of one connection, beyond what its calls need; at more the connection is closed | frames | 1000 | 10 to 1,000,000 |
 /// | `stream_window` | bytes of one call that may be under way, unread | bytes | 64 KiB | 1 KiB to 2 GiB |
 /// | `connection_window` | the same for all calls of a connection: a credit, not memory | bytes | 1 GiB | 64 KiB to 2 GiB |
 /// | `keepalive_interval` | how often a silent connection is pinged; 0: never | time | 1 min | 0, or 1 s to 1 day |
@@ -48,6 +50,8 @@ pub struct ServerOptions {
     pub write_timeout: Duration,
     /// Bytes of the largest request.
     pub max_message_size: usize,
+    /// Bytes of large messages that are under way and not accepted yet, all calls together.
+    pub max_receiving_bytes: usize,
     /// Calls that one connection may have open.
     pub max_concurrent_streams: u32,
     /// Bytes that the headers of one call must stay below.
@@ -58,6 +62,8 @@ pub struct ServerOptions {
     pub max_pending_reset_streams: usize,
     /// Calls of one connection that may break the protocol before it is ended.
     pub max_local_error_reset_streams: usize,
+    /// Frames that carry nothing that one connection may send, beyond what its calls need.
+    pub max_control_frames_per_second: u32,
     /// Bytes of one call that may be under way, unread.
     pub stream_window: u32,
     /// Bytes of all calls of one connection that may be under way, unread.
@@ -82,11 +88,13 @@ impl Default for ServerOptions {
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             max_message_size: 4 << 20,
+            max_receiving_bytes: 64 << 20,
             max_concurrent_streams: 128,
             max_header_list_size: 16 << 10,
             max_frame_size: 16 << 10,
             max_pending_reset_streams: 20,
             max_local_error_reset_streams: 1024,
+            max_control_frames_per_second: 1000,
             stream_window: 64 << 10,
             connection_window: 1 << 30,
             keepalive_interval: Duration::from_secs(60),
@@ -109,6 +117,7 @@ impl ServerOptions {
         time("server.read_timeout", self.read_timeout, moment..=hour)?;
         time("server.write_timeout", self.write_timeout, moment..=hour)?;
         count("server.max_message_size", self.max_message_size, 1024..=(1 << 31) - 1)?;
+        count("server.max_receiving_bytes", self.max_receiving_bytes, self.max_message_size..=1 << 40)?;
         count("server.max_concurrent_streams", self.max_concurrent_streams, 1..=100_000)?;
         count("server.max_header_list_size", self.max_header_list_size, 1024..=16 << 20)?;
         // The bounds of RFC 9113, 4.2.
@@ -116,6 +125,9 @@ impl ServerOptions {
         count("server.max_pending_reset_streams", self.max_pending_reset_streams, 1..=1_000_000)?;
         let resets = self.max_local_error_reset_streams;
         count("server.max_local_error_reset_streams", resets, 1..=1_000_000)?;
+        let control = self.max_control_frames_per_second;
+        // A handshake takes a handful.
+        count("server.max_control_frames_per_second", control, 10..=1_000_000)?;
         let largest = windows::LARGEST_WINDOW;
         count("server.stream_window", self.stream_window, 1024..=largest)?;
         // HTTP/2 starts every connection with 65,535 bytes, and the window can only be raised from there.
@@ -153,12 +165,15 @@ mod tests {
             refusal(|o| o.read_timeout = Duration::ZERO),
             refusal(|o| o.write_timeout = Duration::ZERO),
             refusal(|o| o.max_message_size = 0),
+            refusal(|o| o.max_receiving_bytes = o.max_message_size - 1),
             refusal(|o| o.max_concurrent_streams = 0),
             refusal(|o| o.max_header_list_size = 0),
             refusal(|o| o.max_frame_size = 0),
             refusal(|o| o.max_frame_size = 1 << 24),
             refusal(|o| o.max_pending_reset_streams = 0),
             refusal(|o| o.max_local_error_reset_streams = 0),
+            refusal(|o| o.max_control_frames_per_second = 0),
+            refusal(|o| o.max_control_frames_per_second = 9),
             refusal(|o| o.stream_window = 1 << 31),
             refusal(|o| o.connection_window = 65_534),
             refusal(|o| o.connection_window = 1 << 31),
@@ -175,12 +190,15 @@ mod tests {
                 "server.read_timeout",
                 "server.write_timeout",
                 "server.max_message_size",
+                "server.max_receiving_bytes",
                 "server.max_concurrent_streams",
                 "server.max_header_list_size",
                 "server.max_frame_size",
                 "server.max_frame_size",
                 "server.max_pending_reset_streams",
                 "server.max_local_error_reset_streams",
+                "server.max_control_frames_per_second",
+                "server.max_control_frames_per_second",
                 "server.stream_window",
                 "server.connection_window",
                 "server.connection_window",

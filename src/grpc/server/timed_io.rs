@@ -23,9 +23,9 @@ use tokio::{
 use super::counts::{Limit, ServerCounts};
 
 /// `PRI * HTTP/2.0`, two empty lines, `SM`, and an empty line (RFC 9113, 3.4).
-const PREFACE: usize = 24;
+pub(super) const PREFACE: usize = 24;
 /// Length (three bytes), type, flags, stream.
-const FRAME_HEAD: usize = 9;
+pub(super) const FRAME_HEAD: usize = 9;
 
 /// Why a handshake was broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -81,6 +81,21 @@ macro_rules! atomic {
     };
 }
 
+/// As above, for pointers.
+#[derive(Debug)]
+pub(crate) struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    #[track_caller]
+    pub(crate) fn new(value: *mut T) -> Self {
+        Self(loom::sync::atomic::AtomicPtr::new(value))
+    }
+
+    atomic!(@load *mut T);
+    atomic!(@swap *mut T);
+    atomic!(@compare_exchange *mut T);
+}
+
 atomic!(AtomicBool(bool): load swap);
 atomic!(AtomicU8(u8): load store compare_exchange);
 atomic!(AtomicU32(u32): load store swap compare_exchange compare_exchange_weak);

@@ -1,7 +1,7 @@
 //! A pool of instances of one kind, and the guard that brings an instance back.
 //!
 //! Any thread checks out, and any thread drops the guard, at any time; neither waits for another thread (see
-//! [`slots`](super::slots)).
+//! [`desks`](super::desks)).
 //! ```text
 //!  checkout: an idle one, or a fresh one ──▶ Pooled ──drop──▶ reset ──▶ idle
 //!                                               │               └─────▶ discarded: refused by the reset, reset
@@ -9,7 +9,7 @@
 //!                                               ├──drop, poisoned or unwinding──▶ discarded, without a reset
 //!                                               └──into_inner──▶ the caller's for good
 //! ```
-//! An instance is owned by the shelf or by one guard, which the type system keeps apart, so it is never in two hands.
+//! An instance is owned by the idle ones or by one guard, which the type system keeps apart, so it is never in two hands.
 //! The factory, the reset and the destructor are strangers' code. A panic of the factory is the caller's; the other
 //! two run where nobody expects a panic, so it ends here, with a warning in the log.
 
@@ -21,10 +21,10 @@ use std::{
 };
 
 use super::{
-    slots::Slots,
-    stats::{Counters, PoolStats},
+    desks::{Desks, Homing, put_back},
+    stats::{Event, PoolStats},
 };
-use crate::platform::contain::{contain, drop_contained};
+use crate::platform::contain::{contain, drop_logged};
 
 /// How many instances a pool keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,17 +61,60 @@ pub enum Keep {
 /// assert_eq!(scratch.checkout()[7], 0);
 /// assert_eq!(scratch.stats().hits, 2);
 /// ```
-pub struct Pool<T> {
-    shared: Arc<Shared<T>>,
+pub struct Pool<T: Send> {
+    handle: Arc<Handle<T>>,
 }
 
-struct Shared<T> {
-    idle: Slots<T>,
-    counters: Counters,
+/// What the handles on a pool share. With the last of them checkouts are over, and nothing is kept any more.
+struct Handle<T: Send>(Arc<Shared<T>>);
+
+impl<T: Send> Drop for Handle<T> {
+    fn drop(&mut self) {
+        self.0.idle.close();
+    }
+}
+
+struct Shared<T: Send> {
+    idle: Desks<Instance<T>>,
     made_ahead: usize,
     capacity: usize,
     make: Box<dyn Fn() -> T + Send + Sync>,
     reset: Box<dyn Fn(&mut T) -> Keep + Send + Sync>,
+}
+
+/// A value, and the pool that it belongs to wherever it is (see [`desks`](super::desks)). On cache lines of its own:
+/// neighbours are made one after the other, and used by different threads.
+#[repr(align(64))]
+struct Instance<T: Send> {
+    value: T,
+    home: Arc<Shared<T>>,
+}
+
+impl<T: Send> Homing for Instance<T> {
+    type Home = Shared<T>;
+
+    #[inline]
+    fn home(&self) -> &Arc<Shared<T>> {
+        &self.home
+    }
+
+    #[inline]
+    fn desks(home: &Shared<T>) -> &Desks<Self> {
+        &home.idle
+    }
+}
+
+impl<T: Send> Shared<T> {
+    #[cold]
+    fn missed(self: &Arc<Self>) -> Box<Instance<T>> {
+        let instance = self.fresh();
+        self.idle.count(Event::Miss);
+        instance
+    }
+
+    fn fresh(self: &Arc<Self>) -> Box<Instance<T>> {
+        Box::new(Instance { value: (self.make)(), home: Arc::clone(self) })
+    }
 }
 
 impl<T: Send + 'static> Pool<T> {
@@ -86,63 +129,56 @@ impl<T: Send + 'static> Pool<T> {
         reset: impl Fn(&mut T) -> Keep + Send + Sync + 'static,
     ) -> Self {
         let PoolOptions { capacity, preallocate } = options;
-        let idle = Slots::new(capacity);
         let made_ahead = preallocate.min(capacity);
-        for _ in 0..made_ahead {
-            let kept = idle.put(Box::new(make())).is_ok();
-            assert!(kept, "there is room for what is made ahead");
-        }
-        let shared = Shared {
-            idle,
-            counters: Counters::default(),
+        let shared = Arc::new(Shared {
+            idle: Desks::new(capacity),
             made_ahead,
             capacity,
             make: Box::new(make),
-            reset: Box::new(reset),
-        };
-        Self { shared: Arc::new(shared) }
+            // Contained in here, where a reset that cannot panic is known to be one, and costs nothing.
+            reset: Box::new(move |value| contain(|| reset(value)).unwrap_or_else(|panic| unfit(&panic))),
+        });
+        // Before the factory is called: it may panic, and what it has made by then goes with the handle.
+        let pool = Self { handle: Arc::new(Handle(Arc::clone(&shared))) };
+        for _ in 0..made_ahead {
+            let kept = shared.idle.stock(shared.fresh());
+            assert!(kept, "there is room for what is made ahead");
+        }
+        pool
     }
 }
 
-impl<T> Pool<T> {
-    /// An idle instance, the one that came back last, or a fresh one when none is idle. Waits for nobody.
+impl<T: Send> Pool<T> {
+    /// An idle instance, the one that came back last on this thread if it can be had, or a fresh one when none is idle. Waits for nobody.
     ///
     /// # Panics
     /// When the factory panics; nothing is counted then.
+    #[inline]
     #[must_use]
     pub fn checkout(&self) -> Pooled<T> {
-        let shared = &self.shared;
-        let value = match shared.idle.take() {
-            Some(value) => {
-                shared.counters.hit();
-                value
-            }
-            None => {
-                let value = Box::new((shared.make)());
-                shared.counters.missed();
-                value
-            }
-        };
-        Pooled { value: Some(value), poisoned: false, home: Arc::clone(shared) }
+        let shared = &self.handle.0;
+        let instance = shared.idle.take().unwrap_or_else(|| shared.missed());
+        Pooled { instance: Some(instance), poisoned: false }
     }
 
     /// What the pool has done so far.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        self.shared.counters.read(self.shared.made_ahead, self.shared.capacity)
+        let shared = &self.handle.0;
+        shared.idle.stats(shared.made_ahead, shared.capacity)
     }
 }
 
-impl<T> Clone for Pool<T> {
+impl<T: Send> Clone for Pool<T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { handle: Arc::clone(&self.handle) }
     }
 }
 
-impl<T> fmt::Debug for Pool<T> {
+impl<T: Send> fmt::Debug for Pool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("capacity", &self.shared.capacity)
+            .field("capacity", &self.handle.0.capacity)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
@@ -150,14 +186,13 @@ impl<T> fmt::Debug for Pool<T> {
 
 /// An instance on loan: it goes back to its pool when this is dropped. It keeps the pool alive, and may be sent to, and
 /// dropped on, another thread.
-pub struct Pooled<T> {
+pub struct Pooled<T: Send> {
     /// `None` only between `into_inner`, or the begin of `drop`, and the end of `drop`.
-    value: Option<Box<T>>,
+    instance: Option<Box<Instance<T>>>,
     poisoned: bool,
-    home: Arc<Shared<T>>,
 }
 
-impl<T> Pooled<T> {
+impl<T: Send> Pooled<T> {
     /// The instance is not to be trusted any more: it is dropped in place of going back. A panic that unwinds through
     /// the guard does the same; this is for a panic that was caught before it reached the guard.
     pub fn poison(&mut self) {
@@ -167,61 +202,63 @@ impl<T> Pooled<T> {
     /// Takes the instance out of the pool for good.
     #[must_use]
     pub fn into_inner(mut self) -> T {
-        let value = self.value.take().expect("the value leaves only here and in drop");
-        self.home.counters.taken();
-        *value
+        let Instance { value, home } = *self.instance.take().expect("the value leaves only here and in drop");
+        home.idle.count(Event::Taken);
+        value
     }
 }
 
-impl<T> Deref for Pooled<T> {
+impl<T: Send> Deref for Pooled<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.value.as_deref().expect("the value leaves only with the guard")
+        &self.instance.as_ref().expect("the value leaves only with the guard").value
     }
 }
 
-impl<T> DerefMut for Pooled<T> {
+impl<T: Send> DerefMut for Pooled<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_deref_mut().expect("the value leaves only with the guard")
+        &mut self.instance.as_mut().expect("the value leaves only with the guard").value
     }
 }
 
-impl<T> Drop for Pooled<T> {
+impl<T: Send> Drop for Pooled<T> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut value) = self.value.take() else {
+        let Some(mut instance) = self.instance.take() else {
             return; // `into_inner` has it.
         };
-        let Shared { idle, counters, reset, .. } = &*self.home;
         if self.poisoned || thread::panicking() {
-            counters.poisoned();
-            return discard(value);
+            return give_up(instance, Event::Poisoned);
         }
-        let kept = match contain(|| reset(&mut value)) {
-            Ok(Keep::Yes) => idle.put(value),
-            Ok(Keep::Discard) => Err(value),
-            Err(panic) => {
-                tracing::warn!(%panic, "a pooled instance panicked while it was reset");
-                Err(value)
+        let Instance { value, home } = &mut *instance;
+        match (home.reset)(value) {
+            Keep::Yes => {
+                if let Err(surplus) = put_back(instance) {
+                    drop_logged(surplus);
+                }
             }
-        };
-        match kept {
-            Ok(()) => counters.returned(),
-            Err(value) => {
-                counters.discarded();
-                discard(value);
-            }
+            Keep::Discard => give_up(instance, Event::Discarded),
         }
     }
 }
 
-fn discard<T>(value: Box<T>) {
-    if let Err(panic) = drop_contained(value) {
-        tracing::warn!(%panic, "a pooled instance panicked while it was dropped");
-    }
+#[cold]
+fn unfit(panic: &str) -> Keep {
+    tracing::warn!(panic, "a pooled instance panicked while it was reset");
+    Keep::Discard
 }
 
-impl<T: fmt::Debug> fmt::Debug for Pooled<T> {
+#[cold]
+#[inline(never)]
+fn give_up<T: Send>(instance: Box<Instance<T>>, why: Event) {
+    instance.home.idle.count(why);
+    drop_logged(instance);
+}
+
+impl<T: fmt::Debug + Send> fmt::Debug for Pooled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }

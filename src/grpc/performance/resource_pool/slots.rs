@@ -145,6 +145,16 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Takes a slot out of use for good: a vacant one, or if there is none a full one with its value. `None`: every slot
+    /// is in somebody's hands.
+    pub(super) fn retire(&self) -> Option<Option<Box<T>>> {
+        if self.vacant.pop(&self.links).is_some() {
+            return Some(None);
+        }
+        let number = self.full.pop(&self.links)?;
+        Some(self.values[number as usize].take())
+    }
+
     /// Keeps `value`.
     ///
     /// # Errors
@@ -192,6 +202,16 @@ mod tests {
         let slots = Slots::new(0);
         assert_eq!(slots.put(Box::new(1)), Err(Box::new(1)));
         assert_eq!(slots.take(), None);
+    }
+
+    #[test]
+    fn a_slot_that_is_retired_is_a_vacant_one_or_hands_its_value_out() {
+        let slots = Slots::new(2);
+        slots.put(Box::new(1)).unwrap();
+        assert_eq!(slots.retire(), Some(None));
+        assert_eq!(slots.put(Box::new(2)), Err(Box::new(2)));
+        assert_eq!(slots.retire(), Some(Some(Box::new(1))));
+        assert_eq!((slots.retire(), slots.take()), (None, None));
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! What a pool has done so far.
 
-use std::sync::atomic::Ordering::{Acquire, Release};
-
-use crossbeam::utils::CachePadded;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::platform::atomic::AtomicU64;
 
 /// What a pool has done since it was made.
 ///
 /// Whatever was handed out is in one place: `hits + misses = returned + discarded + poisoned + taken + outstanding`.
-/// While other threads use the pool, `idle` and `outstanding` may be off by what went out and came back during the
-/// call; the others are each right at some moment of it.
+/// While other threads use the pool, `idle`, `returned` and `outstanding` may be off by what went out and came back
+/// during the call; the others are each right at some moment of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -32,67 +30,64 @@ pub struct PoolStats {
     pub outstanding: usize,
 }
 
-/// The counters behind [`PoolStats`]: those of a checkout on one cache line, those of a return on another.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    out: CachePadded<Out>,
-    back: CachePadded<Back>,
+/// What happens to an instance, and is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event {
+    Hit,
+    Miss,
+    Returned,
+    Discarded,
+    Poisoned,
+    Taken,
 }
 
-#[derive(Debug, Default)]
-struct Out {
-    hits: AtomicU64,
-    misses: AtomicU64,
+/// Who writes to counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writers {
+    /// One thread at a time, so that it may load, add and store: a third of the price.
+    One,
+    Many,
 }
 
+/// A part of what is behind [`PoolStats`]: what happened at one desk.
 #[derive(Debug, Default)]
-struct Back {
-    returned: AtomicU64,
-    discarded: AtomicU64,
-    poisoned: AtomicU64,
-    taken: AtomicU64,
-}
-
-/// Release pairs with the Acquire of [`Counters::read`]: whoever reads that an instance came back also reads, below, that it went out.
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Release);
-}
+pub(super) struct Counters([AtomicU64; 6]);
 
 impl Counters {
-    pub(super) fn hit(&self) {
-        count(&self.out.hits);
+    /// Release pairs with the Acquire of [`read`](Self::read): whoever reads that an instance came back also reads,
+    /// below, that it went out.
+    #[inline]
+    pub(super) fn count(&self, event: Event, writers: Writers) {
+        let counter = &self.0[event as usize];
+        if writers == Writers::One {
+            // Relaxed: nobody else has stored since this thread did.
+            counter.store(counter.load(Relaxed) + 1, Release);
+        } else {
+            counter.fetch_add(1, Release);
+        }
     }
 
-    pub(super) fn missed(&self) {
-        count(&self.out.misses);
+    /// By the one writer: what was counted as a return was none.
+    pub(super) fn recount_a_return(&self) {
+        let returned = &self.0[Event::Returned as usize];
+        // As in `count`.
+        returned.store(returned.load(Relaxed) - 1, Release);
     }
 
-    pub(super) fn returned(&self) {
-        count(&self.back.returned);
-    }
-
-    pub(super) fn discarded(&self) {
-        count(&self.back.discarded);
-    }
-
-    pub(super) fn poisoned(&self) {
-        count(&self.back.poisoned);
-    }
-
-    pub(super) fn taken(&self) {
-        count(&self.back.taken);
-    }
-
-    /// The figures of a pool that began with `made_ahead` idle instances, and keeps `capacity` at most.
-    pub(super) fn read(&self, made_ahead: usize, capacity: usize) -> PoolStats {
-        // Returns before checkouts, with Acquire: a return that is seen has its checkout seen, so that `outstanding`
-        // is never below zero.
-        let returned = self.back.returned.load(Acquire);
-        let discarded = self.back.discarded.load(Acquire);
-        let poisoned = self.back.poisoned.load(Acquire);
-        let taken = self.back.taken.load(Acquire);
-        let hits = self.out.hits.load(Acquire);
-        let misses = self.out.misses.load(Acquire);
+    /// The figures of a pool with these counters, which began with `made_ahead` idle instances and keeps `capacity` at
+    /// most.
+    pub(super) fn read<'a, All: Iterator<Item = &'a Self>>(
+        all: impl Fn() -> All,
+        made_ahead: usize,
+        capacity: usize,
+    ) -> PoolStats {
+        let sum = |event| all().map(|counters| counters.0[event as usize].load(Acquire)).sum();
+        // What came back before what went out, with Acquire: a return that is seen has its checkout seen, so that
+        // `outstanding` is never below zero. Returns last of the former: one that is counted anew as something else is
+        // not seen as both.
+        let [discarded, poisoned, taken, returned, hits, misses]: [u64; 6] =
+            [Event::Discarded, Event::Poisoned, Event::Taken, Event::Returned, Event::Hit, Event::Miss]
+                .map(sum);
         let idle = (made_ahead as u64 + returned).saturating_sub(hits);
         PoolStats {
             hits,
@@ -118,20 +113,22 @@ mod loom_tests {
     #[test]
     fn nothing_comes_back_that_did_not_go_out() {
         loom::model(|| {
-            let counters = Arc::new(Counters::default());
+            let desks = Arc::new([Counters::default(), Counters::default()]);
+            let read = |desks: &[Counters; 2]| Counters::read(|| desks.iter(), 0, 1);
             let user = {
-                let counters = Arc::clone(&counters);
+                let desks = Arc::clone(&desks);
                 thread::spawn(move || {
-                    counters.missed();
-                    counters.returned();
-                    counters.hit();
-                    counters.poisoned();
+                    // One desk's thread sends an instance to another's.
+                    desks[1].count(Event::Miss, Writers::One);
+                    desks[0].count(Event::Returned, Writers::One);
+                    desks[0].recount_a_return();
+                    desks[0].count(Event::Discarded, Writers::One);
                 })
             };
-            let stats = counters.read(0, 1);
-            assert!(stats.outstanding <= 2, "{stats:?}");
+            let stats = read(&desks);
+            assert!(stats.outstanding <= 1, "{stats:?}");
             user.join().unwrap();
-            assert_eq!(counters.read(0, 1).outstanding, 0);
+            assert_eq!(read(&desks).outstanding, 0);
         });
     }
 }

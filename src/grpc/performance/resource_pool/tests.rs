@@ -291,6 +291,70 @@ fn under_eight_threads_nothing_is_in_two_hands_the_bound_holds_and_the_figures_a
     assert_eq!(register.live.load(SeqCst), 0);
 }
 
+#[test]
+fn what_is_idle_at_the_desk_of_a_thread_is_found_by_the_others() {
+    let pool = numbered(4, 0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| drop(pool.checkout())).join().unwrap();
+        }
+    });
+    let out: Vec<_> = (0..4).map(|_| pool.checkout()).collect();
+    let stats = pool.stats();
+    assert_eq!((stats.hits, stats.misses, stats.idle, out.len()), (2, 4, 0, 4));
+}
+
+#[test]
+fn a_guard_may_go_with_its_thread_after_all_that_the_thread_had() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Vec<Pooled<Instance>>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let pool = numbered(4, 0);
+    thread::scope(|scope| {
+        let keeper = scope.spawn(|| {
+            KEPT.with_borrow_mut(|kept| kept.extend([pool.checkout(), pool.checkout(), pool.checkout()]));
+        });
+        keeper.join().unwrap();
+    });
+    let stats = pool.stats();
+    assert_eq!((stats.returned, stats.idle, stats.outstanding), (3, 3, 0));
+}
+
+#[test]
+fn a_pool_that_goes_while_guards_come_back_leaves_nothing_behind() {
+    const THREADS: usize = 3;
+    let live = Arc::new(AtomicUsize::new(0));
+    struct Counted(Arc<AtomicUsize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, SeqCst);
+        }
+    }
+    for capacity in (0..600).map(|round| round % 8) {
+        let made = Arc::clone(&live);
+        let make = move || {
+            made.fetch_add(1, SeqCst);
+            Counted(Arc::clone(&made))
+        };
+        let pool = Pool::new(PoolOptions { capacity, preallocate: 2 }, make, |_| Keep::Yes);
+        let start = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                let (pool, start) = (pool.clone(), &start);
+                scope.spawn(move || {
+                    let guards = [pool.checkout(), pool.checkout()];
+                    start.wait();
+                    drop(pool);
+                    drop(guards);
+                });
+            }
+            drop(pool);
+        });
+        assert_eq!(live.load(SeqCst), 0, "a pool for {capacity}");
+    }
+    assert_eq!(Arc::strong_count(&live), 1, "a factory lives, so a pool does");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Checkout,

@@ -96,7 +96,7 @@ pub(super) fn stream(
     let reads = async move {
         sleep(plan.opens).await;
         let deadline = plan.deadline.map(|time| clock::now() + time);
-        let options = StreamOptions { order: plan.order, deadline };
+        let options = StreamOptions { order: plan.order, deadline, ..StreamOptions::default() };
         let feed = Feed { letters: Arc::clone(&letters), ledger: Arc::clone(&ledger), deadline };
         match processor.stream::<_, usize, OptimizationError>(feed, options) {
             Err(OptimizationError::Refused(Refusal::TooManyStreams { .. })) => {}

@@ -199,6 +199,7 @@ impl Ledger {
                 Interruption::ShutDown => {
                     holds(self.draining.lock().is_some(), "and nobody has asked for that")
                 }
+                Interruption::Displaced => holds(record.begun.is_none(), "and was begun"),
                 Interruption::Cancelled | Interruption::WorkerLost => Err("which nobody did"),
             },
             Err(OptimizationError::Refused(Refusal::Draining)) => {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::platform::stage;
 
-pub(super) struct Lane<T> {
+pub(crate) struct Lane<T> {
     free: Ring,
     filled: Ring,
     cells: Box<[Handoff<T>]>,
@@ -19,7 +19,7 @@ pub(super) struct Lane<T> {
 impl<T> Lane<T> {
     /// Room for at least `capacity`, while no more than `slack` threads stand still holding a cell; who pushes sees to it
     /// that there is never more.
-    pub(super) fn new(capacity: usize, slack: usize) -> Self {
+    pub(crate) fn new(capacity: usize, slack: usize) -> Self {
         let cells = (capacity + slack).next_power_of_two().min(MOST);
         Self {
             free: Ring::full(cells),
@@ -29,19 +29,26 @@ impl<T> Lane<T> {
     }
 
     pub(super) fn push(&self, value: T) {
-        let cell = loop {
-            match self.free.take() {
-                Some(cell) => break cell,
-                // More threads than there is slack for were stopped just between their rings; one will go on.
-                None => stage::give_way(),
-            }
+        let mut value = value;
+        while let Err(back) = self.try_push(value) {
+            // More threads than there is slack for were stopped just between their rings; one will go on.
+            stage::give_way();
+            value = back;
+        }
+    }
+
+    /// As [`push`](Self::push), and gives the value back if every cell is in use.
+    pub(crate) fn try_push(&self, value: T) -> Result<(), T> {
+        let Some(cell) = self.free.take() else {
+            return Err(value);
         };
         self.cells[cell].put(value);
         stage::point();
         self.filled.put(cell);
+        Ok(())
     }
 
-    pub(super) fn pop(&self) -> Option<T> {
+    pub(crate) fn pop(&self) -> Option<T> {
         let cell = self.filled.take()?;
         stage::point();
         let value = self.cells[cell].take();
@@ -50,7 +57,7 @@ impl<T> Lane<T> {
     }
 
     /// Values in the lane: never fewer than there are, and more only while others push and pop.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.filled.len()
     }
 }

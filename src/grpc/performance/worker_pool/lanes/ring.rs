@@ -98,12 +98,7 @@ impl Ring {
     /// The entry of a ticket. Neighbouring tickets go to different cache lines (8 entries each).
     fn place(&self, ticket: u64) -> usize {
         let position = ticket & ((1 << self.order) - 1);
-        let spread = if self.order > 3 {
-            (position << 3 | position >> (self.order - 3)) & ((1 << self.order) - 1)
-        } else {
-            position
-        };
-        spread as usize
+        position as usize
     }
 
     /// Puts a number that is not in the queue.
@@ -137,7 +132,7 @@ impl Ring {
 
     /// Takes the number that was put first.
     pub(super) fn take(&self) -> Option<usize> {
-        if self.threshold.load(SeqCst) < 0 {
+        if self.threshold.load(SeqCst) < 0 || self.is_drawn_out() {
             return None;
         }
         loop {
@@ -155,6 +150,16 @@ impl Ring {
                 return None;
             }
         }
+    }
+
+    /// Whether a taker has come for every ticket that a putter has drawn: there is nothing for another one. Looked at
+    /// before a ticket is drawn, so that who asks an empty queue again and again makes no putter's ticket void. Where
+    /// the next number lies ready the tail, which putters are busy with, is not looked at.
+    fn is_drawn_out(&self) -> bool {
+        // In this order: both only grow, so when the tail is read the head is at least as far.
+        let head = self.head.load(SeqCst);
+        let next = Entry::unpack(self.entries[self.place(head)].load(SeqCst));
+        next.cycle != self.cycle(head) && self.tail.load(SeqCst) <= head
     }
 
     /// The number of a ticket, if it was put; else the ticket is void for its putter, too.

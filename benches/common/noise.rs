@@ -7,8 +7,6 @@ use std::{
 
 use serde::Serialize;
 
-use crate::clock::process_cpu;
-
 /// One tick of `/proc/stat`: 100 a second on every architecture, since programs rely on it.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -22,6 +20,7 @@ const COARSE: Duration = Duration::from_millis(30);
 /// The counters at the start of a run.
 pub(crate) struct Watch {
     since: Instant,
+    own_cpu: fn() -> Duration,
     own: Duration,
     counters: Option<Counters>,
 }
@@ -48,15 +47,16 @@ impl Noise {
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
-        Self { since: Instant::now(), own: process_cpu(), counters: read() }
+    /// `own_cpu` is the CPU time that is our own so far.
+    pub(crate) fn start(own_cpu: fn() -> Duration) -> Self {
+        Self { since: Instant::now(), own_cpu, own: own_cpu(), counters: read() }
     }
 
     pub(crate) fn stop(self) -> Noise {
         let (Some(before), Some(after)) = (self.counters, read()) else { return Noise::default() };
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
         let available = self.since.elapsed() * cores as u32;
-        let own = process_cpu() - self.own;
+        let own = (self.own_cpu)() - self.own;
         let foreign = (after.busy.saturating_sub(before.busy)).saturating_sub(own);
         let stolen = after.stolen.saturating_sub(before.stolen);
         let share = |time: Duration| time.as_secs_f64() / available.as_secs_f64();
