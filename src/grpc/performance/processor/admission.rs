@@ -314,16 +314,28 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// Messages that waited for room; false when some still do.
+    ///
+    /// Turns are given their places in the order in which they stand. Behind them stands one message at most that waits
+    /// to be admitted; it may have been given room before the first of them came, and lacks only this look.
     fn resume_held(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(held) = self.held.front_mut() {
-            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else { return false };
-            let Held { slot, bytes, then, .. } = self.held.pop_front().expect("it was polled");
+        let mut position = 0;
+        while let Some(held) = self.held.get_mut(position) {
+            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else {
+                let last = self.held.len() - 1;
+                if position == last {
+                    return false;
+                }
+                position = last;
+                continue;
+            };
+            let held = self.held.remove(position);
+            let Held { slot, bytes, then, .. } = held.expect("it was polled");
             match room {
                 Ok(()) => self.enter(slot, bytes, then, clock::now()),
                 Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             }
         }
-        true
+        self.held.is_empty()
     }
 }
 

@@ -205,13 +205,18 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn abandon(&self, slot: u32, life: Life, why: Interruption) {
         let place = self.slots.get(slot);
-        if place.state.withdraw_from(life, why).is_some() {
+        let open = place.state.withdraw_from(life, why).is_some();
+        // A message whose deadline has passed is answered, and still holds up those who follow it. From the withdrawal on
+        // the worker may give the slot back, and somebody else's watch be in it.
+        if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
+            if !open {
+                reached!("mailbox: followers are taken from a leader that was answered before");
+            }
+            watch.abandon();
+        }
+        if open {
             if why == Interruption::Overstayed {
                 self.engine.monitor.count(Counter::Overstays);
-            }
-            // From now on the worker may give the slot back, and somebody else's watch be in it.
-            if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
-                watch.abandon();
             }
             self.completions.raise_alarm();
         }

@@ -193,7 +193,9 @@ impl Ledger {
                     holds(record.deadline.is_some_and(|deadline| deadline <= now), "too soon")
                 }
                 Interruption::Overstayed => {
-                    let begun = record.begun.ok_or("and was never begun")?;
+                    // Its thread may have been stopped just before it began, where the clock is stepped.
+                    let begun = if self.has_stepped() { Some(record.accepted) } else { record.begun };
+                    let begun = begun.ok_or("and was never begun")?;
                     holds(now >= begun + self.config.worker_timeout, "too soon")
                 }
                 Interruption::ShutDown => {

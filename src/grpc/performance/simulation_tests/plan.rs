@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::grpc::performance::{
-    config::{DeadlineAdmission, OptimizationConfig, Pinning, WhenFull},
+    config::{DeadlineAdmission, MakeRoom, OptimizationConfig, Pinning, WhenFull, WhenFullFor},
     processor::Order,
     worker_pool::Priority,
 };
@@ -171,6 +171,11 @@ fn config(dice: &mut Dice) -> OptimizationConfig {
             DeadlineAdmission::DryRun,
             DeadlineAdmission::Enforce,
         ]),
+        make_room: dice.of(&[MakeRoom::Off, MakeRoom::High, MakeRoom::Normal, MakeRoom::All]),
+        when_full_low: dice.of(&[WhenFullFor::AsUsual, WhenFullFor::Shed]),
+        queue_target_min: dice.of(&[ms(1), ms(10)]),
+        queue_target_max: dice.of(&[ms(10), ms(1000)]),
+        queue_interval: dice.of(&[ms(5), ms(100)]),
         max_bytes_in_flight: dice.of(&[1024, BYTES, 1 << 20]),
         max_concurrent_connections: dice.of(&[1, 3, 100]),
         metrics_interval: dice.of(&[ms(10), ms(10_000)]),

@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Who is stuck comes back after this, at the latest: with nobody to take its place, others wait for it.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// The clock moves no further at a time, so that what the world does by the clock is in time.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
 /// Some task has something to do.
 #[derive(Default)]
 struct Bell {
@@ -168,7 +171,11 @@ impl World {
             }
             if clock::now() > end {
                 let waiting: Vec<_> = self.tasks.iter().map(|task| task.name.as_str()).collect();
-                self.ledger.fault(format!("these hang: {waiting:?}; beside {:?}", self.stage.alive()));
+                self.ledger.fault(format!(
+                    "these hang: {waiting:?}; beside {:?}, of which sleep {:?}",
+                    self.stage.alive(),
+                    self.stage.sleepers()
+                ));
                 let room = &self.shared.room;
                 let (places, bytes, tasks) = (room.places_held(), room.bytes_held(), self.shared.waiting());
                 self.ledger
@@ -201,7 +208,8 @@ impl World {
 
     /// To the next moment at which a thread can run, or the next timer, whichever is first.
     fn move_clock(&self) {
-        let next = self.stage.next_moment().unwrap_or_else(|| clock::now() + PATIENCE);
+        let latest = clock::now() + LONGEST_STEP;
+        let next = self.stage.next_moment().map_or(latest, |next| next.min(latest));
         self.runtime.block_on(async {
             let mut next = pin!(tokio::time::sleep_until(next.into()));
             poll_fn(|cx| {
