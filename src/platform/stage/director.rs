@@ -12,7 +12,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::BTreeMap,
     io, ptr,
     sync::{
         Arc,
@@ -40,18 +40,18 @@ thread_local! {
     static ROLE: RefCell<Option<Role>> = const { RefCell::new(None) };
 }
 
-/// Probes that simulations have reached, in this process.
-static REACHED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+/// How often simulations have reached each probe, in this process.
+static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn reached(name: &'static str) {
     if let Some(role) = role() {
-        REACHED.lock().insert(name);
+        *REACHED.lock().entry(name).or_default() += 1;
         role.point();
     }
 }
 
-/// All probes that simulations have reached so far.
-pub(crate) fn all_reached() -> BTreeSet<&'static str> {
+/// All probes that simulations have reached so far, and how often.
+pub(crate) fn all_reached() -> BTreeMap<&'static str, u64> {
     REACHED.lock().clone()
 }
 

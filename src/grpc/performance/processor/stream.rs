@@ -371,12 +371,14 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
         for slot in 0..self.entries.len() as u32 {
             let place = self.mailbox.slots.get(slot);
             let entry = &mut self.entries[slot as usize];
+            // Even a message that was answered may have been offered a turn since, for others to wait for.
+            let turn = place.turn.lock().take();
+            drop(turn);
             if entry.tag.is_none() {
                 continue;
             }
             if entry.outcome.is_none() {
                 self.mailbox.withdraw(slot, Interruption::Cancelled);
-                drop(place.turn.lock().take());
                 if place.state.is_finished() {
                     drop_logged(place.outcome.take());
                 }
