@@ -5,7 +5,7 @@
 //! MILLSTREAM_SOAK_SECONDS=600 cargo test --release --all-features --test faults soak -- --nocapture
 //! ```
 
-use std::{collections::BTreeSet, env, fs, time::Duration};
+use std::{collections::BTreeSet, env, fs, process::Stdio, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use super::{Client, PATIENCE, Serving, client, code, request, until};
+use super::{Client, PATIENCE, Serving, client, code, request, serving::millstream, until};
 use millstream::grpc::proto::StreamRequest;
 
 const SECONDS: u64 = 15;
@@ -131,16 +131,13 @@ fn rise(samples: &[f64]) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_long_mixed_load_with_faults_every_message_is_accounted_for_and_nothing_has_leaked() {
     let length = Duration::from_secs(seconds());
-    let server = Serving::start(&[
-        "--allow-fault-injection",
-        "--set",
-        "worker_count=2",
-        "--set",
-        "worker_timeout=100ms",
-        "--set",
-        "server.handshake_timeout=1s",
-    ])
-    .await;
+    let mut command = millstream(&["serve", "--listen", "127.0.0.1:0", "--allow-fault-injection"]);
+    command.args(["--set", "worker_count=2", "--set", "worker_timeout=100ms"]);
+    // A cache that is full before the memory is looked at.
+    command.args(["--set", "cache_byte_capacity=4194304"]);
+    // A pipe that nobody reads would fill with what the log says of all the faults, and stop the server.
+    command.args(["--set", "server.handshake_timeout=1s"]).stderr(Stdio::null());
+    let server = Serving::of(&mut command).await;
     let pid = server.child.id().expect("the server runs");
     let mut watcher = client(&server).await;
     until(&mut watcher, "it is up", |stats| stats.workers == 2).await;
