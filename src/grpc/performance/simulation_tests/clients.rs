@@ -29,6 +29,8 @@ use crate::{
 };
 
 type Processor = OptimizedStreamProcessor<Actor>;
+/// The number of a message, and what became of it.
+type Outcome = (usize, Result<u64, OptimizationError>);
 
 /// What a stream has been sent.
 #[derive(Default)]
@@ -217,8 +219,7 @@ impl Reader {
 pub(super) async fn single(plan: Single, processor: Processor, ledger: Arc<Ledger>) {
     sleep(plan.at).await;
     let mut patience = pin!(sleep(plan.gives_up.unwrap_or(Duration::MAX)));
-    let mut outcome: Pin<Box<dyn Future<Output = (usize, Result<u64, OptimizationError>)>>> = if plan.closure
-    {
+    let mut outcome: Pin<Box<dyn Future<Output = Outcome>>> = if plan.closure {
         let Arrival { act, weight, priority, timeout, .. } = plan.arrival;
         // A closure says what it says; it does not fail, and leaves nothing behind that could panic.
         let act = match act {
