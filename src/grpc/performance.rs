@@ -81,3 +81,7 @@ impl OptimizationContext {
         clock::now() - self.session_start
     }
 }
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod simulation_tests;

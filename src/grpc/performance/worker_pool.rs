@@ -30,15 +30,12 @@ mod state;
 mod supervisor;
 mod worker;
 
-use std::{fmt, sync::Arc, thread, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use crossbeam::channel;
 use tokio::sync::oneshot;
 
-use self::{
-    shared::Shared,
-    supervisor::{Event, Supervisor},
-};
+use self::supervisor::{Event, Supervisor};
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
@@ -46,7 +43,7 @@ use super::{
 };
 use crate::platform::{
     affinity::{Core, allowed_cores},
-    clock,
+    clock, stage,
 };
 
 pub use self::{
@@ -65,6 +62,7 @@ pub(crate) use self::{
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
     roster::Queued,
+    shared::Shared,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -135,9 +133,7 @@ impl WorkerPool {
         let cores = cores(config.worker_pinning);
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
         Supervisor::start(Arc::clone(&shared), inbox, config, cores, chore)
-            .and_then(|supervisor| {
-                thread::Builder::new().name("millstream-sup".into()).spawn(move || supervisor.main())
-            })
+            .and_then(|supervisor| stage::spawn("millstream-sup".into(), move || supervisor.main()))
             .map_err(|error| {
                 // Workers that run already find the room closed, and end.
                 shared.close();

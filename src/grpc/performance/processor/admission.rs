@@ -32,6 +32,7 @@ use crate::grpc::performance::{
 use crate::platform::{
     clock,
     contain::{contain, drop_logged},
+    stage::reached,
 };
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
@@ -256,13 +257,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                     Err(refusal) => self.withdraw_and_settle(slot, Outcome::failed(refusal)),
                 }
             }
-            Err(NoRoom::Full) => self.hold(slot, priority, bytes, AfterHold::Admission),
+            Err(NoRoom::Full) => self.hold(slot, priority, bytes),
         }
     }
 
-    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize, then: AfterHold) {
+    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize) {
         let waiting = self.engine().pool.seam().room.wait(priority, bytes);
-        self.held.push_back(Held { slot, waiting, bytes, then });
+        self.held.push_back(Held { slot, waiting, bytes, then: AfterHold::Admission });
     }
 
     /// A message has a place in the lanes and its bytes.
@@ -324,12 +325,17 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     pub(super) fn take_turn(&mut self, slot: u32, lead: Lead) {
         let mailbox = Arc::clone(&self.mailbox);
         Self::give_lead(&mailbox, slot, lead);
-        let priority = self.entries[slot as usize].priority;
-        let now = clock::now();
-        match mailbox.engine.pool.seam().room.try_acquire(priority, 0, now) {
+        let (room, now) = (&mailbox.engine.pool.seam().room, clock::now());
+        match room.try_return(now) {
             Ok(()) => self.enter(slot, 0, AfterHold::Turn, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
-            Err(NoRoom::Full) => self.hold(slot, priority, 0, AfterHold::Turn),
+            Err(NoRoom::Full) => {
+                reached!("admission: a message whose turn has come waits for a place");
+                // Before those who wait to be admitted, maybe for the bytes that this one holds.
+                let turns = self.held.iter().take_while(|held| held.then == AfterHold::Turn).count();
+                let waiting = room.wait_to_return();
+                self.held.insert(turns, Held { slot, waiting, bytes: 0, then: AfterHold::Turn });
+            }
         }
     }
 
@@ -349,6 +355,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             .filter(|_| !shared.anyone_asleep())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
+            reached!("admission: a message joins a queued batch");
             self.batches.joined(priority, slot, now);
         } else {
             self.batches.opened(priority, slot, now);
@@ -358,16 +365,28 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// Messages that waited for room; false when some still do.
+    ///
+    /// Turns are given their places in the order in which they stand. Behind them stands one message at most that waits
+    /// to be admitted; it may have been given room before the first of them came, and lacks only this look.
     fn resume_held(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(held) = self.held.front_mut() {
-            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else { return false };
-            let Held { slot, bytes, then, .. } = self.held.pop_front().expect("it was polled");
+        let mut position = 0;
+        while let Some(held) = self.held.get_mut(position) {
+            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else {
+                let last = self.held.len() - 1;
+                if position == last {
+                    return false;
+                }
+                position = last;
+                continue;
+            };
+            let held = self.held.remove(position);
+            let Held { slot, bytes, then, .. } = held.expect("it was polled");
             match room {
                 Ok(()) => self.enter(slot, bytes, then, clock::now()),
                 Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             }
         }
-        true
+        self.held.is_empty()
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::platform::{
     atomic::{AtomicBool, AtomicU32},
+    stage,
     sync::AtomicWaker,
 };
 
@@ -47,6 +48,7 @@ impl Completions {
     /// Brings a slot back, and wakes the task if it waits for that.
     pub(super) fn bring<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
         let first = self.returned.push(arena, slot);
+        stage::point();
         let awaited = self.awaited.load(SeqCst);
         if awaited == slot || first && awaited == ANY {
             self.waker.wake();
@@ -56,6 +58,7 @@ impl Completions {
     /// Brings a slot back, and wakes the task whatever it waits for.
     pub(super) fn bring_urgently<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
         self.returned.push(arena, slot);
+        stage::point();
         self.waker.wake();
     }
 
@@ -63,6 +66,7 @@ impl Completions {
     pub(super) fn raise_alarm(&self) {
         // A swap, where a store would do: loom would leave open which of a store and a swap comes last.
         self.alarm.swap(true, SeqCst);
+        stage::point();
         self.waker.wake();
     }
 
@@ -74,6 +78,7 @@ impl Completions {
     /// All that came back, in that order; true when there was an alarm. By the task.
     pub(super) fn take<H: MessageHandler>(&self, arena: &Arena<H>, into: &mut Vec<u32>) -> bool {
         self.returned.take(arena, into);
+        stage::point();
         self.alarm.swap(false, SeqCst)
     }
 
@@ -81,6 +86,7 @@ impl Completions {
     #[must_use]
     pub(super) fn wait_for(&self, awaited: u32) -> bool {
         self.awaited.store(awaited, SeqCst);
+        stage::point();
         self.returned.is_empty() && !self.alarm.load(SeqCst)
     }
 }

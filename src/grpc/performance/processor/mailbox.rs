@@ -36,6 +36,7 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
+        stage::reached,
     },
 };
 
@@ -78,6 +79,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         place.outcome.put(outcome);
         if place.state.finish().is_err() {
+            reached!("mailbox: an outcome that nobody waits for");
             drop_logged(place.outcome.take());
         }
         self.give_back(slot);
@@ -166,6 +168,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
+            reached!("mailbox: a worker comes for a message that was withdrawn");
             self.give_back(slot);
             return;
         }
@@ -183,6 +186,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let room = &self.engine.pool.seam().room;
         if room.is_overdrawn() {
+            reached!("mailbox: answers have piled up");
             let (held, limit) = (room.bytes_held(), room.byte_capacity());
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
@@ -222,13 +226,18 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn abandon(&self, slot: u32, life: Life, why: Interruption) {
         let place = self.slots.get(slot);
-        if place.state.withdraw_from(life, why).is_some() {
+        let open = place.state.withdraw_from(life, why).is_some();
+        // A message whose deadline has passed is answered, and still holds up those who follow it. From the withdrawal on
+        // the worker may give the slot back, and somebody else's watch be in it.
+        if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
+            if !open {
+                reached!("mailbox: followers are taken from a leader that was answered before");
+            }
+            watch.abandon();
+        }
+        if open {
             if why == Interruption::Overstayed {
                 self.engine.monitor.count(Counter::Overstays);
-            }
-            // From now on the worker may give the slot back, and somebody else's watch be in it.
-            if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
-                watch.abandon();
             }
             self.completions.raise_alarm();
         }
@@ -265,6 +274,7 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
         self.completions.bring_urgently(&self.slots, slot);
         // The task may have left before it could see the turn; then nobody else will.
         if self.closed.load(SeqCst) {
+            reached!("mailbox: a turn comes to a stream that has ended");
             let lead = self.slots.get(slot).turn.lock().take();
             drop(lead);
         }

@@ -47,7 +47,7 @@ use crate::grpc::performance::{
     monitor::{self, Class},
     worker_pool::{Priority, Waiting},
 };
-use crate::platform::{clock, contain::drop_logged};
+use crate::platform::{clock, contain::drop_logged, stage::reached};
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -267,6 +267,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             if self.mailbox.withdraw(slot, Interruption::DeadlineExceeded).is_some() {
                 self.set_outcome(slot, Outcome::failed(Interruption::DeadlineExceeded));
                 if let Some(held) = self.held.iter().position(|held| held.slot == slot) {
+                    reached!("stream: a deadline passes while the message waits for room");
                     self.held.remove(held);
                     self.set_returned(slot);
                 }
@@ -376,12 +377,14 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
         for slot in 0..self.entries.len() as u32 {
             let place = self.mailbox.slots.get(slot);
             let entry = &mut self.entries[slot as usize];
+            // Even a message that was answered may have been offered a turn since, for others to wait for.
+            let turn = place.turn.lock().take();
+            drop(turn);
             if entry.tag.is_none() {
                 continue;
             }
             if entry.outcome.is_none() {
                 self.mailbox.withdraw(slot, Interruption::Cancelled);
-                drop(place.turn.lock().take());
                 if place.state.is_finished() {
                     drop_logged(place.outcome.take());
                 }

@@ -19,7 +19,11 @@ use std::{
 };
 
 use super::{handoff::Handoff, job::Task, state::Life};
-use crate::platform::{atomic::AtomicU64, whereabouts::ThreadNumber};
+use crate::platform::{
+    atomic::AtomicU64,
+    stage::{self, reached},
+    whereabouts::ThreadNumber,
+};
 
 const IDLE: u64 = 0;
 const BUSY: u64 = 1;
@@ -82,6 +86,7 @@ impl Post {
     /// The worker begins a task.
     pub(super) fn occupy(&self, task: Task, life: Life, now: Instant) {
         self.task.put((task, life));
+        stage::point();
         // Relaxed: published by the store of the phase.
         self.started.store(now.saturating_duration_since(self.epoch).as_nanos() as u64, Relaxed);
         // Only the worker leaves IDLE, so a plain store is enough, and it knows the phase; Release pairs with the
@@ -94,13 +99,17 @@ impl Post {
     pub(super) fn vacate(&self) -> Return {
         // Relaxed: only the phase may be stale, and that does not matter.
         let busy = self.phase.load(Relaxed);
+        stage::point();
         // AcqRel: one of this step and that of `seize` happens, and the task goes with it.
         match self.phase.compare_exchange(busy & !PHASE | BUSY, busy & !PHASE, AcqRel, Acquire) {
             Ok(_) => {
                 drop(self.task.take());
                 Return::Stay
             }
-            Err(_) => Return::Leave,
+            Err(_) => {
+                reached!("post: a thread comes back to a post that was seized");
+                Return::Leave
+            }
         }
     }
 
@@ -117,6 +126,7 @@ impl Post {
     /// it has just finished.
     pub(super) fn seize(&self, turn: Turn) -> Option<(Task, Life)> {
         let seized = turn.busy & !PHASE | SEIZED;
+        stage::point();
         // AcqRel: acquires the task from `occupy`; see `vacate`.
         self.phase.compare_exchange(turn.busy, seized, AcqRel, Acquire).ok()?;
         self.task.take()

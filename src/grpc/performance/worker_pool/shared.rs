@@ -90,6 +90,12 @@ impl Shared {
         self.sleepers.notify(|| self.lanes.waiting());
     }
 
+    /// Tasks in the lanes, for who sees to it that none is forgotten.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lanes.waiting()
+    }
+
     /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
     /// finds nothing to do, and says so.
     pub(super) fn leave_queue(&self, share: &Share) -> bool {

@@ -38,6 +38,7 @@ use crossbeam::utils::CachePadded;
 use crate::platform::{
     atomic::{AtomicIsize, AtomicU64, fence},
     park::ParkingSpot,
+    stage::{self, reached},
 };
 
 const BITS: usize = u64::BITS as usize;
@@ -60,11 +61,14 @@ impl Sleepers {
 
     /// Something was pushed; `waiting` tells how many tasks nobody has taken.
     pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) {
+        stage::point();
         // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
         // Relaxed, here and in `wake_one`: the fence above orders them.
         let searching = self.searching.load(Relaxed);
+        stage::point();
         if searching > 0 && searching as usize >= waiting() {
+            reached!("sleepers: a task is left to a searcher");
             return;
         }
         self.wake_one();
@@ -78,6 +82,7 @@ impl Sleepers {
                 let bit = sleeping & sleeping.wrapping_neg();
                 sleeping = bits.fetch_and(!bit, SeqCst);
                 if sleeping & bit != 0 {
+                    stage::point();
                     self.searching.fetch_add(1, SeqCst);
                     self.spots[word * BITS + bit.trailing_zeros() as usize].unpark();
                     return;
@@ -114,6 +119,7 @@ impl Sleepers {
     /// A searcher found a task, and is about to run it; if anything still waits, somebody is to be woken for that.
     pub(super) fn end_search(&self, waiting: impl Fn() -> usize) {
         self.searching.fetch_sub(1, SeqCst);
+        stage::point();
         if waiting() > 0 {
             self.notify(waiting);
         }
@@ -129,6 +135,7 @@ impl Sleepers {
     ) -> Option<T> {
         loop {
             self.announce_sleep(seat);
+            stage::point();
             let found = look();
             if found.is_some() || is_over() {
                 self.recall_sleep(seat);
@@ -144,6 +151,7 @@ impl Sleepers {
     /// A searcher found nothing, and is about to sleep. It looks at the lanes once more after this.
     fn announce_sleep(&self, seat: usize) {
         self.asleep[seat / BITS].fetch_or(1 << (seat % BITS), SeqCst);
+        stage::point();
         self.searching.fetch_sub(1, SeqCst);
         // Pairs with the fence in `notify`.
         fence(SeqCst);
@@ -154,6 +162,8 @@ impl Sleepers {
     fn recall_sleep(&self, seat: usize) {
         if self.take_bit(seat) {
             self.searching.fetch_add(1, SeqCst);
+        } else {
+            reached!("sleepers: a wake crosses the last look");
         }
     }
 

@@ -11,7 +11,6 @@
 use std::{
     io,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,11 @@ use tokio::sync::oneshot;
 use super::{Drained, Shared, overstay, post::Post, worker::Worker};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
-    platform::{affinity::Core, clock},
+    platform::{
+        affinity::Core,
+        clock,
+        stage::{self, reached},
+    },
 };
 
 /// How soon an empty seat is tried again when the system gave no thread for it.
@@ -119,7 +122,7 @@ impl Supervisor {
                     wake = wake.min(deadline);
                 }
             }
-            match self.events.recv_deadline(wake) {
+            match stage::receive(&self.events, wake) {
                 Ok(event) => self.handle(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("`shared` holds a sender"),
@@ -158,8 +161,12 @@ impl Supervisor {
         if self.shared.is_over() {
             return true;
         }
+        if may_be_empty > 0 {
+            reached!("supervisor: a seat stays empty");
+        }
         for &seat in empty.iter().skip(may_be_empty) {
             if let Err(error) = self.seat_worker(seat) {
+                reached!("supervisor: the system gives no thread");
                 tracing::warn!(seat, %error, "no thread for an empty seat of the worker pool");
                 return false;
             }
@@ -171,9 +178,7 @@ impl Supervisor {
         let post = Arc::new(Post::new(self.epoch));
         let worker = Worker::new(Arc::clone(&self.shared), seat, Arc::clone(&post));
         let core = (!self.cores.is_empty()).then(|| self.cores[seat % self.cores.len()]);
-        thread::Builder::new()
-            .name(format!("millstream-w{}", self.started))
-            .spawn(move || worker.main(core))?;
+        stage::spawn(format!("millstream-w{}", self.started), move || worker.main(core))?;
         self.started += 1;
         self.seats[seat] = Some(post);
         Ok(())
@@ -211,11 +216,13 @@ impl Supervisor {
         let mut unfinished = 0;
         // A submitter may stand between taking its place and pushing; it is a few instructions away.
         while !self.shared.is_over() {
+            reached!("supervisor: the deadline leaves messages unstarted");
             unfinished += self.shared.refuse_all(Interruption::ShutDown);
-            thread::yield_now();
+            stage::give_way();
         }
         for post in self.seats.iter().flatten() {
             if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+                reached!("supervisor: a running message is left behind");
                 task.job.abandon(task.unit, life, Interruption::ShutDown);
                 unfinished += 1;
             }

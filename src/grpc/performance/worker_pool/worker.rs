@@ -13,6 +13,7 @@ use crate::platform::{
     affinity::{Core, pin_current_thread},
     clock,
     scheduling::give_way,
+    stage,
 };
 
 /// Looks between two readings of the clock while spinning.
@@ -129,6 +130,6 @@ fn spin<T>(spin: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
             return None;
         }
         // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.
-        std::thread::yield_now();
+        stage::give_way();
     }
 }
