@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `key` | [`CacheKey`]: content in, 32 bytes out |
 //! | `value` | how an answer lies in memory: a copy, plain or LZ4 |
-//! | `store` | the table on quick_cache: budgets in entries and bytes, time to live |
+//! | `store` | the table, without locks: budgets in entries and bytes, time to live |
 //! | `flight` | single flight: the computations that are going on, who leads and who follows |
 //! | `compute` | the same for those who wait in a future |
 //! | `stats` | counters |

@@ -4,9 +4,9 @@ use std::{num::NonZeroUsize, time::Instant};
 
 use bytes::Bytes;
 
-/// Bytes that an entry takes beside its value: the key (32), the entry and its links in the table (about 80), half as
-/// much again for the table's memory of what it evicted, the index (about 10), and the heap's and [`Bytes`]' own
-/// headers (about 64). `store::tests` holds the table's part against what it really uses.
+/// Bytes that an entry takes beside its value: its slot (128, key included) and the slots that chance leaves empty, its
+/// part of the set's tags and notes (about 11), and the heap's and [`Bytes`]' own headers (about 64). `store::tests`
+/// holds the table's part against what it really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 256;
 
 /// The bytes of a stored answer.
