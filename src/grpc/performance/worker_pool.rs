@@ -18,9 +18,11 @@ mod forecast;
 mod handoff;
 mod job;
 mod lanes;
+mod overstay;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
@@ -40,6 +42,7 @@ use self::{
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
 use crate::platform::affinity::{Core, allowed_cores};
 
@@ -53,10 +56,12 @@ pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
 pub(crate) use self::{
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -224,6 +229,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(Instant::now())
     }
 }
 

@@ -58,7 +58,10 @@
 
 use std::{
     iter,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -130,6 +133,8 @@ pub(super) struct Store {
     counters: Arc<Counters>,
     ttl: Duration,
     compression: bool,
+    /// Whether there is CPU time for it. Relaxed wherever it is touched: a hint.
+    spare_time: AtomicBool,
     resizing: Mutex<()>,
 }
 
@@ -156,6 +161,7 @@ impl Store {
             counters: Arc::default(),
             ttl: config.cache_ttl,
             compression: config.enable_cache_compression,
+            spare_time: AtomicBool::new(true),
             resizing: Mutex::new(()),
         })
     }
@@ -204,10 +210,16 @@ impl Store {
         Meta { expires: now + self.ttl }
     }
 
+    /// Whether compression may take CPU time from now on.
+    pub(super) fn spare_time(&self, spare: bool) {
+        self.spare_time.store(spare, Relaxed);
+    }
+
     /// Copies, or compresses, what is to be stored: all that takes time, before anything is changed.
     pub(super) fn prepare(&self, value: &[u8]) -> Prepared {
         let largest = self.largest();
-        let body = self.compression.then(|| Body::compressed(value)).flatten();
+        let compression = self.compression && self.spare_time.load(Relaxed);
+        let body = compression.then(|| Body::compressed(value)).flatten();
         match body {
             Some(body) if body.size() <= largest => Prepared::Fits(body),
             None if size(value.len()) <= largest => Prepared::Fits(Body::plain(value)),

@@ -31,6 +31,7 @@ use futures_core::Stream;
 
 use super::{
     Answer, Message, MessageHandler, Order, StreamOptions,
+    admission::crowd::Part,
     batches::Batches,
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
@@ -41,7 +42,7 @@ use super::{
 use crate::grpc::performance::{
     OptimizationContext,
     cache::CacheKey,
-    error::{Interruption, OptimizationError},
+    error::{Interruption, OptimizationError, Refusal},
     monitor::{self, Class},
     worker_pool::{Priority, Waiting},
 };
@@ -56,6 +57,7 @@ pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) priority: Priority,
     pub(super) key: Option<CacheKey>,
     pub(super) accepted: Instant,
+    pub(super) deadline: Option<Instant>,
     /// Set once the answer is known, until it is given out.
     pub(super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -72,6 +74,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
             priority: Priority::Normal,
             key: None,
             accepted: now,
+            deadline: None,
             outcome: None,
             returned: true,
         }
@@ -122,6 +125,8 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) capacity: usize,
     /// Messages accepted and not answered.
     pub(super) in_flight: usize,
+    /// Those that have no outcome yet, as others are told of them.
+    pub(super) part: Part,
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
@@ -143,7 +148,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let permit = permit.map(Arc::new);
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
-            mailbox: Arc::new(Mailbox::new(engine, capacity, charged)),
+            part: Part::new(&engine.crowd, options.peer),
+            mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),
@@ -211,7 +217,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         if let Some(why) = withdrawn
             && self.entries[slot as usize].is_open()
         {
-            self.set_outcome(slot, Outcome::failed(why));
+            let outcome = match why {
+                Interruption::Displaced => {
+                    Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after() })
+                }
+                why => Outcome::failed(why),
+            };
+            self.set_outcome(slot, outcome);
         }
     }
 
@@ -220,6 +232,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let entry = &mut self.entries[slot as usize];
         debug_assert!(entry.is_open(), "a message has one answer");
         entry.outcome = Some(outcome);
+        self.part.open -= 1;
         if self.options.order == Order::Completion {
             self.leaving.push_back(slot);
         }
@@ -324,6 +337,7 @@ where
             this.take_back();
             this.expire();
             let more_at_hand = this.admit(cx);
+            this.part.publish();
             if let Some(answer) = this.next_answer() {
                 return Poll::Ready(Some(Ok(answer)));
             }

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{Arc, Once},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::channel::Sender;
@@ -14,11 +14,16 @@ use super::{
     lanes::Lanes,
     priority::Priority,
     room::Room,
+    roster::{Queued, Roster},
     sleepers::Sleepers,
     supervisor::Event,
 };
 use crate::{
-    grpc::performance::{config::OptimizationConfig, error::Interruption},
+    grpc::performance::{
+        config::OptimizationConfig,
+        error::Interruption,
+        overload::{Condition, OverloadLevel, Policy, Standing},
+    },
     platform::affinity::Core,
 };
 
@@ -34,6 +39,10 @@ pub(crate) struct Shared {
     unpinned: Once,
     pushy: Once,
     pub(crate) forecast: Arc<Forecast>,
+    pub(crate) policy: Policy,
+    roster: Roster,
+    /// What the times of the policy count from.
+    epoch: Instant,
 }
 
 impl Shared {
@@ -50,6 +59,9 @@ impl Shared {
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count)),
+            policy: Policy::new(config),
+            roster: Roster::new(config.worker_queue_capacity),
+            epoch: Instant::now(),
         }
     }
 
@@ -78,10 +90,27 @@ impl Shared {
         self.sleepers.notify(|| self.lanes.waiting());
     }
 
-    /// A message has left the lanes: its place is free.
-    pub(super) fn leave_queue(&self, share: &Share) {
-        self.forecast.unqueued(share);
-        self.give_place_back();
+    /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
+    /// finds nothing to do, and says so.
+    pub(super) fn leave_queue(&self, share: &Share) -> bool {
+        let first = self.forecast.unqueued(share);
+        if first {
+            self.give_place_back();
+        }
+        first
+    }
+
+    /// A message was withdrawn, maybe while it was queued: its place is free at once, and what is left of it in its lane
+    /// is swept out when there is much of that.
+    pub(crate) fn withdrawn(&self, share: &Share) {
+        if self.leave_queue(share) && self.lanes.count_death(self.room.places_held()) {
+            self.lanes.sweep();
+            self.notify();
+            if self.is_over() {
+                // Nobody else may come for what died in the sweep.
+                self.refuse_all(Interruption::ShutDown);
+            }
+        }
     }
 
     /// A place is free that no message took to the lanes, or that its message has left.
@@ -112,6 +141,52 @@ impl Shared {
         self.forecast.wait(priority, !self.sleepers.anyone_free())
     }
 
+    /// The time of the policy.
+    pub(crate) fn since_epoch(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+
+    /// How things stand; a level that was entered or left is told.
+    pub(crate) fn condition(&self, now: Instant) -> Condition {
+        let waiting = |rank: usize| {
+            let any = self.forecast.has_waiting(rank);
+            if any { self.predicted_wait(Priority::ALL[rank]) } else { Duration::ZERO }
+        };
+        let (before, condition) = self.policy.look(self.since_epoch(now), self.forecast.mean(), waiting);
+        let Condition { level, load, target } = condition;
+        if level > before {
+            tracing::warn!(%level, %before, load, ?target, "overload: more comes than can be done");
+        } else if level < before {
+            tracing::info!(%level, %before, load, "overload: it passes");
+        }
+        condition
+    }
+
+    /// The same, if it is time to look again.
+    pub(crate) fn look(&self, now: Instant) -> Option<Condition> {
+        self.policy.is_look_due(self.since_epoch(now)).then(|| self.condition(now))
+    }
+
+    /// The level at the last look.
+    pub(crate) fn level(&self) -> OverloadLevel {
+        self.policy.level()
+    }
+
+    /// Whether queued messages are to be noted: there is hardly room, and some may make it for others.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.policy.anyone_may_displace() && self.room.is_half_full()
+    }
+
+    /// Notes a message that is about to be queued, for [`make_room`](Self::make_room).
+    pub(crate) fn note(&self, queued: Queued) {
+        self.roster.note(queued);
+    }
+
+    /// Makes somebody who is strictly worse than the newcomer leave the lanes; false when nobody is found.
+    pub(crate) fn make_room(&self, newcomer: &Standing, now: Instant) -> bool {
+        self.roster.make_room(newcomer, self.since_epoch(now))
+    }
+
     /// How long the lanes will take to drain; at least a millisecond.
     pub(crate) fn drain_estimate(&self) -> Duration {
         self.forecast.drain().max(Duration::from_millis(1))
@@ -124,9 +199,9 @@ impl Shared {
             let mut unit = Some(task.unit);
             while let Some(current) = unit {
                 unit = task.job.split(current);
-                self.leave_queue(task.job.share(current));
+                // What was withdrawn before has its answer.
+                refused += usize::from(self.leave_queue(task.job.share(current)));
                 task.job.refuse(current, why);
-                refused += 1;
             }
         }
         refused

@@ -21,6 +21,7 @@ use super::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
     state::{JobState, Life, WithdrawnFrom},
 };
@@ -128,6 +129,19 @@ where
         self.withdraw(why);
     }
 
+    fn is_withdrawn(&self, _unit: u32) -> bool {
+        self.state.withdrawn().is_some()
+    }
+
+    fn describe(&self, _unit: u32, _life: Life) -> Option<Description> {
+        Some(Description { class: self.class, stream: String::new(), number: 0 })
+    }
+
+    fn displace(&self, _unit: u32, _life: Life) -> bool {
+        // Who spawns a closure knows nothing of refusals.
+        false
+    }
+
     fn life(&self, _unit: u32) -> Life {
         Life::ONLY
     }
@@ -144,7 +158,10 @@ trait Outcome<T>: Send + Sync {
     /// It is about to be queued.
     fn enter_queue(&self, priority: Priority);
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
+    /// Takes the job away, if it has no outcome yet.
     fn withdraw(&self, why: Interruption);
+    /// What it adds to the work that waits.
+    fn share(&self) -> &Share;
 }
 
 impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
@@ -169,11 +186,14 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
-            self.forecast.unqueued(&self.share);
             drop_logged(self.work.take());
             drop(self.charge.take());
         }
         self.waker.wake();
+    }
+
+    fn share(&self) -> &Share {
+        &self.share
     }
 }
 
@@ -218,6 +238,14 @@ impl<T> JobHandle<T> {
         self.shared.submit(task);
     }
 
+    /// Takes the job away; its place, if it is queued, is free at once.
+    fn withdraw(&self, why: Interruption) {
+        self.job.withdraw(why);
+        if matches!(self.stage, Stage::Queued) {
+            self.shared.withdrawn(self.job.share());
+        }
+    }
+
     fn poll_room(&mut self, cx: &mut Context<'_>) {
         let Stage::Unqueued(waiting, _) = &mut self.stage else { return };
         let Poll::Ready(room) = Pin::new(waiting).poll(cx) else { return };
@@ -252,7 +280,7 @@ impl<T> Future for JobHandle<T> {
         assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
         let mut outcome = this.job.poll_outcome(cx);
         if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
-            this.job.withdraw(Interruption::DeadlineExceeded);
+            this.withdraw(Interruption::DeadlineExceeded);
             outcome = this.job.poll_outcome(cx);
         }
         if outcome.is_ready() {
@@ -265,7 +293,7 @@ impl<T> Future for JobHandle<T> {
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
         if !matches!(self.stage, Stage::Over) {
-            self.job.withdraw(Interruption::Cancelled);
+            self.withdraw(Interruption::Cancelled);
         }
     }
 }

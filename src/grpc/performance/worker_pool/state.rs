@@ -38,6 +38,7 @@ fn code(why: Interruption) -> u8 {
             Interruption::Overstayed => 2,
             Interruption::ShutDown => 3,
             Interruption::WorkerLost => 4,
+            Interruption::Displaced => 5,
         }
 }
 
@@ -47,7 +48,8 @@ fn reason(phase: u8) -> Option<Interruption> {
         1 => Some(Interruption::DeadlineExceeded),
         2 => Some(Interruption::Overstayed),
         3 => Some(Interruption::ShutDown),
-        _ => Some(Interruption::WorkerLost),
+        4 => Some(Interruption::WorkerLost),
+        _ => Some(Interruption::Displaced),
     }
 }
 
@@ -142,6 +144,11 @@ impl JobState {
         self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
     }
 
+    /// The same, only if nobody has started it: then the input is the caller's.
+    pub(crate) fn withdraw_unstarted(&self, life: Life, why: Interruption) -> bool {
+        self.step(life, QUEUED, code(why)).is_ok()
+    }
+
     /// Whether the outcome is there. Acquire pairs with `finish`.
     pub(crate) fn is_finished(&self) -> bool {
         self.0.load(Acquire) as u8 == FINISHED
@@ -177,6 +184,7 @@ mod tests {
             Interruption::Overstayed,
             Interruption::ShutDown,
             Interruption::WorkerLost,
+            Interruption::Displaced,
         ] {
             let state = JobState::queued();
             assert_eq!(state.withdraw(why), Some(WithdrawnFrom::Queued));

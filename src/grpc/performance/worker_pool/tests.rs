@@ -251,6 +251,15 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn run(&self, _: u32, _: Instant) {
             panic!("a fault injected into the worker");
         }
+        fn is_withdrawn(&self, _: u32) -> bool {
+            false
+        }
+        fn describe(&self, _: u32, _: Life) -> Option<Description> {
+            None
+        }
+        fn displace(&self, _: u32, _: Life) -> bool {
+            false
+        }
         fn refuse(&self, _: u32, why: Interruption) {
             self.0.send(why).unwrap();
         }

@@ -55,6 +55,7 @@ impl Worker {
     pub(super) fn main(mut self, core: Option<Core>) {
         let _last_words =
             LastWords { shared: Arc::clone(&self.shared), seat: self.seat, post: Arc::clone(&self.post) };
+        self.post.sign();
         if let Some(core) = core
             && !pin_current_thread(core)
         {
