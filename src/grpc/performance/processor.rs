@@ -63,7 +63,6 @@ use crate::platform::clock;
 pub(crate) mod proof {
     pub(crate) use super::batches::Batches;
 }
-use crate::platform::clock;
 
 pub use self::{
     admission::crowd::Peer,

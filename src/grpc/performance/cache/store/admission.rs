@@ -9,7 +9,6 @@ use super::{
     super::value::Stored,
     Displaced, Request, Store,
     budget::Budget,
-    gate::Publish,
     policy::Standing,
     set::{Resident, Set, Which},
     slot::Entry,
@@ -20,15 +19,7 @@ use crate::platform::coarse_clock::coarse_now;
 /// How far the coarse clock may lag behind: a hundred times what it does on a healthy machine.
 const MOST_LAG: Duration = Duration::from_secs(1);
 
-/// What became of the entries that were there for a key.
-struct Superseded {
-    /// How the last one that was closed stood.
-    standing: Option<Standing>,
-    /// There is one whose insertion began later.
-    beaten: bool,
-}
-
-/// An insertion: one of a key at a time, or as many as there are threads.
+/// An insertion under way.
 pub(super) struct Insertion<'a> {
     pub(super) request: Request<'a>,
     pub(super) generation: Generation,
@@ -36,8 +27,8 @@ pub(super) struct Insertion<'a> {
 }
 
 impl Store {
-    /// Stores in the table of the insertion's generation, and stays in as a visitor. `None`: it found no room, or a later
-    /// insertion of the same key won.
+    /// Stores in the table of the insertion's generation, and stays in as a visitor. `None`: it found no room, or another
+    /// insertion of the same key, or somebody who removes it, came between.
     pub(super) fn admit<'a>(
         &'a self,
         insertion: &Insertion<'a>,
@@ -46,10 +37,9 @@ impl Store {
     ) -> Option<Resident<'a>> {
         let request = &insertion.request;
         let table = self.tables.of(insertion.generation);
-        let ticket = table.set(request.home).ticket();
         let left = stored.meta.expires.saturating_duration_since(insertion.now);
         let fresh_until = coarse_now() + left.saturating_sub(MOST_LAG);
-        let entry = Entry { key: *request.key, stored, ticket, fresh_until };
+        let entry = Entry { key: *request.key, stored, fresh_until };
         let old = request.find(table, Which::All).next();
         let standing = old.as_ref().map(|old| old.standing().used());
         let exchanged = match old {
@@ -63,12 +53,13 @@ impl Store {
             }
             Err(entry) => self.add(insertion, entry, standing, displaced)?,
         };
-        if self.supersede(insertion, ticket, Which::AllBut(new.way()), displaced).beaten {
-            new.close();
-            displaced.extend(new.leave());
-            return None;
+        // Hidden, others gone, revealed: in this order, which the module explains.
+        self.supersede(insertion, Which::AllBut(new.way()), displaced);
+        if new.reveal() {
+            return Some(new);
         }
-        Some(new)
+        displaced.extend(new.leave());
+        None
     }
 
     /// Puts the entry into an empty slot.
@@ -87,7 +78,7 @@ impl Store {
         let filling = budget.take(size);
         if !filling {
             // What is replaced gives way first, so that nobody else has to.
-            replaced = self.supersede(insertion, entry.ticket, Which::All, displaced).standing.or(replaced);
+            replaced = self.supersede(insertion, Which::All, displaced).or(replaced);
             while !budget.take(size) {
                 if !self.evict_one(insertion, displaced) {
                     // All that there is has been closed, and its last visitors have not left yet.
@@ -98,7 +89,7 @@ impl Store {
         }
         let standing = replaced.unwrap_or_else(|| Standing::new(filling || set.recall(request.mark)));
         loop {
-            match set.put(entry, request.mark, standing, Publish::Open, budget) {
+            match set.put(entry, request.mark, standing, budget) {
                 Ok(resident) => return Some(resident),
                 Err(back) if self.evict_from(set, insertion, displaced) => entry = back,
                 Err(_) => {
@@ -110,27 +101,25 @@ impl Store {
         }
     }
 
-    /// Closes what was stored for the key by insertions that began before this one.
+    /// Closes what else there is for the key, hidden or not. Returns how the last that it closed stood.
     fn supersede(
         &self,
         insertion: &Insertion<'_>,
-        ticket: u64,
         which: Which,
         displaced: &mut Displaced,
-    ) -> Superseded {
-        let mut outcome = Superseded { standing: None, beaten: false };
+    ) -> Option<Standing> {
+        let mut standing = None;
+        // The oldest first: see `resize`.
         for (generation, table) in self.tables.in_use().rev() {
             let which = if generation == insertion.generation { which } else { Which::All };
             for resident in insertion.request.find(table, which) {
-                if (generation, resident.entry().ticket) > (insertion.generation, ticket) {
-                    outcome.beaten = true;
-                } else if resident.close() {
-                    outcome.standing = Some(resident.standing().used());
+                if resident.close() {
+                    standing = Some(resident.standing().used());
                     displaced.extend(resident.leave());
                 }
             }
         }
-        outcome
+        standing
     }
 
     /// Throws out one entry of the shard: from the set of the insertion, or from another that has as many as the average.
@@ -162,12 +151,12 @@ impl Store {
     }
 }
 
-/// Puts an entry where the old one of its key lies, if nobody else looks at that, and the budget allows it: a hit finds
-/// the key again after a few instructions, and nobody else has to give way.
+/// Puts an entry, hidden, where the old one of its key lies, if nobody else looks at that, and the budget allows it:
+/// nobody else has to give way.
 fn exchange<'a>(old: Resident<'a>, entry: Entry, budget: &Budget) -> Result<(Resident<'a>, Entry), Entry> {
     let (before, after) = (old.entry().stored.body.size(), entry.stored.body.size());
     let more = after.saturating_sub(before);
-    if old.entry().ticket > entry.ticket || !budget.take_bytes(more) {
+    if !budget.take_bytes(more) {
         return Err(entry);
     }
     match old.replace(entry) {

@@ -1,11 +1,12 @@
 //! The gate of a slot: who may look at what is in it, and who may change it, in one word.
 //!
 //! ```text
-//!         claim            publish               close              last visitor leaves
-//!  Empty ───────▶ Claimed ─────────▶ Open ───────────────▶ Closed ─────────────────────▶ Claimed ─▶ Empty
-//!    ▲               │    │                                  ▲                          (by that visitor)
-//!    └───────────────┘    └────────▶ Hidden ── reveal ─▶ Open │
-//!         vacate          publish      └─────────────────────┘ close
+//!         claim            publish            reveal           close              last visitor leaves
+//!  Empty ───────▶ Claimed ─────────▶ Hidden ─────────▶ Open ──────────▶ Closed ──────────────────────▶ Claimed
+//!    ▲               │                  │                │                ▲                   (by that visitor)
+//!    └───────────────┘                  └────────────────┼────────────────┘                             ▲
+//!          vacate                             close      └──────────────────────────────────────────────┘
+//!                                                            seize, by the only visitor
 //! ```
 //! *Visitors* are counted in the same word. Who enters an open gate may look at the content until it leaves, whatever
 //! happens meanwhile: it can be closed, but it is not emptied before the last visitor has left, and that visitor is the
@@ -20,8 +21,8 @@
 //! between, which is why states change under counts that are kept, and why a stray that leaves a closed gate last
 //! empties it like any other.
 //!
-//! **What is SeqCst.** [`Store::resize`](super::Store::resize) moves entries, and has to agree with those who publish and
-//! close meanwhile on what came first: `publish`, `close`, and the load that `enter` begins with are in the one order that
+//! **What is SeqCst.** [`Store::resize`](super::Store::resize) moves entries, and has to agree with those who publish,
+//! reveal and close meanwhile on what came first: these, and the load that `enter` begins with are in the one order that
 //! [`Generation`](super::table::Generation) counts on. On x86-64 that costs nothing, since each is a locked instruction or
 //! a plain load anyway. What is weaker says what it pairs with.
 //!
@@ -47,13 +48,6 @@ const CHECK_SHIFT: u32 = 48;
 #[derive(Default)]
 pub(super) struct Gate(AtomicU64);
 
-/// How content is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Publish {
-    Open,
-    Hidden,
-}
-
 impl Gate {
     /// Takes an empty slot for oneself.
     pub(super) fn claim(&self) -> bool {
@@ -68,13 +62,9 @@ impl Gate {
         false
     }
 
-    /// Opens a claimed slot that has been filled; the publisher stays in as a visitor. Pairs with `enter`.
-    pub(super) fn publish(&self, check: u16, how: Publish) {
-        let state = match how {
-            Publish::Open => FULL,
-            Publish::Hidden => FULL | HIDDEN,
-        };
-        self.0.fetch_add((state - SHUT) + 1 + (u64::from(check) << CHECK_SHIFT), SeqCst);
+    /// Lets visitors into a claimed slot that has been filled, hidden; the publisher is in, too. Pairs with `enter`.
+    pub(super) fn publish(&self, check: u16) {
+        self.0.fetch_add((FULL | HIDDEN) - SHUT + 1 + (u64::from(check) << CHECK_SHIFT), SeqCst);
     }
 
     /// Gives a claimed slot back, emptied. Release: pairs with `claim`.
@@ -87,6 +77,7 @@ impl Gate {
         let (barred, check) = match ask {
             Ask::Open(check) => (SHUT | HIDDEN, Some(check)),
             Ask::OpenOrHidden(check) => (SHUT, Some(check)),
+            Ask::AnythingOpen => (SHUT | HIDDEN, None),
             Ask::Anything => (SHUT, None),
         };
         let open = |word: u64| {
@@ -115,10 +106,9 @@ impl Gate {
         word & (SHUT | VISITORS) == 1 && self.0.compare_exchange(word, SHUT, SeqCst, Relaxed).is_ok()
     }
 
-    /// A visitor opens what was published hidden, if it is not closed.
+    /// A visitor opens what is hidden, if it is not closed.
     pub(super) fn reveal(&self) -> bool {
-        // Relaxed: it continues the release sequence of `publish`.
-        self.0.fetch_and(!HIDDEN, Relaxed) & SHUT == 0
+        self.0.fetch_and(!HIDDEN, SeqCst) & SHUT == 0
     }
 
     /// A visitor, or a stray, leaves. True: the slot was closed and this was the last; it is now claimed by the caller,
@@ -144,6 +134,7 @@ pub(super) enum Ask {
     Open(u16),
     /// The same, also where it is hidden.
     OpenOrHidden(u16),
+    AnythingOpen,
     /// Whatever is there.
     Anything,
 }
@@ -164,16 +155,22 @@ mod tests {
 
     const CHECK: u16 = 0xBEEF;
 
-    fn published(how: Publish) -> Gate {
+    fn hidden() -> Gate {
         let gate = Gate::default();
         assert!(gate.claim());
-        gate.publish(CHECK, how);
+        gate.publish(CHECK);
+        gate
+    }
+
+    fn open() -> Gate {
+        let gate = hidden();
+        assert!(gate.reveal());
         gate
     }
 
     #[test]
     fn a_gate_goes_round_and_is_emptied_by_the_last_to_leave() {
-        let gate = published(Publish::Open);
+        let gate = open();
         assert!(!gate.claim());
         assert!(!gate.leave());
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
@@ -190,8 +187,8 @@ mod tests {
 
     #[test]
     fn another_check_stays_outside_and_what_is_hidden_is_found_by_those_who_look_for_it() {
-        assert_eq!(published(Publish::Open).enter(Ask::Open(1)), Entrance::Barred);
-        let gate = published(Publish::Hidden);
+        assert_eq!(open().enter(Ask::Open(1)), Entrance::Barred);
+        let gate = hidden();
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::Barred);
         assert_eq!(gate.enter(Ask::OpenOrHidden(CHECK)), Entrance::In);
         assert!(gate.reveal());
@@ -202,13 +199,13 @@ mod tests {
 
     #[test]
     fn an_open_slot_is_seized_by_its_only_visitor() {
-        let gate = published(Publish::Open);
+        let gate = open();
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
         assert!(!gate.seize());
         assert!(!gate.leave());
         assert!(gate.seize());
         assert_eq!(gate.enter(Ask::Anything), Entrance::Barred);
-        gate.publish(CHECK, Publish::Open);
+        gate.publish(CHECK);
         assert!(gate.close());
         assert!(!gate.seize());
         assert!(gate.leave());
@@ -220,7 +217,7 @@ mod tests {
         // Stopped between counting itself and looking.
         gate.0.fetch_add(1, Relaxed);
         assert!(gate.claim());
-        gate.publish(CHECK, Publish::Open);
+        gate.publish(CHECK);
         assert!(gate.close());
         assert!(!gate.leave());
         // It goes on, and is the last.

@@ -29,7 +29,7 @@ const GHOSTS: usize = 32;
 pub(super) struct Policy {
     uses: [AtomicU8; WAYS],
     hot: AtomicU64,
-    /// Counts insertions, and turns in the line. The low half is what stamps are compared by.
+    /// Counts turns in the line. The low half is what stamps are compared by.
     clock: AtomicU64,
     next_ghost: AtomicU32,
     stamps: [AtomicU16; WAYS],
@@ -63,7 +63,7 @@ impl Default for Policy {
         Self {
             uses: array::from_fn(|_| AtomicU8::new(0)),
             hot: AtomicU64::new(0),
-            clock: AtomicU64::new(1),
+            clock: AtomicU64::new(0),
             next_ghost: AtomicU32::new(0),
             stamps: array::from_fn(|_| AtomicU16::new(0)),
             ghosts: array::from_fn(|_| AtomicU16::new(0)),
@@ -80,8 +80,8 @@ impl Policy {
         }
     }
 
-    /// A number above all that were given before, and above 0.
-    pub(super) fn ticket(&self) -> u64 {
+    /// The next turn.
+    fn turn(&self) -> u64 {
         self.clock.fetch_add(1, Relaxed)
     }
 
@@ -145,7 +145,7 @@ impl Policy {
     }
 
     fn to_the_end(&self, way: usize) {
-        self.stamps[way].store(self.ticket() as u16, Relaxed);
+        self.stamps[way].store(self.turn() as u16, Relaxed);
     }
 
     /// The first in the line of these. Ages are told apart within 65,536 turns, far more than a line is long.

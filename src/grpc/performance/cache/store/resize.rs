@@ -18,7 +18,6 @@
 
 use super::{
     SHARD_BYTES_MIN, Shard, Store,
-    gate::Publish,
     policy::MOST_USES,
     room,
     set::{Mark, Set},
@@ -53,15 +52,16 @@ impl Store {
     }
 
     fn move_all(&self, set: &Set, shard: &Shard, larger: &Table) {
-        for old in set.all(&shard.budget) {
+        // Whoever has not yet revealed an entry sees the new generation when it does, and begins anew.
+        for old in set.open(&shard.budget) {
             let Entry { key, fresh_until, .. } = *old.entry();
             let stored = old.entry().stored.clone();
             let size = stored.body.size();
             let to = larger.set(Home::of(&key, self.shards.len()));
             // The same bytes, paid for twice until the old slot is left.
             shard.budget.overdraw(size);
-            let copy = Entry { key, stored, ticket: 0, fresh_until };
-            match to.put(copy, Mark::of(&key), old.standing(), Publish::Hidden, &shard.budget) {
+            let copy = Entry { key, stored, fresh_until };
+            match to.put(copy, Mark::of(&key), old.standing(), &shard.budget) {
                 Ok(copy) if old.close() => drop(copy.reveal()),
                 Ok(copy) => drop(copy.close()),
                 Err(_) => {

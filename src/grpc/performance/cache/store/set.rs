@@ -14,7 +14,7 @@ use once_cell::race::OnceBox;
 use super::{
     super::key::CacheKey,
     budget::Budget,
-    gate::{Ask, Publish},
+    gate::Ask,
     policy::{Policy, Standing, WAYS},
     slot::{Claim, Emptied, Entry, Slot, Visit},
 };
@@ -55,7 +55,7 @@ impl Mark {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
     Readable,
-    /// Also what is being moved here.
+    /// Also what is hidden.
     All,
     /// The same, but for the one that lies here.
     AllBut(usize),
@@ -123,6 +123,11 @@ impl Set {
             .filter(move |resident| resident.entry().key == *key)
     }
 
+    /// Every entry that is open.
+    pub(super) fn open<'a>(&'a self, budget: &'a Budget) -> impl Iterator<Item = Resident<'a>> {
+        (0..WAYS).filter_map(|way| self.visit(way, Ask::AnythingOpen, budget))
+    }
+
     /// Every entry.
     pub(super) fn all<'a>(&'a self, budget: &'a Budget) -> impl Iterator<Item = Resident<'a>> {
         (0..WAYS).filter_map(|way| self.visit(way, Ask::Anything, budget))
@@ -145,20 +150,18 @@ impl Set {
         self.chunks[way / CHUNK].get().map(|chunk| &chunk[way % CHUNK])
     }
 
-    /// Puts an entry into an empty way; gives it back when there is none. It is there when this returns, and the
-    /// caller a visitor.
+    /// Puts an entry into an empty way, hidden; gives it back when there is none. The caller is a visitor.
     pub(super) fn put<'a>(
         &'a self,
         entry: Entry,
         mark: Mark,
         standing: Standing,
-        how: Publish,
         budget: &'a Budget,
     ) -> Result<Resident<'a>, Entry> {
         let Some((way, claim)) = self.claim(mark) else { return Err(entry) };
         self.policy.admit(way, standing);
         self.flip_tag(way, mark.tag);
-        let visit = claim.fill(entry, mark.check, how);
+        let visit = claim.fill(entry, mark.check);
         Ok(Resident { place: Place { set: self, way, budget }, visit: Some(visit) })
     }
 
@@ -210,11 +213,6 @@ impl Set {
     /// Whether the key was evicted a short while ago.
     pub(super) fn recall(&self, mark: Mark) -> bool {
         self.policy.recall(mark.ghost)
-    }
-
-    /// A number for an insertion that begins now, above those of all that began before.
-    pub(super) fn ticket(&self) -> u64 {
-        self.policy.ticket()
     }
 
     /// How many entries there are, more or less.
@@ -293,14 +291,14 @@ impl<'a> Resident<'a> {
         self.place.way
     }
 
-    /// Puts another entry of the same key in its place, if nobody else looks at it; gives back the old one then, and the
+    /// Puts another entry of the same key in its place, hidden, if nobody else looks at it; gives back the old one then, and the
     /// new one otherwise. Their sizes are the caller's to account for.
     pub(super) fn replace(mut self, entry: Entry) -> (Self, Result<Entry, Entry>) {
         let mark = Mark::of(&entry.key);
         match self.visit.take().map(Visit::seize) {
             Some(Ok(Emptied { entry: old, claim })) => {
                 self.place.set.policy.touch(self.place.way);
-                self.visit = Some(claim.fill(entry, mark.check, Publish::Open));
+                self.visit = Some(claim.fill(entry, mark.check));
                 (self, Ok(old))
             }
             Some(Err(visit)) => {

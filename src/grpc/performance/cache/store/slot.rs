@@ -11,15 +11,13 @@ use std::{cell::UnsafeCell, mem, time::Duration};
 
 use super::{
     super::{key::CacheKey, value::Stored},
-    gate::{Ask, Entrance, Gate, Publish},
+    gate::{Ask, Entrance, Gate},
 };
 
 /// What lies in a slot.
 pub(super) struct Entry {
     pub(super) key: CacheKey,
     pub(super) stored: Stored,
-    /// When its insertion began, on the clock of its set.
-    pub(super) ticket: u64,
     /// On the coarse clock: until then it has surely not expired.
     pub(super) fresh_until: Duration,
 }
@@ -79,11 +77,12 @@ pub(super) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    pub(super) fn fill(self, entry: Entry, check: u16, how: Publish) -> Visit<'a> {
+    /// Puts the entry in, hidden; the caller is its visitor.
+    pub(super) fn fill(self, entry: Entry, check: u16) -> Visit<'a> {
         let slot = self.slot;
         // SAFETY: 2: the claim is ours until `publish`.
         unsafe { *slot.entry.get() = Some(entry) };
-        slot.gate.publish(check, how);
+        slot.gate.publish(check);
         // Not given back: it was turned into the visit.
         mem::forget(self);
         Visit { slot }

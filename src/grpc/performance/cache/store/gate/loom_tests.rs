@@ -33,7 +33,8 @@ impl Room {
             return false;
         }
         self.alone();
-        self.gate.publish(CHECK, Publish::Open);
+        self.gate.publish(CHECK);
+        self.gate.reveal();
         self.leave();
         true
     }
@@ -115,7 +116,7 @@ fn what_is_hidden_is_either_revealed_or_closed() {
     loom::model(|| {
         let room = Arc::new(Room::new());
         assert!(room.gate.claim());
-        room.gate.publish(CHECK, Publish::Hidden);
+        room.gate.publish(CHECK);
         let other = {
             let room = Arc::clone(&room);
             thread::spawn(move || {
