@@ -182,6 +182,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         start: || per_job(millstream::Pool::start(millstream::no_spin)),
     },
     Entry {
+        name: "millstream_no_lookout",
+        what: "WorkerPool::spawn, tasks that sleep at once, however short the job that they await",
+        role: Role::Variant,
+        start: || per_job(millstream::Pool::start(millstream::no_lookout)),
+    },
+    Entry {
         name: "millstream_unpinned",
         what: "WorkerPool::spawn, workers that the scheduler places",
         role: Role::Variant,

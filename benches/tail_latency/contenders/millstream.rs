@@ -27,6 +27,10 @@ pub(super) fn no_spin(config: OptimizationConfig) -> OptimizationConfig {
     OptimizationConfig { worker_spin: Duration::ZERO, ..config }
 }
 
+pub(super) fn no_lookout(config: OptimizationConfig) -> OptimizationConfig {
+    OptimizationConfig { await_spin: Duration::ZERO, ..config }
+}
+
 pub(super) fn unpinned(config: OptimizationConfig) -> OptimizationConfig {
     OptimizationConfig { worker_pinning: Pinning::Off, ..config }
 }

@@ -12,6 +12,7 @@ use super::{
     forecast::{Forecast, Share},
     job::Task,
     lanes::Lanes,
+    lookout::{Expected, Lookout},
     priority::Priority,
     room::Room,
     sleepers::Sleepers,
@@ -31,14 +32,16 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
+    pub(crate) lookout: Lookout,
     unpinned: Once,
     pushy: Once,
     pub(crate) forecast: Arc<Forecast>,
 }
 
 impl Shared {
-    pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>) -> Self {
-        let sleepers = Arc::new(Sleepers::new(config.worker_count));
+    pub(super) fn new(config: &OptimizationConfig, cores: &[Core], events: Sender<Event>) -> Self {
+        let half = (config.worker_count / 2).max(1);
+        let sleepers = Arc::new(Sleepers::new(config.worker_count, cores));
         Self {
             room: Arc::new(Room::new(config, Arc::clone(&sleepers))),
             lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
@@ -46,17 +49,19 @@ impl Shared {
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
-            most_spinning: (config.worker_count / 2).max(1),
+            most_spinning: half,
+            lookout: Lookout::new(config.await_spin, half),
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count)),
         }
     }
 
-    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it.
-    pub(crate) fn submit(&self, task: Task) {
+    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it. True
+    /// when somebody was woken for it.
+    pub(crate) fn submit(&self, task: Task) -> bool {
         self.lanes.push(task);
-        self.notify();
+        self.notify()
     }
 
     /// Whether a worker sleeps: then a message is better queued by itself than behind others.
@@ -74,8 +79,16 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn notify(&self) {
-        self.sleepers.notify(|| self.lanes.waiting());
+    pub(super) fn notify(&self) -> bool {
+        self.sleepers.notify(|| self.lanes.waiting())
+    }
+
+    /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
+    pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
+        let nudge = || {
+            self.sleepers.wake_one();
+        };
+        self.lookout.await_briefly(message, (!woke).then_some(nudge))
     }
 
     /// A message has left the lanes: its place is free.

@@ -29,6 +29,9 @@
 //! wakes may find a task and uncount itself, so `searching` may be lower than what is true, below zero even, and a
 //! submitter then wakes one more than it had to. It is never higher: that would leave a task to nobody.
 //!
+//! **Which sleeper.** One whose core is not the waker's, where there is one: the waker is about to use its own, be it for
+//! the work that it keeps or to look out for the outcome of what it gave away.
+//!
 //! **Cost.** Without sleepers `notify` is a fence and two loads.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -36,6 +39,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crossbeam::utils::CachePadded;
 
 use crate::platform::{
+    affinity::{Core, current_core},
     atomic::{AtomicIsize, AtomicU64, fence},
     park::ParkingSpot,
 };
@@ -47,43 +51,59 @@ pub(super) struct Sleepers {
     /// One bit for each seat.
     asleep: Box<[CachePadded<AtomicU64>]>,
     spots: Box<[CachePadded<ParkingSpot>]>,
+    /// The core of each seat, if it has one for itself.
+    homes: Box<[Option<Core>]>,
 }
 
 impl Sleepers {
-    pub(super) fn new(seats: usize) -> Self {
+    /// Seats on `cores` in turn; none: wherever the platform puts them.
+    pub(super) fn new(seats: usize, cores: &[Core]) -> Self {
+        let home = |seat: usize| cores.get(seat % cores.len().max(1)).copied();
         Self {
             searching: CachePadded::new(AtomicIsize::new(0)),
             asleep: (0..seats.div_ceil(BITS)).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             spots: (0..seats).map(|_| CachePadded::new(ParkingSpot::new())).collect(),
+            homes: (0..seats).map(home).collect(),
         }
     }
 
-    /// Something was pushed; `waiting` tells how many tasks nobody has taken.
-    pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) {
+    /// Something was pushed; `waiting` tells how many tasks nobody has taken. True when that woke somebody.
+    pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) -> bool {
         // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
         // Relaxed, here and in `wake_one`: the fence above orders them.
         let searching = self.searching.load(Relaxed);
         if searching > 0 && searching as usize >= waiting() {
-            return;
+            return false;
         }
-        self.wake_one();
+        self.wake_one()
     }
 
-    /// Wakes a sleeper, if there is one.
-    fn wake_one(&self) {
+    /// Wakes a sleeper, if there is one: on another core, if there is one there.
+    pub(super) fn wake_one(&self) -> bool {
+        // Relaxed: as below.
+        if self.asleep.iter().all(|bits| bits.load(Relaxed) == 0) {
+            return false;
+        }
+        let here = current_core();
+        self.wake_where(|home| home.is_none() || home != here) || self.wake_where(|_| true)
+    }
+
+    fn wake_where(&self, suits: impl Fn(Option<Core>) -> bool) -> bool {
         for (word, bits) in self.asleep.iter().enumerate() {
             let mut sleeping = bits.load(Relaxed);
             while sleeping != 0 {
                 let bit = sleeping & sleeping.wrapping_neg();
-                sleeping = bits.fetch_and(!bit, SeqCst);
-                if sleeping & bit != 0 {
+                sleeping &= !bit;
+                let seat = word * BITS + bit.trailing_zeros() as usize;
+                if suits(self.homes[seat]) && self.take_bit(seat) {
                     self.searching.fetch_add(1, SeqCst);
-                    self.spots[word * BITS + bit.trailing_zeros() as usize].unpark();
-                    return;
+                    self.spots[seat].unpark();
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// Wakes everybody: the pool is closing, or has something to tell.

@@ -142,6 +142,11 @@ impl JobState {
         self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
     }
 
+    /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.load(Relaxed) as u8 == QUEUED
+    }
+
     /// Whether the outcome is there. Acquire pairs with `finish`.
     pub(crate) fn is_finished(&self) -> bool {
         self.0.load(Acquire) as u8 == FINISHED

@@ -17,7 +17,7 @@ struct Pool {
 impl Pool {
     fn new(seats: usize, all: usize) -> Arc<Self> {
         let count = || AtomicUsize::new(0);
-        Arc::new(Self { sleepers: Sleepers::new(seats), pushed: count(), taken: count(), all })
+        Arc::new(Self { sleepers: Sleepers::new(seats, &[]), pushed: count(), taken: count(), all })
     }
 
     fn submit(&self) {

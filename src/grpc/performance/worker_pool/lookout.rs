@@ -1,0 +1,230 @@
+//! Looking out for an outcome that is about to come, before the task that awaits it goes to sleep.
+//!
+//! Once its last task waits, a thread of tokio sleeps, and to wake it costs more than a short message takes: on virtual
+//! cores some 15 µs of the waker, and 40 to 60 until it runs. So a task whose message is expected to be done sooner looks
+//! for the outcome from within its poll. It has registered no waker then, and the worker has nobody to wake.
+//!
+//! **Why in the poll.** A task that yields to look again would let others in; but tokio, whenever it finds such a task
+//! with nothing else to do, wakes a second thread to share the work that there might be, and so makes of each look the
+//! very wake that is to be spared, on the core that the worker needs. A poll of some ten microseconds is what any task
+//! may take.
+//!
+//! **Bounds.** Nobody looks who cannot win much: the class has to be learnt, and its service time and the predicted wait
+//! have to be within `await_spin`. Nobody looks for longer than that, twice: once until the message is begun, once more
+//! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
+//! lives on what it has won lately ([`Credit`]): where it keeps losing, it is let be, and tried again now and then.
+//!
+//! **Nobody looks in vain** because the message was left to a searcher that does not run (it may be on the very core of
+//! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
+
+use std::{
+    sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use crossbeam::utils::CachePadded;
+
+/// A searcher that runs begins a message within a microsecond.
+const GRACE: Duration = Duration::from_micros(5);
+/// Looks between two readings of the clock. A look and a pause take some 50 ns.
+const LOOKS: u32 = 8;
+
+/// What came of looking: a balance that losses draw down faster than wins fill it. Below zero it counts the chances that
+/// are still to be let pass. Races cost accuracy only.
+struct Credit(AtomicI32);
+
+impl Credit {
+    const MOST: i32 = 32;
+    const LOSS: i32 = 8;
+    const LET_PASS: i32 = -64;
+
+    /// Whether to look at all.
+    fn allows(&self) -> bool {
+        let balance = self.0.load(Relaxed);
+        if balance < 0 {
+            self.0.store(balance + 1, Relaxed);
+        }
+        balance >= 0
+    }
+
+    fn settle(&self, won: bool) {
+        let balance = self.0.load(Relaxed);
+        let balance = match won {
+            true => (balance + 1).min(Self::MOST),
+            false if balance < Self::LOSS => Self::LET_PASS,
+            false => balance - Self::LOSS,
+        };
+        self.0.store(balance, Relaxed);
+    }
+}
+
+/// A message that a task may look out for.
+pub(crate) trait Expected {
+    /// Whether a worker has come for it.
+    fn has_begun(&self) -> bool;
+    /// Whether there is something to take: its outcome, or why there will be none.
+    fn is_over(&self) -> bool;
+}
+
+pub(crate) struct Lookout {
+    longest: Duration,
+    /// Threads that may look at a time, and those that do.
+    most: usize,
+    looking: CachePadded<AtomicUsize>,
+    credit: CachePadded<Credit>,
+}
+
+/// Counts a thread that looks, for as long as it does.
+struct Looking<'a>(&'a AtomicUsize);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Lookout {
+    pub(super) fn new(longest: Duration, most: usize) -> Self {
+        Self {
+            longest,
+            most,
+            looking: CachePadded::new(AtomicUsize::new(0)),
+            credit: CachePadded::new(Credit(AtomicI32::new(Credit::MOST))),
+        }
+    }
+
+    /// Whether a message is worth looking out for; a service time of zero says that nothing is known.
+    pub(crate) fn is_near(&self, service: Duration, wait: Duration) -> bool {
+        !service.is_zero() && service + wait <= self.longest
+    }
+
+    /// Looks out for a message; true when it is over. `nudge` wakes one more worker, for a message that was left to one
+    /// that was awake and does not come.
+    pub(crate) fn await_briefly(
+        &self,
+        message: &(impl Expected + ?Sized),
+        nudge: Option<impl FnOnce()>,
+    ) -> bool {
+        if !self.credit.allows()
+            || self.looking.fetch_update(Relaxed, Relaxed, |n| (n < self.most).then_some(n + 1)).is_err()
+        {
+            return false;
+        }
+        let looking = Looking(&self.looking);
+        let won = self.look(message, nudge);
+        drop(looking);
+        self.credit.settle(won);
+        won
+    }
+
+    fn look(&self, message: &(impl Expected + ?Sized), mut nudge: Option<impl FnOnce()>) -> bool {
+        let queued = Instant::now();
+        let mut begun = None;
+        loop {
+            for _ in 0..LOOKS {
+                if message.is_over() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if begun.is_none() && message.has_begun() {
+                begun = Some(now);
+            }
+            if now - begun.unwrap_or(queued) >= self.longest {
+                return message.is_over();
+            }
+            if begun.is_none()
+                && now - queued >= GRACE
+                && let Some(nudge) = nudge.take()
+            {
+                nudge();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SPIN: Duration = Duration::from_micros(50);
+
+    struct Message {
+        begun: bool,
+        /// Looks after which it is over.
+        looks: Cell<u32>,
+    }
+
+    impl Expected for Message {
+        fn has_begun(&self) -> bool {
+            self.begun
+        }
+
+        fn is_over(&self) -> bool {
+            self.looks.set(self.looks.get().saturating_sub(1));
+            self.looks.get() == 0
+        }
+    }
+
+    fn after(looks: u32) -> Message {
+        Message { begun: true, looks: Cell::new(looks) }
+    }
+
+    fn look(lookout: &Lookout, message: &Message) -> bool {
+        lookout.await_briefly(message, None::<fn()>)
+    }
+
+    #[test]
+    fn what_comes_soon_is_found_and_what_does_not_is_not_waited_for() {
+        let lookout = Lookout::new(SPIN, 1);
+        assert!(look(&lookout, &after(3)));
+        let start = Instant::now();
+        assert!(!look(&lookout, &after(u32::MAX)));
+        assert!(start.elapsed() >= SPIN);
+    }
+
+    #[test]
+    fn only_what_is_learnt_and_short_is_near() {
+        let lookout = Lookout::new(SPIN, 1);
+        assert!(lookout.is_near(SPIN, Duration::ZERO));
+        assert!(!lookout.is_near(SPIN, Duration::from_nanos(1)), "its wait counts too");
+        assert!(!lookout.is_near(Duration::ZERO, Duration::ZERO), "nothing is known of it");
+    }
+
+    #[test]
+    fn a_message_that_nobody_begins_gets_one_wake_of_its_own() {
+        let lookout = Lookout::new(SPIN, 1);
+        let nudges = Cell::new(0);
+        let idle = Message { begun: false, looks: Cell::new(u32::MAX) };
+        lookout.await_briefly(&idle, Some(|| nudges.set(nudges.get() + 1)));
+        assert_eq!(nudges.get(), 1);
+        lookout.await_briefly(&after(u32::MAX), Some(|| nudges.set(nudges.get() + 1)));
+        assert_eq!(nudges.get(), 1, "this one has begun");
+    }
+
+    #[test]
+    fn no_more_threads_look_than_may() {
+        let lookout = Lookout::new(SPIN, 1);
+        lookout.looking.fetch_add(1, Relaxed);
+        assert!(!look(&lookout, &after(1)));
+        lookout.looking.fetch_sub(1, Relaxed);
+        assert!(look(&lookout, &after(1)));
+    }
+
+    #[test]
+    fn looking_that_never_wins_is_let_be_and_tried_again() {
+        let lookout = Lookout::new(SPIN, 1);
+        let losses = 1 + Credit::MOST / Credit::LOSS;
+        for _ in 0..losses {
+            assert!(!look(&lookout, &after(u32::MAX)));
+        }
+        for _ in 0..-Credit::LET_PASS {
+            assert!(!look(&lookout, &after(1)), "let pass");
+        }
+        assert!(look(&lookout, &after(1)), "tried again");
+    }
+}
