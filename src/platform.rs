@@ -13,3 +13,4 @@ pub(crate) mod scheduling;
 #[cfg(not(millstream_loom))]
 pub(crate) mod sources;
 pub(crate) mod sync;
+pub(crate) mod whereabouts;

@@ -51,7 +51,7 @@ impl Batches {
     /// The slot behind which a message may be chained.
     #[must_use]
     pub fn joinable(&self, priority: Priority, now: Instant, config: &OptimizationConfig) -> Option<u32> {
-        self.0.joinable(priority, now, config)
+        self.0.joinable(priority, now, config.batch_size, config)
     }
 
     /// A message was chained behind the last.

@@ -10,10 +10,14 @@
 //!                   ├─▶ trace ─┬─▶ simulate ─▶ sojourn times of ideal servers
 //!  ServiceTimes ────┘          └─▶ a bench, or the load generator ─▶ those of real ones
 //! ```
+//! [`simulate_overload`] runs the rules of the real server against more work than it can do, and [`servers_needed`] plans
+//! with them.
+//!
 //! Everything here is a pure function of its arguments and a seed: no clock, no thread, no global. The random numbers
 //! come from a named algorithm, so that a seed means the same trace in the next release too.
 
 mod first_come;
+mod overload;
 mod random;
 mod schedule;
 mod service;
@@ -21,6 +25,7 @@ mod shortest_remaining;
 
 use std::{num::NonZeroUsize, time::Duration};
 
+pub use overload::{Overloaded, Rule, servers_needed, simulate_overload};
 pub use schedule::{Arrivals, Schedule};
 pub use service::ServiceTimes;
 

@@ -222,7 +222,7 @@ async fn take(answers: &mut AnswerStream<Double, Numbers, (), OptimizationError>
 async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: Order, allowed: usize) {
     let cached = input.period.is_some();
     let processor = processor(config).await;
-    let mut answers = processor.stream(input, StreamOptions { order, deadline: None }).unwrap();
+    let mut answers = processor.stream(input, StreamOptions { order, ..StreamOptions::default() }).unwrap();
     take(&mut answers, WARM_UP).await;
     pool_has_started().await;
     let before = processor.monitor().snapshot().counts;

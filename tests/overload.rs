@@ -5,12 +5,14 @@ mod common;
 
 use std::{
     future::{Future, poll_fn},
-    time::Duration,
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
 };
 
 use common::*;
 use millstream::{
-    DeadlineAdmission, OptimizationConfig, OptimizationError, Refusal,
+    DeadlineAdmission, HandlerError, Interruption, JobScope, MessageHandler, OptimizationConfig,
+    OptimizationError, OptimizedStreamProcessor, Priority, Refusal, WhenFull,
     monitor::Counter,
     processor::{Message, StreamOptions},
 };
@@ -100,4 +102,155 @@ async fn without_a_deadline_nothing_is_too_late() {
     assert_eq!(processor.process_one(request(9, Act::Answer)).await.unwrap(), 9);
     assert_eq!(all(answers).await.len(), 5);
     assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 0);
+}
+
+#[tokio::test]
+async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is_free_at_once() {
+    const PLACES: u64 = 3;
+    // Many times what the lanes have room for, if what has expired stayed there.
+    const ROUNDS: usize = 100;
+    let processor = processor(OptimizationConfig {
+        worker_count: 1,
+        worker_queue_capacity: PLACES as usize,
+        max_bytes_in_flight: 1024,
+        stream_channel_capacity: 200,
+        deadline_admission: DeadlineAdmission::Off,
+        ..config()
+    });
+    let (busy, keeper) = gate();
+    let mut first = Box::pin(processor.process_one(Request { weight: 0, ..request(0, Act::Wait(busy)) }));
+    poll_fn(|cx| std::task::Poll::Ready(assert!(first.as_mut().poll(cx).is_pending()))).await;
+    keeper.await_begin();
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    let computed = request(0, Act::Answer).computed;
+    for _ in 0..ROUNDS {
+        for number in 0..PLACES {
+            let computed = std::sync::Arc::clone(&computed);
+            let request = Request { weight: 300, computed, ..request(number, Act::Answer) };
+            sender.send(Message::new(request).timeout(Some(Duration::from_millis(2)))).unwrap();
+        }
+        for _ in 0..PLACES {
+            let error = answer(&mut answers).await.result.unwrap_err();
+            assert!(
+                matches!(error, OptimizationError::Interrupted(Interruption::DeadlineExceeded)),
+                "{error}"
+            );
+        }
+        assert_eq!((processor.pool().queued(), processor.pool().bytes_in_flight()), (0, 0));
+    }
+    drop(keeper);
+    assert_eq!(first.await.unwrap(), 0);
+    assert_eq!(computed.load(SeqCst), 0, "nobody works on what nobody waits for");
+    assert_eq!(processor.process_one(request(7, Act::Answer)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_stream_that_leaves_gives_its_places_back_while_all_workers_are_busy() {
+    let (processor, answers, _keeper) = backlog(DeadlineAdmission::Enforce, 20).await;
+    assert_eq!(processor.pool().queued(), 20);
+    drop(answers);
+    assert_eq!((processor.pool().queued(), processor.pool().bytes_in_flight()), (0, 1), "one is at work");
+}
+
+/// Answers with what is left of its time.
+struct Clock;
+
+impl MessageHandler for Clock {
+    type Request = ();
+    type Response = Option<Duration>;
+
+    fn handle(&mut self, (): (), scope: &mut JobScope<'_>) -> Result<Option<Duration>, HandlerError> {
+        Ok(scope.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now())))
+    }
+}
+
+#[tokio::test]
+async fn the_sooner_of_the_calls_deadline_and_the_messages_own_is_the_handlers() {
+    let processor = OptimizedStreamProcessor::new(config(), || Clock).unwrap();
+    let left = async |call: Option<u64>, own: Option<u64>| {
+        let call = call.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let message = Message::new(()).timeout(own.map(Duration::from_secs));
+        processor.answer(message, call).await.result.unwrap()
+    };
+    let within = |left: Option<Duration>, seconds: u64| {
+        let left = left.expect("there is a deadline");
+        assert!(left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 60), "{left:?}");
+    };
+    assert_eq!(left(None, None).await, None);
+    within(left(Some(100), None).await, 100);
+    within(left(None, Some(200)).await, 200);
+    within(left(Some(100), Some(200)).await, 100);
+    within(left(Some(200), Some(100)).await, 100);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_late_when_its_turn_comes_is_not_begun_though_nobody_looked_at_its_timer() {
+    let processor = processor(OptimizationConfig {
+        worker_count: 1,
+        deadline_admission: DeadlineAdmission::Off,
+        ..config()
+    });
+    let (busy, keeper) = gate();
+    let late = request(1, Act::Answer);
+    let computed = std::sync::Arc::clone(&late.computed);
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(20);
+    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
+    sender.send(Message::new(late).timeout(Some(Duration::from_millis(20)))).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    passed(deadline + Duration::from_millis(20)).await;
+    drop((keeper, sender));
+    // The stream is not looked at until the worker has had its turn at both.
+    eventually("the lanes are empty", || processor.pool().queued() == 0).await;
+    let answers = all(answers).await;
+    assert_eq!(answers[0].result.as_ref().unwrap(), &0);
+    assert!(answers[1].result.is_err());
+    assert_eq!(computed.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_handler_stops_at_its_deadline_though_nobody_looks_at_its_timer() {
+    let processor = processor(config());
+    let (spin, keeper) = gate();
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    sender.send(Message::new(request(5, Act::Spin(spin))).timeout(Some(Duration::from_millis(20)))).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    assert_eq!(keeper.await_end(), 5);
+    drop(sender);
+    let error = all(answers).await.remove(0).result.unwrap_err();
+    assert_eq!(error.kind(), millstream::FailureKind::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn in_an_emergency_only_what_is_more_urgent_than_low_is_accepted() {
+    for (when_full, refuses) in [(WhenFull::Shed, true), (WhenFull::Wait, false)] {
+        // Whatever wait there is, it is an emergency by such settings.
+        let processor = processor(OptimizationConfig {
+            queue_target_min: Duration::from_micros(1),
+            queue_target_max: Duration::from_micros(1),
+            overload_warning: 0.01,
+            overload_critical: 0.01,
+            overload_emergency: 0.01,
+            queue_control: millstream::QueueControl::DryRun,
+            when_full,
+            ..config()
+        });
+        let ask = |priority| processor.process_one(Request { priority, ..request(1, Act::Answer) });
+        let deadline = Instant::now() + LONG;
+        while processor.overload().level < millstream::OverloadLevel::Emergency {
+            assert!(Instant::now() < deadline, "it never comes to that");
+            ask(Priority::High).await.unwrap();
+        }
+        let low = ask(Priority::Low).await;
+        assert!(ask(Priority::Normal).await.is_ok() && ask(Priority::High).await.is_ok());
+        let refused =
+            low.is_err_and(|error| matches!(error, OptimizationError::Refused(Refusal::NotUrgent { .. })));
+        assert_eq!(refused, refuses, "{when_full:?}");
+        assert_eq!(processor.monitor().counts().of(Counter::NotUrgent), u64::from(refuses));
+    }
 }

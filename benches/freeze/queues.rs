@@ -12,7 +12,7 @@ use crossbeam::{
     channel,
     queue::{ArrayQueue, SegQueue},
 };
-use millstream::{JobHandle, OptimizationConfig, Pinning, TrySpawnError, WorkerPool};
+use millstream::{JobHandle, OptimizationConfig, Pinning, TrySpawnError, WorkerPool, proof::Lane};
 use thingbuf::ThingBuf;
 
 use super::{
@@ -21,6 +21,8 @@ use super::{
 };
 
 const CAPACITY: usize = 1024;
+/// Threads that may stand still in the lane.
+const SLACK: usize = 64;
 /// Later than any moment.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -48,6 +50,15 @@ impl Queue for SegQueue<u64> {
             self.push(moment);
         }
         room
+    }
+    fn pop(&self) -> Option<u64> {
+        self.pop()
+    }
+}
+
+impl Queue for Lane<u64> {
+    fn push(&self, moment: u64) -> bool {
+        self.try_push(moment).is_ok()
     }
     fn pop(&self) -> Option<u64> {
         self.pop()
@@ -83,12 +94,13 @@ impl Queue for ThingBuf<u64> {
 
 /// Every queue in turn.
 pub(crate) fn run(injections: usize) -> Vec<Row> {
-    let peers: [(&str, &dyn Queue); 5] = [
+    let peers: [(&str, &dyn Queue); 6] = [
         ("ArrayQueue", &ArrayQueue::new(CAPACITY)),
         ("SegQueue", &SegQueue::new()),
         ("crossbeam channel", &channel::bounded(CAPACITY)),
         ("flume", &flume::bounded(CAPACITY)),
         ("thingbuf", &ThingBuf::new(CAPACITY)),
+        ("millstream's lane", &Lane::new(CAPACITY - SLACK, SLACK)),
     ];
     let mut rows: Vec<Row> =
         peers.into_iter().flat_map(|(name, queue)| peer(name, queue, injections)).collect();

@@ -37,8 +37,10 @@ pub(crate) struct Seen {
     pub(crate) lost: u64,
     pub(crate) goodput_per_s: f64,
     pub(crate) generator_late_p99_us: f64,
-    pub(crate) latency: Times,
-    pub(crate) labels: Vec<Label>,
+    /// Of all cores, which the server has to do without; `None` where the platform does not tell.
+    pub(crate) generator_cpu_share: Option<f64>,
+    latency: Times,
+    labels: Vec<Label>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
@@ -51,11 +53,16 @@ pub(crate) struct Times {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Label {
-    pub(crate) label: String,
-    pub(crate) latency: Times,
+    label: String,
+    latency: Times,
 }
 
 impl Seen {
+    /// The times of all good answers, if there were any.
+    pub(crate) fn times(&self) -> Option<Times> {
+        (self.answered_ok > 0).then_some(self.latency)
+    }
+
     /// The times of the messages with this label.
     pub(crate) fn of(&self, label: &str) -> Option<Times> {
         self.labels.iter().find(|of| of.label == label).map(|of| of.latency)

@@ -109,9 +109,7 @@ fn answer(request: StreamRequest) -> StreamResponse {
             Outcome::Result(Bytes::copy_from_slice(hash.as_bytes()))
         }
         "echo" => {
-            if let Some(busy) = request.parameters.get("busy").and_then(|busy| parse(busy)) {
-                burn(busy);
-            }
+            request.parameters.get("busy").into_iter().for_each(|busy| burn(parse(busy)));
             Outcome::Result(request.payload)
         }
         other => Outcome::Error(tonic_types::Status {
@@ -124,8 +122,9 @@ fn answer(request: StreamRequest) -> StreamResponse {
 }
 
 /// Durations as this bench writes them.
-fn parse(microseconds: &str) -> Option<Duration> {
-    Some(Duration::from_micros(microseconds.strip_suffix("us")?.parse().ok()?))
+fn parse(busy: &str) -> Duration {
+    let microseconds = busy.strip_suffix("us").and_then(|number| number.parse().ok());
+    Duration::from_micros(microseconds.expect("this bench asks for microseconds"))
 }
 
 /// CPU time of the thread, as millstream's `echo` burns it.

@@ -38,7 +38,7 @@ pub(crate) fn sentences(results: &Results, goals: &[Goal]) -> String {
          time that others took, {} for a late generator; disturbed each time, and in the figures: {}. Figures are \
          medians over rounds.",
             cores(),
-            figure(results.capacity_per_s),
+            figure(results.capacity.per_s),
             validity.runs,
             validity.discarded_noise,
             validity.discarded_late,
@@ -53,17 +53,17 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 fn sentence(scenario: &ScenarioResults, contender: &Contender, rounds: &[Seen]) -> String {
-    let at =
-        |what: fn(&Times) -> f64| time(over(rounds, |seen| Some(what(&seen.latency))).unwrap_or(f64::NAN));
-    let p99s = rounds.iter().map(|seen| seen.latency.p99_us);
+    let at = |what: fn(&Times) -> f64| {
+        over(rounds, |seen| seen.times().as_ref().map(what)).map_or("never".to_owned(), time)
+    };
+    let p99s = rounds.iter().filter_map(|seen| Some(seen.times()?.p99_us));
     let (least, most) =
         p99s.fold((f64::INFINITY, 0.0_f64), |(least, most), p99| (least.min(p99), most.max(p99)));
+    let spread = if least > most { String::new() } else { format!(" ({} to {})", time(least), time(most)) };
     let mut text = format!(
-        "{:<15} 99% within {:>7} ({} to {}); half within {:>7}, 99.9% within {:>7}",
+        "{:<15} 99% of the answers within {:>7}{spread}; half within {:>7}, 99.9% within {:>7}",
         contender.name,
         at(|times| times.p99_us),
-        time(least),
-        time(most),
         at(|times| times.p50_us),
         at(|times| times.p999_us)
     );
@@ -72,7 +72,7 @@ fn sentence(scenario: &ScenarioResults, contender: &Contender, rounds: &[Seen]) 
         write!(text, "; short ones' p99 {}, long ones' {}", of(SHORT), of(LONG)).expect("a string takes all");
     }
     let in_time = over(rounds, |seen| Some(seen.goodput_per_s)).unwrap_or(0.0);
-    write!(text, "; {in_time:.0} answers a second in time").expect("a string takes all");
+    write!(text, "; {in_time:.0} a second in time").expect("a string takes all");
     text
 }
 
@@ -80,7 +80,7 @@ fn sentence(scenario: &ScenarioResults, contender: &Contender, rounds: &[Seen]) 
 pub(crate) fn json(results: &Results, goals: &[Goal]) -> Value {
     json!({
         "machine": { "cores": cores() },
-        "capacity_per_s": results.capacity_per_s,
+        "capacity": results.capacity,
         "validity": results.validity,
         "scenarios": results.scenarios.iter().map(scenario).collect::<Vec<_>>(),
         "goals": goals,
@@ -95,7 +95,8 @@ fn scenario(results: &ScenarioResults) -> Value {
     let contender = |(contender, rounds): (&'static Contender, &Vec<Seen>)| {
         let at = |what: fn(&Seen) -> f64| over(rounds, |seen| Some(what(seen)));
         let of = |label: &'static str| over(rounds, |seen| Some(seen.of(label)?.p99_us));
-        let p99s = || rounds.iter().map(|seen| seen.latency.p99_us);
+        let times = |what: fn(&Times) -> f64| over(rounds, |seen| seen.times().as_ref().map(what));
+        let p99s = || rounds.iter().filter_map(|seen| Some(seen.times()?.p99_us));
         json!({
             "name": contender.name,
             "what": contender.what,
@@ -104,14 +105,15 @@ fn scenario(results: &ScenarioResults) -> Value {
             "answered_ok": rounds.iter().map(|seen| seen.answered_ok).sum::<u64>(),
             "lost": rounds.iter().map(|seen| seen.lost).sum::<u64>(),
             "goodput_per_s": at(|seen| seen.goodput_per_s),
-            "p50_us": at(|seen| seen.latency.p50_us),
-            "p99_us": at(|seen| seen.latency.p99_us),
+            "p50_us": times(|times| times.p50_us),
+            "p99_us": times(|times| times.p99_us),
             "p99_us_min": p99s().min_by(f64::total_cmp),
             "p99_us_max": p99s().max_by(f64::total_cmp),
-            "p999_us": at(|seen| seen.latency.p999_us),
-            "max_us": at(|seen| seen.latency.max_us),
+            "p999_us": times(|times| times.p999_us),
+            "max_us": times(|times| times.max_us),
             "short_p99_us": of(SHORT),
             "long_p99_us": of(LONG),
+            "generator_cpu_share": over(rounds, |seen| seen.generator_cpu_share),
             "generator_late_p99_us": at(|seen| seen.generator_late_p99_us),
         })
     };

@@ -1,5 +1,7 @@
 //! What was measured, and the medians that goals and reports ask for.
 
+use serde::Serialize;
+
 use crate::{
     contenders::{CONTENDERS, Contender},
     generator::Seen,
@@ -11,10 +13,18 @@ use crate::{
 
 /// Everything.
 pub(crate) struct Results {
-    /// Messages of the overload a second, with the work inline.
-    pub(crate) capacity_per_s: f64,
+    pub(crate) capacity: Capacity,
     pub(crate) scenarios: Vec<ScenarioResults>,
     pub(crate) validity: Validity,
+}
+
+/// What the cores can do.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Capacity {
+    /// Messages of the overload a second, with the work inline.
+    pub(crate) per_s: f64,
+    /// What the generator took of the cores meanwhile.
+    pub(crate) generator_cpu_share: Option<f64>,
 }
 
 pub(crate) struct ScenarioResults {

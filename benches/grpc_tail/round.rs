@@ -17,7 +17,7 @@ use crate::{
     generator::{self, Offer, Seen},
     naive,
     referee::Referee,
-    results::{Results, ScenarioResults},
+    results::{Capacity, Results, ScenarioResults},
     scenarios::{Rate, SCENARIOS, Scenario, TWICE, find},
 };
 
@@ -35,9 +35,9 @@ pub(crate) fn run(quick: bool) -> Result<Results, String> {
     let pick = |full, short| if quick { short } else { full };
     let mut referee = Referee::new(own_cpu, if quick { WASTE.1 } else { WASTE.0 });
     let mut chance = Xoshiro256PlusPlus::seed_from_u64(SEED);
-    let capacity_per_s = capacity(&mut referee)?;
+    let capacity = measure_capacity(&mut referee)?;
     let mut scenarios: Vec<_> =
-        SCENARIOS.iter().map(|scenario| ScenarioResults::new(scenario, capacity_per_s)).collect();
+        SCENARIOS.iter().map(|scenario| ScenarioResults::new(scenario, capacity)).collect();
     let most = SCENARIOS.iter().map(|scenario| pick(scenario.rounds.0, scenario.rounds.1)).max().unwrap_or(0);
     for round in 0..most {
         let start = Instant::now();
@@ -66,14 +66,14 @@ pub(crate) fn run(quick: bool) -> Result<Results, String> {
         }
         eprintln!("round {} of {most} in {:.0?}, {:?}", round + 1, start.elapsed(), referee.validity);
     }
-    Ok(Results { capacity_per_s, scenarios, validity: referee.validity })
+    Ok(Results { capacity, scenarios, validity: referee.validity })
 }
 
 impl ScenarioResults {
-    fn new(scenario: &'static Scenario, capacity_per_s: f64) -> Self {
+    fn new(scenario: &'static Scenario, capacity: Capacity) -> Self {
         let rate_per_s = match scenario.rate {
             Rate::PerSecond(rate) => rate,
-            Rate::OfCapacity(times) => times * capacity_per_s,
+            Rate::OfCapacity(times) => times * capacity.per_s,
         };
         Self { scenario, rate_per_s, rounds: vec![Vec::new(); CONTENDERS.len()] }
     }
@@ -95,7 +95,7 @@ fn judged(referee: &mut Referee, contender: &Contender, offer: &Offer) -> Result
 
 /// Messages of the overload that are answered each second by the inline server, which has more than it can do, no
 /// deadlines, and nothing to refuse.
-fn capacity(referee: &mut Referee) -> Result<f64, String> {
+fn measure_capacity(referee: &mut Referee) -> Result<Capacity, String> {
     let scenario = find(TWICE).expect("it is one of the scenarios");
     let busy = scenario.busy().expect("its messages take CPU time");
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -112,5 +112,6 @@ fn capacity(referee: &mut Referee) -> Result<f64, String> {
     };
     let inline = CONTENDERS.iter().find(|contender| contender.name == naive::INLINE);
     let seen = judged(referee, inline.expect("it is one of the contenders"), &offer)?;
-    Ok(seen.answered_ok as f64 / CAPACITY.as_secs_f64())
+    let per_s = seen.answered_ok as f64 / CAPACITY.as_secs_f64();
+    Ok(Capacity { per_s, generator_cpu_share: seen.generator_cpu_share })
 }

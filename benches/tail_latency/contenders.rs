@@ -2,7 +2,7 @@
 //!
 //! Each contender is used as its own documentation advises, with as many workers as there are cores, behind the same
 //! tokio runtime with its default number of I/O threads. Each is started anew for each run and gone after it, so that
-//! nobody's idle threads are in anybody's way.
+//! nobody's idle threads are in anybody's way. yatp is missing: it is not on crates.io.
 //!
 //! An [`Executor`] takes one job at a time and gives a future of it: for each message the harness spawns a task that
 //! awaits this future, as a unary method does. [`streams`] is millstream's stream processor, which is fed through
@@ -14,6 +14,7 @@ mod per_job;
 mod pools;
 mod streams;
 mod tokio_own;
+mod variants;
 
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
@@ -36,7 +37,10 @@ pub(crate) enum Role {
     /// As a user gets it.
     Millstream,
     /// With a trick turned off, or once more as the control.
-    Variant,
+    Variant {
+        /// The scenarios that show what it earns: where minutes count it takes part in no others.
+        at: &'static [&'static str],
+    },
 }
 
 /// One contender.
@@ -52,6 +56,18 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn is_peer(&self) -> bool {
         matches!(self.role, Role::Peer { .. })
+    }
+
+    pub(crate) fn is_variant(&self) -> bool {
+        matches!(self.role, Role::Variant { .. })
+    }
+
+    /// Whether it takes part in this scenario.
+    pub(crate) fn takes_part(&self, scenario: &str, quick: bool) -> bool {
+        match self.role {
+            Role::Variant { at } => !quick || at.contains(&scenario),
+            _ => true,
+        }
     }
 
     pub(crate) fn is_bounded_peer(&self) -> bool {
@@ -107,8 +123,12 @@ fn per_job<E: Executor>(executor: E) -> Box<dyn Contender> {
     Box::new(PerJob::new(io().build().expect("the system gives threads for I/O"), executor))
 }
 
-/// All of them, millstream last.
-pub(crate) const ENTRIES: &[Entry] = &[
+/// All of them, millstream's variants last.
+pub(crate) fn entries() -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter().chain(variants::VARIANTS)
+}
+
+const ENTRIES: &[Entry] = &[
     Entry {
         name: "inline",
         what: "the work on tokio's own threads, in the task of the message: no hand-off",
@@ -169,39 +189,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
         role: Role::Millstream,
         start: || Box::new(streams::Streams::start(|config| config)),
     },
-    Entry {
-        name: "millstream_again",
-        what: "WorkerPool::spawn once more: what differs from the first is noise",
-        role: Role::Variant,
-        start: || per_job(millstream::Pool::start(|config| config)),
-    },
-    Entry {
-        name: "millstream_no_spin",
-        what: "WorkerPool::spawn, workers that sleep at once",
-        role: Role::Variant,
-        start: || per_job(millstream::Pool::start(millstream::no_spin)),
-    },
-    Entry {
-        name: "millstream_no_lookout",
-        what: "WorkerPool::spawn, tasks that sleep at once, however short the job that they await",
-        role: Role::Variant,
-        start: || per_job(millstream::Pool::start(millstream::no_lookout)),
-    },
-    Entry {
-        name: "millstream_unpinned",
-        what: "WorkerPool::spawn, workers that the scheduler places",
-        role: Role::Variant,
-        start: || per_job(millstream::Pool::start(millstream::unpinned)),
-    },
-    Entry {
-        name: "millstream_stream_batch_1",
-        what: "OptimizedStreamProcessor::stream, no message travels with another",
-        role: Role::Variant,
-        start: || Box::new(streams::Streams::start(millstream::one_by_one)),
-    },
 ];
 
 /// The contender of this name.
 pub(crate) fn entry(name: &str) -> &'static Entry {
-    ENTRIES.iter().find(|entry| entry.name == name).expect("goals name contenders that take part")
+    entries().find(|entry| entry.name == name).expect("goals name contenders that take part")
 }

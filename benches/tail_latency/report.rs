@@ -4,3 +4,4 @@ pub(crate) mod chart;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod table;
+pub(crate) mod tricks;

@@ -69,8 +69,7 @@ impl CellResults {
         let has_both = |name: &str| self.series(name, true).is_some();
         self.series.iter().filter(move |series| {
             let Participant { entry, checkpoints: calls } = series.participant;
-            calls == checkpoints
-                || (checkpoints && !has_both(entry.name) && entry.role != crate::contenders::Role::Variant)
+            calls == checkpoints || (checkpoints && !has_both(entry.name) && !entry.is_variant())
         })
     }
 }

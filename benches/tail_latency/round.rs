@@ -12,7 +12,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 
 use crate::{
     clock::process_cpu,
-    contenders::{ENTRIES, Entry, entry},
+    contenders::{Entry, entries, entry},
     experiments::{
         idle,
         open_loop::{self, Outcome},
@@ -114,9 +114,10 @@ impl Bench<'_> {
         self.open_loops();
     }
 
-    /// Everybody, in an order of chance.
-    fn entries(&mut self) -> Vec<&'static Entry> {
-        let mut entries: Vec<_> = ENTRIES.iter().collect();
+    /// Everybody who takes part in the scenario, in an order of chance.
+    fn entries(&mut self, scenario: &str) -> Vec<&'static Entry> {
+        let quick = self.options.quick;
+        let mut entries: Vec<_> = entries().filter(|entry| entry.takes_part(scenario, quick)).collect();
         entries.shuffle(&mut self.chance);
         entries
     }
@@ -126,7 +127,7 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
+            for entry in self.entries(ROUND_TRIP) {
                 let outcome = self.referee.judge(never_late, || round_trip::run(entry, rhythm));
                 self.results.round_trips.entry((rhythm, entry.name)).or_default().push(outcome);
             }
@@ -138,7 +139,7 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
+            for entry in self.entries(TINY_JOBS) {
                 let per_s = self.referee.judge(never_late, || tiny_jobs::run(entry, in_flight));
                 self.results.tiny_jobs.entry((in_flight, entry.name)).or_default().push(per_s);
             }
@@ -150,7 +151,7 @@ impl Bench<'_> {
             if self.is_late() {
                 return;
             }
-            for entry in self.entries() {
+            for entry in self.entries(SPAWNING) {
                 let Some(cost) = self.referee.judge(never_late, || spawning::run(entry, producers)) else {
                     continue;
                 };
@@ -164,7 +165,7 @@ impl Bench<'_> {
             return;
         }
         let seed = self.seed();
-        for entry in self.entries() {
+        for entry in self.entries(PROBE) {
             let probed = self.referee.judge(never_late, || probe::run(entry, seed));
             self.results.probes.entry(entry.name).or_default().push(probed);
         }

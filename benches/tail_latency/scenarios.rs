@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millstream::simulation::ServiceTimes;
 
-use crate::contenders::{ENTRIES, Entry, Role};
+use crate::contenders::{Entry, Role, entries};
 
 /// One kind of work.
 #[derive(Debug, Clone, Copy)]
@@ -22,11 +22,6 @@ pub(crate) struct Kind {
 }
 
 const LOADS: &[f64] = &[0.3, 0.5, 0.7, 0.8, 0.9];
-
-/// The load at which the tricks are turned off one at a time.
-pub(crate) const VARIANTS_AT: f64 = 0.7;
-/// The kind for which they are where minutes count.
-const QUICK_VARIANTS_OF: &str = EXPONENTIAL;
 
 pub(crate) const EXPONENTIAL: &str = "exponential_1ms";
 pub(crate) const MIXED: &str = "mixed_200us_10ms";
@@ -120,6 +115,11 @@ impl Kind {
         }
     }
 
+    /// The load at which the tricks are turned off one at a time: one that is among the few where minutes count, too.
+    fn variants_at(&self) -> f64 {
+        if self.is_mixed() { 0.8 } else { 0.7 }
+    }
+
     pub(crate) fn length(&self) -> Duration {
         self.length
     }
@@ -134,14 +134,14 @@ impl Cell {
     /// Who takes part. Variants show what a trick earns, and need not do so at every load; checkpoints mean nothing to
     /// peers, which therefore run once for both.
     pub(crate) fn participants(self, quick: bool) -> Vec<Participant> {
-        let variants = self.load == VARIANTS_AT && (!quick || self.kind.name == QUICK_VARIANTS_OF);
-        let mut participants: Vec<_> = ENTRIES
-            .iter()
-            .filter(|entry| entry.role != Role::Variant || variants)
+        let variants = self.load == self.kind.variants_at();
+        let mut participants: Vec<_> = entries()
+            .filter(|entry| variants || !entry.is_variant())
+            .filter(|entry| entry.takes_part(self.kind.name, quick))
             .map(|entry| Participant { entry, checkpoints: false })
             .collect();
         if self.kind.is_mixed() {
-            let ours = ENTRIES.iter().filter(|entry| entry.role == Role::Millstream);
+            let ours = entries().filter(|entry| entry.role == Role::Millstream);
             participants.extend(ours.map(|entry| Participant { entry, checkpoints: true }));
         }
         participants

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Exit, client, signals::Signals, units};
-use crate::grpc::proto::{GetStatsRequest, GetStatsResponse, WatchStatsRequest};
+use crate::grpc::proto::{GetStatsRequest, GetStatsResponse, OverloadLevel, WatchStatsRequest};
 
 /// Cursor home; erase to the end of the line; erase to the end of the screen.
 const HOME: &str = "\x1b[H";
@@ -120,17 +120,38 @@ fn rates(stats: &GetStatsResponse, before: Option<&GetStatsResponse>) -> Rates {
     }
 }
 
+/// The level, the load behind it, and what was done about it.
+fn overload(stats: &GetStatsResponse) -> String {
+    let level = level(stats);
+    let GetStatsResponse { overload, would_be_late, waited_too_long, displaced, not_urgent, .. } = stats;
+    format!(
+        "{level} ({overload:.2}), {would_be_late} too late, {waited_too_long} waited too long, {displaced} displaced, \
+         {not_urgent} not urgent"
+    )
+}
+
+fn level(stats: &GetStatsResponse) -> &'static str {
+    match stats.overload_level() {
+        OverloadLevel::Unspecified => "unknown",
+        OverloadLevel::Normal => "normal",
+        OverloadLevel::Warning => "warning",
+        OverloadLevel::Critical => "critical",
+        OverloadLevel::Emergency => "emergency",
+    }
+}
+
 fn line(stats: &GetStatsResponse, before: Option<&GetStatsResponse>) -> String {
     let Rates { accepted, answered_ok, errors } = rates(stats, before);
     format!(
         "up {}s accepted/s {accepted:.1} ok/s {answered_ok:.1} errors/s {errors:.1} queued {} in-flight {} \
-         streams {} utilization {:.0}% cache-hits {} resident {}",
+         streams {} utilization {:.0}% cache-hits {} overload {} resident {}",
         uptime(stats).as_secs(),
         stats.queued,
         units::show_bytes(stats.bytes_in_flight),
         stats.open_streams,
         stats.worker_utilization * 100.0,
         stats.cache_hits,
+        level(stats),
         units::show_bytes(stats.resident_bytes),
     )
 }
@@ -154,6 +175,7 @@ fn table(stats: &GetStatsResponse, before: Option<&GetStatsResponse>) -> String 
         ("queued", stats.queued.to_string()),
         ("in flight", units::show_bytes(stats.bytes_in_flight)),
         ("workers", format!("{}, {:.0}% busy", stats.workers, stats.worker_utilization * 100.0)),
+        ("overload", overload(stats)),
         ("resident", units::show_bytes(stats.resident_bytes)),
     ];
     let mut text = String::new();
@@ -199,6 +221,16 @@ mod tests {
         assert!(line(&second, Some(&first)).contains("accepted/s 150.0 ok/s 150.0 errors/s 0.0"));
         // A server that was started anew counts from zero.
         assert!(line(&first, Some(&second)).contains("accepted/s 0.0"));
+    }
+
+    #[test]
+    fn the_overload_is_told_in_a_word_and_in_figures() {
+        let mut stats = after(10, 100);
+        assert!(table(&stats, None).contains("overload     unknown (0.00)"), "an older server");
+        stats.set_overload_level(OverloadLevel::Critical);
+        (stats.overload, stats.would_be_late) = (1.5, 7);
+        assert!(table(&stats, None).contains("overload     critical (1.50), 7 too late,"));
+        assert!(line(&stats, None).contains(" overload critical "));
     }
 
     #[test]

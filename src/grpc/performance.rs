@@ -1,12 +1,16 @@
 //! The data plane: from a stream of messages to their answers, over pinned worker threads.
 //!
 //! Everything here is generic over the [`MessageHandler`], and builds without tonic. Imports run downwards only:
-//! [`processor`] → [`worker_pool`], [`cache`], [`resource_pool`] → [`monitor`] → [`config`].
+//! [`processor`] → [`worker_pool`], [`cache`], [`resource_pool`] → [`monitor`] → [`config`]. The rules of an
+//! overload (`overload`) stand beside [`monitor`].
+//!
+#![doc = include_str!("performance/WHERE_THE_TIME_GOES.md")]
 
 pub mod cache;
 pub mod config;
 pub mod error;
 pub mod monitor;
+pub(crate) mod overload;
 pub mod processor;
 pub mod resource_pool;
 pub mod worker_pool;
@@ -16,9 +20,13 @@ use std::time::{Duration, Instant};
 use crate::platform::clock;
 
 pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
-pub use config::{ConfigError, DeadlineAdmission, OptimizationConfig, PerformanceLevel, Pinning, WhenFull};
+pub use config::{
+    ConfigError, DeadlineAdmission, MakeRoom, OptimizationConfig, PerformanceLevel, Pinning, QueueControl,
+    WhenFull, WhenFullFor,
+};
 pub use error::{FailureKind, Fault, HandlerError, Interruption, OptimizationError, Refusal};
 pub use monitor::{Class, StreamPerformanceMonitor};
+pub use overload::OverloadLevel;
 pub use processor::{JobScope, MessageHandler, OptimizedStreamProcessor, Validator};
 pub use resource_pool::{BufferPool, PooledBuffer, ResourceFactories, ResourcePool, ResourcePoolStats};
 pub use worker_pool::{JobContext, JobHandle, JobOptions, Priority, TrySpawnError, WorkerPool};

@@ -10,7 +10,7 @@ use std::{pin::Pin, time::Duration};
 use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding};
 
-pub use self::request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo};
+pub use self::request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo, PeerIdentity};
 use self::{
     stats::StatsStream,
     wire::{Requests, Responses},
@@ -42,6 +42,15 @@ impl<H: DataPlaneHandler> DataPlaneService<H> {
         Self { processor, max_message_size }
     }
 
+    /// What the transport compresses, if it does at all, while there is CPU time for it.
+    fn response<T>(&self, message: T) -> Response<T> {
+        let mut response = Response::new(message);
+        if !self.processor.has_time_to_spare() {
+            response.disable_compression();
+        }
+        response
+    }
+
     /// The service as the transport serves it: requests may come compressed (gzip), and answers leave so, for clients
     /// that accept it, where `enable_stream_compression` says so.
     #[must_use]
@@ -64,15 +73,17 @@ impl<H: DataPlaneHandler> proto::data_plane_server::DataPlane for DataPlaneServi
         let options = StreamOptions {
             order: wire::order(request.metadata())?,
             deadline: wire::call_deadline(request.metadata())?,
+            peer: request::peer(&request),
         };
         let answers = self.processor.stream(Requests::new(request.into_inner()), options)?;
-        Ok(Response::new(Box::pin(Responses::new(answers, self.max_message_size))))
+        Ok(self.response(Box::pin(Responses::new(answers, self.max_message_size))))
     }
 
     async fn process(&self, request: Request<StreamRequest>) -> Result<Response<StreamResponse>, Status> {
         let deadline = wire::call_deadline(request.metadata())?;
-        let answer = self.processor.answer(wire::message(request.into_inner()), deadline).await;
-        wire::unary(answer, self.max_message_size).map(Response::new)
+        let options = StreamOptions { deadline, peer: request::peer(&request), ..StreamOptions::default() };
+        let answer = self.processor.answer_with(wire::message(request.into_inner()), options).await;
+        wire::unary(answer, self.max_message_size).map(|response| self.response(response))
     }
 
     async fn list_operations(

@@ -1,6 +1,6 @@
 //! The one place that turns errors into gRPC statuses.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -27,15 +27,16 @@ impl From<FailureKind> for Code {
     }
 }
 
+/// What `ErrorInfo` calls the wait that was predicted, or gone through, in milliseconds.
+const WAIT: &str = "wait_ms";
+
 /// What tells a gRPC client with a retry policy when to try again, in milliseconds (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// When a client may try again, where that is known.
 fn retry_after(error: &OptimizationError) -> Option<Duration> {
     match error {
-        OptimizationError::Refused(
-            Refusal::Overloaded { retry_after, .. } | Refusal::WouldBeLate { retry_after, .. },
-        ) => Some(*retry_after),
+        OptimizationError::Refused(refusal) => refusal.retry_after(),
         _ => None,
     }
 }
@@ -45,6 +46,9 @@ fn reason(error: &OptimizationError) -> Option<&'static str> {
     Some(match error {
         OptimizationError::Refused(Refusal::Overloaded { .. }) => "OVERLOADED",
         OptimizationError::Refused(Refusal::WouldBeLate { .. }) => "WOULD_BE_LATE",
+        OptimizationError::Refused(Refusal::WaitedTooLong { .. }) => "WAITED_TOO_LONG",
+        OptimizationError::Refused(Refusal::Displaced { .. }) => "DISPLACED",
+        OptimizationError::Refused(Refusal::NotUrgent { .. }) => "NOT_URGENT",
         OptimizationError::Refused(Refusal::TooLarge { .. }) => "MESSAGE_TOO_LARGE",
         OptimizationError::Refused(Refusal::AnswersPileUp { .. }) => "ANSWERS_PILE_UP",
         OptimizationError::Refused(Refusal::TooManyStreams { .. }) => "TOO_MANY_STREAMS",
@@ -64,7 +68,12 @@ impl From<OptimizationError> for Status {
             details.set_retry_info(Some(delay));
         }
         if let Some(reason) = reason(&error) {
-            details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+            let wait = match &error {
+                OptimizationError::Refused(refusal) => refusal.wait(),
+                _ => None,
+            };
+            let facts = wait.map(|wait| (WAIT.to_string(), wait.as_millis().to_string()));
+            details.set_error_info(reason, DOMAIN, facts.into_iter().collect::<HashMap<_, _>>());
         }
         if error.kind() == FailureKind::InvalidArgument {
             details.add_bad_request_violation("message", text.clone());
@@ -106,6 +115,16 @@ mod tests {
         assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");
         assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "250");
         assert!(status.message().contains("worker_queue_capacity = 10"), "{}", status.message());
+    }
+
+    #[test]
+    fn a_refusal_for_the_wait_says_how_long_it_is_for_programs_too() {
+        let (wait, ms) = (Duration::from_millis(80), Duration::from_millis);
+        let refusal = Refusal::WouldBeLate { wait, budget: ms(50), retry_after: ms(90) };
+        let status = Status::from(OptimizationError::from(refusal));
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().metadata["wait_ms"], "80");
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "90");
     }
 
     #[test]

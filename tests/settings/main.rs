@@ -10,6 +10,7 @@ mod common;
 mod compression;
 mod connections;
 mod figures;
+mod overload_rules;
 mod pools;
 mod room;
 #[cfg(target_os = "linux")]
@@ -19,13 +20,14 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),
     ("connections", include_str!("connections.rs")),
     ("figures", include_str!("figures.rs")),
     ("overload", include_str!("../overload.rs")),
+    ("overload_rules", include_str!("overload_rules.rs")),
     ("pools", include_str!("pools.rs")),
     ("room", include_str!("room.rs")),
     ("streams", include_str!("../streams.rs")),
@@ -71,9 +73,21 @@ promises! {
     backpressure_threshold: room::load_that_lasts_leaves_only_its_share_of_the_lanes_open;
     backpressure_window: room::a_burst_within_the_window_may_fill_the_lanes;
     when_full: streams::a_full_plane_sheds_when_it_is_told_to, streams::no_more_is_accepted_than_may_be_in_flight;
+    when_full_high: overload_rules::what_happens_for_want_of_room_is_told_for_each_priority;
+    when_full_low: overload_rules::what_happens_for_want_of_room_is_told_for_each_priority;
+    make_room: overload_rules::only_who_may_takes_the_place_of_a_worse_one;
     deadline_admission: overload::a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hint,
         overload::in_a_dry_run_what_would_be_late_is_counted_and_accepted;
     deadline_wait_share: overload::the_wait_may_take_its_share_of_the_time_left_and_no_more;
+    fair_wait_share: overload_rules::a_stream_that_crowds_others_out_has_less_of_the_wait_to_itself;
+    queue_control: overload_rules::who_has_waited_too_long_is_refused_or_counted_or_neither;
+    queue_target_services: overload_rules::the_target_is_as_many_service_times_as_it_is_told_within_its_bounds;
+    queue_target_min: overload_rules::the_target_is_as_many_service_times_as_it_is_told_within_its_bounds;
+    queue_target_max: overload_rules::the_target_is_as_many_service_times_as_it_is_told_within_its_bounds;
+    queue_interval: overload_rules::waits_are_judged_by_the_least_of_an_interval;
+    overload_warning: overload_rules::each_level_begins_at_its_load;
+    overload_critical: overload_rules::each_level_begins_at_its_load;
+    overload_emergency: overload_rules::each_level_begins_at_its_load;
     max_bytes_in_flight: room::no_more_bytes_are_in_flight_than_may_be,
         streams::a_message_larger_than_all_that_may_be_in_flight_is_refused_and_the_stream_lives_on;
     max_concurrent_connections: streams::one_stream_too_many_is_refused_and_another_may_come_when_one_has_gone;

@@ -1,8 +1,8 @@
-//! millstream's pool, and its tricks one at a time turned off.
+//! millstream's pool.
 
 use std::time::{Duration, Instant};
 
-use millstream::{JobOptions, OptimizationConfig, Pinning, WorkerPool};
+use millstream::{JobOptions, OptimizationConfig, WorkerPool};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Executor, workers};
@@ -21,22 +21,6 @@ pub(super) fn config() -> OptimizationConfig {
         worker_queue_capacity: CAPACITY,
         ..OptimizationConfig::default()
     }
-}
-
-pub(super) fn no_spin(config: OptimizationConfig) -> OptimizationConfig {
-    OptimizationConfig { worker_spin: Duration::ZERO, ..config }
-}
-
-pub(super) fn no_lookout(config: OptimizationConfig) -> OptimizationConfig {
-    OptimizationConfig { await_spin: Duration::ZERO, ..config }
-}
-
-pub(super) fn unpinned(config: OptimizationConfig) -> OptimizationConfig {
-    OptimizationConfig { worker_pinning: Pinning::Off, ..config }
-}
-
-pub(super) fn one_by_one(config: OptimizationConfig) -> OptimizationConfig {
-    OptimizationConfig { batch_size: 1, ..config }
 }
 
 /// Jobs as closures.

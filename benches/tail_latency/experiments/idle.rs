@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     clock::process_cpu,
-    contenders::{Contender, ENTRIES, Role},
+    contenders::{Contender, Role, entries},
     work::Work,
 };
 
@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// CPU time of the process, as a share of one core, while a pool and a processor, which have worked before, wait side
 /// by side for something to do.
 pub(crate) fn run() -> f64 {
-    let ours = ENTRIES.iter().filter(|entry| entry.role == Role::Millstream);
+    let ours = entries().filter(|entry| entry.role == Role::Millstream);
     let waiting: Vec<Box<dyn Contender>> = ours.map(|entry| (entry.start)()).collect();
     for contender in &waiting {
         contender.flood(Work::of(Duration::from_micros(20)), 16, Duration::from_millis(50));

@@ -2,7 +2,7 @@
 
 use super::{Goal, Part};
 use crate::{
-    contenders::{ENTRIES, Entry},
+    contenders::{Entry, entries},
     experiments::{
         round_trip::{Rhythm, RoundTrip},
         tiny_jobs::IN_FLIGHT,
@@ -16,7 +16,7 @@ const POOL: &str = "millstream";
 const STREAM: &str = "millstream_stream";
 
 fn peers() -> impl Iterator<Item = &'static Entry> {
-    ENTRIES.iter().filter(|entry| entry.is_peer())
+    entries().filter(|entry| entry.is_peer())
 }
 
 fn ratio(figure: Option<f64>, of: Option<f64>) -> Option<f64> {
@@ -103,7 +103,7 @@ pub(super) fn cpu(results: &Results) -> Goal {
 pub(super) fn probe(results: &Results) -> Goal {
     let late = |name| over(results.probes.get(name)?, |probed| probed.late_p99_us);
     let per_s = |name| over(results.probes.get(name)?, |probed| probed.jobs_per_s);
-    let rivals = || ENTRIES.iter().filter(|entry| entry.is_bounded_peer());
+    let rivals = || entries().filter(|entry| entry.is_bounded_peer());
     let best_late = least(rivals().map(|peer| late(peer.name)));
     let best_per_s = most(rivals().map(|peer| per_s(peer.name)));
     Goal::new(

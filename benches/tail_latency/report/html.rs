@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     chart::{Bar, Curve, bars, percentiles},
     json::{Figures, Report, Scenario},
+    tricks::Trick,
 };
 use crate::{
     contenders::{Role, entry},
@@ -38,6 +39,7 @@ pub(crate) fn render(report: &Report) -> String {
     page.push_str("</div>");
     open_loop(&mut page, report);
     closed_loops(&mut page, report);
+    tricks(&mut page, &report.tricks);
     page.push_str("<h2>Who takes part</h2><table>");
     for about in &report.contenders {
         add(&mut page, format_args!("<tr><td>{}</td><td>{}</td></tr>", swatched(about.name), about.what));
@@ -233,12 +235,36 @@ fn closed_loops(page: &mut String, report: &Report) {
     page.push_str("</div>");
 }
 
+fn tricks(page: &mut String, tricks: &[Trick]) {
+    if tricks.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h2>What each trick earns</h2><p class=\"soft\">The figure with the trick turned off, in times of that with it; \
+         95% of the means over rounds lie between. The control is the same contender once more: how far it is from 1 is \
+         noise.</p><div class=\"panel wide\"><table><tr><th>without</th><th>scenario</th><th>figure</th><th>times</th>\
+         <th>between</th></tr>",
+    );
+    for Trick { name, what, scenario, figure: of, ratio } in tricks {
+        add(
+            page,
+            format_args!(
+                "<tr><td title=\"{what}\">{name}</td><td>{scenario}</td><td>{of}</td><td>{}</td><td>{} – {}</td></tr>",
+                figure(ratio.mean),
+                figure(ratio.low),
+                figure(ratio.high)
+            ),
+        );
+    }
+    page.push_str("</table></div>");
+}
+
 fn is_ours(name: &str) -> bool {
     entry(name).role == Role::Millstream
 }
 
 fn is_variant(name: &str) -> bool {
-    entry(name).role == Role::Variant
+    entry(name).is_variant()
 }
 
 fn class(name: &str) -> String {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::tricks::{Trick, tricks};
 use crate::{
-    contenders::{ENTRIES, workers},
+    contenders::{entries, workers},
     experiments::open_loop::{Outcome, QUANTILES},
     goal::Goal,
     goals::{ELSEWHERE, Elsewhere, duels},
@@ -33,6 +34,7 @@ pub(crate) struct Report {
     /// CPU of an idle pool and an idle processor, as a share of one core.
     idle_cpu: Option<f64>,
     p99_ratios: Vec<RatioRow>,
+    pub(crate) tricks: Vec<Trick>,
     pub(crate) contenders: Vec<About>,
 }
 
@@ -187,6 +189,7 @@ impl Report {
                 })
                 .collect(),
             idle_cpu: results.idle,
+            tricks: tricks(results),
             p99_ratios: ratios
                 .map(|duel| RatioRow {
                     scenario: scenario_name(duel.kind, duel.checkpoints),
@@ -196,7 +199,7 @@ impl Report {
                     ratio: duel.ratio,
                 })
                 .collect(),
-            contenders: ENTRIES.iter().map(|entry| About { name: entry.name, what: entry.what }).collect(),
+            contenders: entries().map(|entry| About { name: entry.name, what: entry.what }).collect(),
         };
         report.trustworthy = report.warning().is_none();
         report

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::json::{Report, Scenario};
+use super::{
+    json::{Report, Scenario},
+    tricks::Trick,
+};
 use crate::{
     goals::Elsewhere,
     words::{figure, time},
@@ -15,6 +18,7 @@ pub(crate) fn render(report: &Report) -> String {
         scenario_table(&mut text, scenario);
     }
     closed_loops(&mut text, report);
+    tricks(&mut text, &report.tricks);
     text.push_str("\nWhat was to be reached:\n");
     report.goals.iter().for_each(|goal| line(&mut text, format_args!("{goal}")));
     for Elsewhere { number, text: what, command } in report.judged_elsewhere {
@@ -118,5 +122,26 @@ fn closed_loops(text: &mut String, report: &Report) {
             line(text, format_args!("\nSpawning from {} threads at once:", row.producers));
         }
         line(text, format_args!("  {:<26} {:>7.0} ns a job", row.name, row.ns_per_job));
+    }
+}
+
+fn tricks(text: &mut String, tricks: &[Trick]) {
+    if !tricks.is_empty() {
+        text.push_str(
+            "\nWith one thing turned off, in times of the figure with it (95% of the means lie between):\n",
+        );
+    }
+    for trick in tricks {
+        let Trick { name, scenario, figure: of, ratio, .. } = trick;
+        let note = if trick.is_control() { "; the same once more: what is not 1 is noise" } else { "" };
+        line(
+            text,
+            format_args!(
+                "  {name:<26} {scenario}: {of} {} times ({} to {}){note}",
+                figure(ratio.mean),
+                figure(ratio.low),
+                figure(ratio.high)
+            ),
+        );
     }
 }

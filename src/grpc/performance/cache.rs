@@ -122,6 +122,11 @@ impl StreamCache {
         self.flights.store().resize(entries, bytes)
     }
 
+    /// Whether there is CPU time to compress what is stored, where that is configured: not in an overload.
+    pub(crate) fn spare_time(&self, spare: bool) {
+        self.flights.store().spare_time(spare);
+    }
+
     /// What the cache has done, and what it holds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {

@@ -43,6 +43,48 @@ pub enum DeadlineAdmission {
     Off,
 }
 
+/// The same for one priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFullFor {
+    /// What `when_full` says.
+    #[default]
+    AsUsual,
+    /// [`WhenFull::Wait`].
+    Wait,
+    /// [`WhenFull::Shed`].
+    Shed,
+}
+
+/// Which messages may take the place of a queued one that is strictly worse, before they are shed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MakeRoom {
+    /// None.
+    Off,
+    /// Those of high priority.
+    High,
+    /// Those of high and of normal priority.
+    Normal,
+    /// All.
+    #[default]
+    All,
+}
+
+/// What happens to a message without a deadline that has waited for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueControl {
+    /// It is refused where its priority sheds; where it waits, the client has chosen flow control, and it is only
+    /// counted.
+    #[default]
+    Enforce,
+    /// It is counted, and worked on.
+    DryRun,
+    /// It is worked on.
+    Off,
+}
+
 /// The settings of the data plane. The table above says what each field does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,10 +146,37 @@ pub struct OptimizationConfig {
     pub backpressure_window: Duration,
     /// What happens to a message for which there is no room.
     pub when_full: WhenFull,
+    /// The same for messages of high priority.
+    pub when_full_high: WhenFullFor,
+    /// The same for messages of low priority.
+    pub when_full_low: WhenFullFor,
+    /// Which messages may take the place of a worse one before they are shed.
+    pub make_room: MakeRoom,
     /// What happens to a message that would be answered too late.
     pub deadline_admission: DeadlineAdmission,
     /// The share of the time that a message has left which its predicted wait may take.
     pub deadline_wait_share: f64,
+    /// The part of that which is left to a stream that has more than its share of what waits.
+    pub fair_wait_share: f64,
+    /// What happens to a message without a deadline that has waited for too long.
+    pub queue_control: QueueControl,
+    /// The wait that is all right, in mean service times.
+    pub queue_target_services: f64,
+    /// The wait that is all right is never shorter.
+    #[serde(with = "humantime_serde")]
+    pub queue_target_min: Duration,
+    /// The wait that is all right is never longer.
+    #[serde(with = "humantime_serde")]
+    pub queue_target_max: Duration,
+    /// The time in which somebody has to be served after the wait that is all right.
+    #[serde(with = "humantime_serde")]
+    pub queue_interval: Duration,
+    /// The load from which on the level is warning.
+    pub overload_warning: f64,
+    /// The load from which on the level is critical.
+    pub overload_critical: f64,
+    /// The load from which on the level is emergency.
+    pub overload_emergency: f64,
     /// Payload bytes that may be accepted and not yet answered, all streams together.
     pub max_bytes_in_flight: usize,
     /// Streams that may be open at a time.
@@ -156,8 +225,20 @@ impl Default for OptimizationConfig {
             backpressure_threshold: 0.8,
             backpressure_window: Duration::from_secs(1),
             when_full: WhenFull::Wait,
+            when_full_high: WhenFullFor::AsUsual,
+            when_full_low: WhenFullFor::AsUsual,
+            make_room: MakeRoom::All,
             deadline_admission: DeadlineAdmission::Enforce,
-            deadline_wait_share: 0.5,
+            deadline_wait_share: 0.4,
+            fair_wait_share: 0.5,
+            queue_control: QueueControl::Enforce,
+            queue_target_services: 5.0,
+            queue_target_min: Duration::from_millis(1),
+            queue_target_max: Duration::from_secs(1),
+            queue_interval: Duration::from_millis(100),
+            overload_warning: 0.5,
+            overload_critical: 1.0,
+            overload_emergency: 2.0,
             max_bytes_in_flight: 256 << 20,
             max_concurrent_connections: 100,
             enable_metrics: true,

@@ -123,6 +123,30 @@ pub enum Refusal {
         /// When the wait may be short enough.
         retry_after: Duration,
     },
+    /// The message has no deadline, and waited for too long in a queue that does not drain (`queue_control`).
+    #[error(
+        "it waited for {waited:?}, above twice the target of {target:?} (queue_control); try again in {retry_after:?}"
+    )]
+    WaitedTooLong {
+        /// How long it waited for a worker, or would have waited.
+        waited: Duration,
+        /// The wait that is all right.
+        target: Duration,
+        /// When the wait may be short enough.
+        retry_after: Duration,
+    },
+    /// The message was queued, and made room for one that is more urgent, or can still be in time (`make_room`).
+    #[error("it made room for a better one (make_room); try again in {retry_after:?}")]
+    Displaced {
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The message is of low priority, and the overload such that only what is more urgent is accepted.
+    #[error("the overload is an emergency, and its priority is low; try again in {retry_after:?}")]
+    NotUrgent {
+        /// When it may be over.
+        retry_after: Duration,
+    },
     /// The message alone is larger than all that may be in flight.
     #[error("a message of {weight} bytes is above max_bytes_in_flight = {limit}")]
     TooLarge {
@@ -168,9 +192,40 @@ pub enum Interruption {
     /// The drain deadline came before the message was finished.
     #[error("the server shut down before the message was finished")]
     ShutDown,
+    /// The message was queued, and made room for a better one.
+    #[error("the message made room for a better one")]
+    Displaced,
     /// The worker thread died under the message.
     #[error("the worker thread died")]
     WorkerLost,
+}
+
+impl Refusal {
+    /// When a client may try again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after, .. }
+            | Self::WouldBeLate { retry_after, .. }
+            | Self::WaitedTooLong { retry_after, .. }
+            | Self::Displaced { retry_after }
+            | Self::NotUrgent { retry_after } => Some(*retry_after),
+            Self::TooLarge { .. }
+            | Self::AnswersPileUp { .. }
+            | Self::TooManyStreams { .. }
+            | Self::Draining => None,
+        }
+    }
+
+    /// The wait that was predicted, or gone through, where that is why.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::WouldBeLate { wait, .. } => Some(*wait),
+            Self::WaitedTooLong { waited, .. } => Some(*waited),
+            _ => None,
+        }
+    }
 }
 
 impl Interruption {
@@ -179,6 +234,7 @@ impl Interruption {
             Self::Cancelled => FailureKind::Cancelled,
             Self::DeadlineExceeded | Self::Overstayed => FailureKind::DeadlineExceeded,
             Self::ShutDown => FailureKind::Unavailable,
+            Self::Displaced => FailureKind::ResourceExhausted,
             Self::WorkerLost => FailureKind::Internal,
         }
     }

@@ -36,12 +36,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
 
 use self::{
+    admission::crowd::Crowd,
     engine::Engine,
     response::{Plain, Responses},
 };
@@ -50,9 +51,10 @@ use super::{
     cache::StreamCache,
     config::OptimizationConfig,
     error::{HandlerError, OptimizationError},
-    monitor::{PoolGauges, Reuse, StreamPerformanceMonitor},
+    monitor::{Class, PoolGauges, Reuse, StreamPerformanceMonitor},
+    overload::{Condition, OverloadLevel},
     resource_pool::{PoolStats, ResourceFactories, ResourcePool, ResourcePoolStats},
-    worker_pool::{Chore, Drained, WorkerPool},
+    worker_pool::{Chore, Drained, Priority, WorkerPool},
 };
 
 #[cfg(feature = "proof")]
@@ -60,6 +62,7 @@ pub(crate) mod proof {
     pub(crate) use super::batches::Batches;
 }
 pub use self::{
+    admission::crowd::Peer,
     handler::{MessageHandler, Validator},
     message::{Answer, Message, Order, StreamOptions, Timing},
     response::ResponseStream,
@@ -128,6 +131,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
             let workers = config.worker_count;
             let publish = move || {
                 let (cached, pooled) = (cache.stats(), resources.stats());
+                let Condition { level, load, target } = glance.condition();
                 monitor.publish(&PoolGauges {
                     workers,
                     queued: glance.queued(),
@@ -136,6 +140,9 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
                     open_streams: open_streams.load(Relaxed),
                     cache_entries: cached.entries,
                     cache_bytes: cached.bytes,
+                    overload_level: level as u8,
+                    overload: load,
+                    queue_target: target,
                     handlers: reuse(&pooled.handlers),
                     validators: reuse(&pooled.validators),
                     buffers: reuse(&pooled.buffers),
@@ -145,7 +152,9 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         })?;
         config.log_configuration();
         let (streams_seen, refusals) = (AtomicU64::new(0), AtomicU64::new(0));
-        let engine = Engine { config, pool, cache, resources, monitor, open_streams, streams_seen, refusals };
+        let crowd = Arc::new(Crowd::new());
+        let engine =
+            Engine { crowd, config, pool, cache, resources, monitor, open_streams, streams_seen, refusals };
         Ok(Self { engine: Arc::new(engine) })
     }
 
@@ -201,7 +210,15 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         message: Message<H::Request, T>,
         deadline: Option<Instant>,
     ) -> Answer<H::Response, T> {
-        let options = StreamOptions { deadline, ..StreamOptions::default() };
+        self.answer_with(message, StreamOptions { deadline, ..StreamOptions::default() }).await
+    }
+
+    /// The same, with all that can be said of the call.
+    pub async fn answer_with<T>(
+        &self,
+        message: Message<H::Request, T>,
+        options: StreamOptions,
+    ) -> Answer<H::Response, T> {
         let context = OptimizationContext::new(String::new(), self.engine.config.clone());
         let mut answers: AnswerStream<H, _, T, OptimizationError> =
             AnswerStream::new(Arc::clone(&self.engine), Once(Some(message)), options, context, 1, None);
@@ -254,10 +271,43 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         self.engine.open_streams.load(Relaxed)
     }
 
+    /// Whether there is CPU time for what nobody waits for, and for saving bytes: not in an overload.
+    #[must_use]
+    pub fn has_time_to_spare(&self) -> bool {
+        self.engine.pool.seam().level().has_time_to_spare()
+    }
+
+    /// How things stand: whether more comes than can be done.
+    #[must_use]
+    pub fn overload(&self) -> Overload {
+        let Condition { level, load, target } = self.engine.pool.seam().condition(Instant::now());
+        Overload { level, load, queue_target: target }
+    }
+
+    /// How long a message of this priority would wait for a worker if it came now, and how long one of this class runs, by
+    /// what was learnt of those before.
+    #[must_use]
+    pub fn forecast(&self, class: Class, priority: Priority) -> Timing {
+        let shared = self.engine.pool.seam();
+        Timing { queue_wait: shared.predicted_wait(priority), service_time: shared.forecast.service(class) }
+    }
+
     /// Accepts nothing more, and waits until what was accepted has its answer; see [`WorkerPool::drain`].
     pub fn drain(&self, deadline: Instant) -> impl Future<Output = Drained> + Send + use<H> {
         self.engine.pool.drain(deadline)
     }
+}
+
+/// How much more comes than can be done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overload {
+    /// In a word.
+    pub level: OverloadLevel,
+    /// The least wait of the last `queue_interval` over the wait that is too long (twice the target): at 1 even the luckiest
+    /// wait for too long.
+    pub load: f64,
+    /// The wait that is all right, by the service times at present.
+    pub queue_target: Duration,
 }
 
 fn reuse(pool: &PoolStats) -> Reuse {

@@ -19,9 +19,11 @@ mod handoff;
 mod job;
 mod lanes;
 mod lookout;
+mod overstay;
 mod post;
 mod priority;
 mod room;
+mod roster;
 mod shared;
 mod sleepers;
 mod spawn;
@@ -41,6 +43,7 @@ use self::{
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
+    overload::Condition,
 };
 use crate::platform::affinity::{Core, allowed_cores};
 
@@ -54,10 +57,13 @@ pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
 pub(crate) use self::{
-    forecast::Share,
+    forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lookout::{Expected, Prospect},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
+    roster::Queued,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -225,6 +231,10 @@ impl PoolGlance {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.shared.room.bytes_held()
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.shared.condition(Instant::now())
     }
 }
 

@@ -1,11 +1,25 @@
 //! What the service hands to a handler, and what it asks of one: the wire's words without its types, so that whoever
 //! writes operations names neither tonic nor generated code.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tonic::Request;
 
-use crate::grpc::performance::{MessageHandler, Priority};
+use crate::grpc::performance::{MessageHandler, Priority, processor::Peer};
+
+/// Who a client has proved to be. Whatever authenticates calls (a layer, an interceptor) leaves it among the extensions
+/// of the request; fair shares are then by this, and by the client's address only where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerIdentity(pub Arc<str>);
+
+/// Who is to have a fair share.
+pub(super) fn peer<T>(request: &Request<T>) -> Option<Peer> {
+    match request.extensions().get::<PeerIdentity>() {
+        Some(PeerIdentity(identity)) => Some(Peer::named(identity)),
+        None => request.remote_addr().map(|address| Peer::at(address.ip())),
+    }
+}
 
 /// One message, decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

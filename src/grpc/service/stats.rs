@@ -52,6 +52,7 @@ fn read<H: DataPlaneHandler>(
     let cached = processor.cache().stats();
     let pool = processor.pool();
     let counts = &snapshot.counts;
+    let overload = processor.overload();
     let errors = Outcome::ALL
         .into_iter()
         .filter(|&outcome| outcome != Outcome::Ok && counts.answered(outcome) > 0)
@@ -76,6 +77,13 @@ fn read<H: DataPlaneHandler>(
         worker_utilization: if workers_time > 0.0 { (busy / workers_time).min(1.0) } else { 0.0 },
         resident_bytes: resident_bytes() as u64,
         histograms: snapshot.histograms.iter().map(stage).collect::<Result<_, _>>()?,
+        overload_level: proto::OverloadLevel::from(overload.level).into(),
+        overload: overload.load,
+        queue_target: wire::duration(overload.queue_target),
+        would_be_late: counts.of(Counter::WouldBeLate),
+        waited_too_long: counts.of(Counter::WaitedTooLong),
+        displaced: counts.of(Counter::Displaced),
+        not_urgent: counts.of(Counter::NotUrgent),
     })
 }
 

@@ -13,7 +13,7 @@ use tonic::{Status, metadata::MetadataMap};
 use super::{DataPlaneRequest, OperationInfo};
 use crate::grpc::{
     performance::{
-        FailureKind, HandlerError, OptimizationError, Priority,
+        FailureKind, HandlerError, OptimizationError, OverloadLevel, Priority,
         processor::{Answer, Message, Order, Timing},
     },
     proto::{self, StreamRequest, StreamResponse, stream_response},
@@ -147,6 +147,17 @@ impl From<Timing> for proto::Timing {
 /// A duration of the wire; absent where it is too long for it (292 billion years).
 pub(super) fn duration(duration: Duration) -> Option<prost_types::Duration> {
     duration.try_into().ok()
+}
+
+impl From<OverloadLevel> for proto::OverloadLevel {
+    fn from(level: OverloadLevel) -> Self {
+        match level {
+            OverloadLevel::Normal => Self::Normal,
+            OverloadLevel::Warning => Self::Warning,
+            OverloadLevel::Critical => Self::Critical,
+            OverloadLevel::Emergency => Self::Emergency,
+        }
+    }
 }
 
 impl From<OperationInfo> for proto::Operation {

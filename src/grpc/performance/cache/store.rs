@@ -22,7 +22,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::{Duration, Instant},
 };
@@ -81,6 +84,8 @@ pub(super) struct Store {
     counters: Arc<Counters>,
     ttl: Duration,
     compression: bool,
+    /// Whether there is CPU time for it. Relaxed wherever it is touched: a hint.
+    spare_time: AtomicBool,
     /// What new entries weigh at least. SeqCst with the shard locks decides who sees a resize: an insertion that read
     /// the old floor either lies in the table before the resize walks over it, or reads the new floor afterwards.
     floor: AtomicU64,
@@ -110,6 +115,7 @@ impl Store {
             counters,
             ttl: config.cache_ttl,
             compression: config.enable_cache_compression,
+            spare_time: AtomicBool::new(true),
             floor: AtomicU64::new(share.floor),
             resizing: Mutex::new(()),
         })
@@ -137,10 +143,16 @@ impl Store {
         None
     }
 
+    /// Whether compression may take CPU time from now on.
+    pub(super) fn spare_time(&self, spare: bool) {
+        self.spare_time.store(spare, Relaxed);
+    }
+
     /// Copies, or compresses, what is to be stored: all that takes time, away from every lock.
     pub(super) fn prepare(&self, value: &[u8]) -> Prepared {
         let largest = self.cache.shard_capacity();
-        let body = self.compression.then(|| Body::compressed(value)).flatten();
+        let compression = self.compression && self.spare_time.load(Relaxed);
+        let body = compression.then(|| Body::compressed(value)).flatten();
         match body {
             Some(body) if body.size() <= largest => Prepared::Fits(body),
             None if size(value.len()) <= largest => Prepared::Fits(Body::plain(value)),

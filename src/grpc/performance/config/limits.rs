@@ -12,6 +12,9 @@ use super::{OptimizationConfig, Pinning};
 const MOST_MESSAGES: usize = (1 << 20) - 1;
 /// A terabyte: far beyond any machine, and far below what the byte counters hold.
 const MOST_BYTES: usize = 1 << 40;
+/// Loads that a level may begin at: 1 is where waits begin to be too long.
+const LEAST_LOAD: f64 = 0.01;
+const MOST_LOAD: f64 = 1e6;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -94,8 +97,20 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         backpressure_threshold,
         backpressure_window,
         when_full: _,
+        when_full_high: _,
+        when_full_low: _,
+        make_room: _,
         deadline_admission: _,
         deadline_wait_share,
+        fair_wait_share,
+        queue_control: _,
+        queue_target_services,
+        queue_target_min,
+        queue_target_max,
+        queue_interval,
+        overload_warning,
+        overload_critical,
+        overload_emergency,
         max_bytes_in_flight,
         max_concurrent_connections,
         enable_metrics: _,
@@ -134,12 +149,24 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     share("backpressure_threshold", backpressure_threshold)?;
     time("backpressure_window", backpressure_window, MILLISECOND..=HOUR)?;
     share("deadline_wait_share", deadline_wait_share)?;
+    share("fair_wait_share", fair_wait_share)?;
+    // Below a tenth of a service time every queue is too long; above a thousand none is.
+    count("queue_target_services", queue_target_services, 0.1..=1000.0)?;
+    time("queue_target_min", queue_target_min, Duration::from_micros(1)..=HOUR)?;
+    time("queue_target_max", queue_target_max, Duration::from_micros(1)..=HOUR)?;
+    time("queue_interval", queue_interval, MILLISECOND..=HOUR)?;
+    count("overload_warning", overload_warning, LEAST_LOAD..=MOST_LOAD)?;
+    count("overload_critical", overload_critical, LEAST_LOAD..=MOST_LOAD)?;
+    count("overload_emergency", overload_emergency, LEAST_LOAD..=MOST_LOAD)?;
     count("max_bytes_in_flight", max_bytes_in_flight, 1024..=MOST_BYTES)?;
     count("max_concurrent_connections", max_concurrent_connections, 1..=1_000_000)?;
     time("metrics_interval", metrics_interval, 10 * MILLISECOND..=HOUR)?;
     count("stream_channel_capacity", stream_channel_capacity, 1..=MOST_MESSAGES)?;
     time("stream_timeout", stream_timeout, MILLISECOND..=DAY)?;
 
+    at_most("queue_target_min", queue_target_min, "queue_target_max", queue_target_max)?;
+    at_most("overload_warning", overload_warning, "overload_critical", overload_critical)?;
+    at_most("overload_critical", overload_critical, "overload_emergency", overload_emergency)?;
     at_most("batch_timeout", batch_timeout, "max_batch_wait", max_batch_wait)?;
     at_most("buffer_initial_capacity", buffer_initial_capacity, "buffer_max_capacity", buffer_max_capacity)
 }

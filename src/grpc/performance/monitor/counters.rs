@@ -17,6 +17,12 @@ pub enum Counter {
     CacheMisses,
     /// Messages that would have been answered too late, by the wait predicted for them.
     WouldBeLate,
+    /// Messages without a deadline that waited for too long, by `queue_control`.
+    WaitedTooLong,
+    /// Messages that made room for better ones.
+    Displaced,
+    /// Messages of low priority that were refused in an emergency.
+    NotUrgent,
     /// Batches that went to a worker.
     Batches,
     /// Messages in those batches.
@@ -33,12 +39,15 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Accepted,
         Self::CacheHits,
         Self::CacheJoins,
         Self::CacheMisses,
         Self::WouldBeLate,
+        Self::WaitedTooLong,
+        Self::Displaced,
+        Self::NotUrgent,
         Self::Batches,
         Self::BatchedMessages,
         Self::Overstays,
@@ -56,6 +65,9 @@ impl Counter {
             Self::CacheJoins => "millstream_cache_joins_total",
             Self::CacheMisses => "millstream_cache_misses_total",
             Self::WouldBeLate => "millstream_messages_would_be_late_total",
+            Self::WaitedTooLong => "millstream_messages_waited_too_long_total",
+            Self::Displaced => "millstream_messages_displaced_total",
+            Self::NotUrgent => "millstream_messages_not_urgent_total",
             Self::Batches => "millstream_batches_total",
             Self::BatchedMessages => "millstream_batched_messages_total",
             Self::Overstays => "millstream_overstays_total",
@@ -74,6 +86,9 @@ impl Counter {
             Self::WouldBeLate => {
                 "Messages that would have been answered too late, by the wait predicted for them"
             }
+            Self::WaitedTooLong => "Messages without a deadline that waited for too long, by queue_control",
+            Self::Displaced => "Messages that made room for better ones",
+            Self::NotUrgent => "Messages of low priority that were refused in an emergency",
             Self::Batches => "Batches that went to a worker",
             Self::BatchedMessages => "Messages in the batches that went to a worker",
             Self::Overstays => "Messages that ran for longer than worker_timeout",

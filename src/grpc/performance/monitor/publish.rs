@@ -4,6 +4,8 @@
 //! published twice, or late, is not counted twice. Times go out as Prometheus writes a summary: a gauge for each
 //! quantile, and sum and count beside it.
 
+use std::time::Duration;
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use super::{
@@ -17,7 +19,7 @@ const QUANTILES: [(f64, &str); 5] =
     [(0.5, "0.5"), (0.95, "0.95"), (0.99, "0.99"), (0.999, "0.999"), (1.0, "1")];
 
 /// What the parts of the data plane hold at this moment, for [`publish`](super::StreamPerformanceMonitor::publish).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PoolGauges {
     /// Worker threads.
     pub workers: usize,
@@ -31,6 +33,12 @@ pub struct PoolGauges {
     pub cache_entries: usize,
     /// Bytes of keys and values in the cache.
     pub cache_bytes: usize,
+    /// How much more comes than can be done: 0 is normal, 3 an emergency.
+    pub overload_level: u8,
+    /// The least wait of the last interval, over the wait that is too long.
+    pub overload: f64,
+    /// The wait that is all right.
+    pub queue_target: Duration,
     /// The pool of handler instances.
     pub handlers: Reuse,
     /// The pool of validators.
@@ -113,6 +121,13 @@ pub(super) fn describe() {
     describe_gauge!("millstream_queued_messages", Unit::Count, "Messages in the lanes");
     describe_gauge!("millstream_in_flight_bytes", Unit::Bytes, "Payload bytes accepted and not yet answered");
     describe_gauge!("millstream_open_streams", Unit::Count, "Streams that are open");
+    describe_gauge!("millstream_overload_level", Unit::Count, "0 normal, 1 warning, 2 critical, 3 emergency");
+    describe_gauge!(
+        "millstream_overload",
+        Unit::Count,
+        "The least wait of the last interval over the wait that is too long"
+    );
+    describe_gauge!("millstream_queue_target_seconds", Unit::Seconds, "The wait that is all right");
     describe_gauge!("millstream_cache_entries", Unit::Count, "Entries in the cache");
     describe_gauge!("millstream_cache_bytes", Unit::Bytes, "Bytes of keys and values in the cache");
 }
@@ -141,6 +156,9 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
         open_streams,
         cache_entries,
         cache_bytes,
+        overload_level,
+        overload,
+        queue_target,
         handlers,
         validators,
         buffers,
@@ -151,6 +169,9 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
     gauge!("millstream_open_streams").set(open_streams as f64);
     gauge!("millstream_cache_entries").set(cache_entries as f64);
     gauge!("millstream_cache_bytes").set(cache_bytes as f64);
+    gauge!("millstream_overload_level").set(f64::from(overload_level));
+    gauge!("millstream_overload").set(overload);
+    gauge!("millstream_queue_target_seconds").set(queue_target);
     for (pool, reuse) in [("handlers", handlers), ("validators", validators), ("buffers", buffers)] {
         counter!("millstream_pool_hits_total", "pool" => pool).absolute(reuse.hits);
         counter!("millstream_pool_misses_total", "pool" => pool).absolute(reuse.misses);

@@ -1,14 +1,17 @@
 //! Step 3 of a stream's circle: reading messages, and everything that is decided before a worker is involved.
 //!
-//! In this order: the validator, the deadline, the size, the cache, the predicted wait, room, an equal message in work, the lane. Whatever
-//! stops a message on its way gives its answer; the stream lives on.
+//! In this order: the validator, the deadline, the size, the cache, the predicted wait ([`verdict`]), room, an equal
+//! message in work, the lane. Whatever stops a message on its way gives its answer; the stream lives on.
+
+pub(super) mod crowd;
+mod verdict;
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_core::Stream;
@@ -22,10 +25,9 @@ use super::{
 };
 use crate::grpc::performance::{
     cache::{CacheKey, FlightSink, Follower, Lead, Lookup},
-    config::{DeadlineAdmission, WhenFull},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, NoRoom, Priority, Task},
+    worker_pool::{Charge, NoRoom, Priority, Prospect, Task},
 };
 use crate::platform::{
     clock,
@@ -34,9 +36,6 @@ use crate::platform::{
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
 const ADMISSIONS_PER_POLL: usize = 64;
-
-/// The least that a refused client is told to wait.
-const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What the handler says of a message before it is queued.
 struct Inspection {
@@ -121,6 +120,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.context.increment_message_count();
         self.last_activity = now;
         self.in_flight += 1;
+        self.part.open += 1;
         self.entries[slot as usize] = Entry {
             sequence,
             tag: Some(message.tag),
@@ -128,6 +128,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority,
             key,
             accepted: now,
+            deadline,
             outcome: None,
             returned: false,
         };
@@ -144,7 +145,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         } else if let Some(answer) = key.and_then(|key| self.cached(key)) {
             Some(answer)
         } else {
-            deadline.and_then(|deadline| self.too_late(class, priority, deadline - now)).map(Outcome::failed)
+            self.objection(class, priority, deadline.map(|deadline| deadline - now), now).map(Outcome::failed)
         };
         if let Some(outcome) = stopped {
             drop_logged(message.request);
@@ -161,9 +162,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         let place = self.mailbox.slots.get(slot);
         place.state.reset();
+        *place.label.lock() = (place.state.life(), class, sequence);
         place.input.put(Input {
             request: message.request,
             class,
+            priority,
             accepted: now,
             deadline,
             charge: None,
@@ -179,36 +182,6 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let response = contain(|| H::from_cache(stored)).ok().flatten()?;
         engine.monitor.count(Counter::CacheHits);
         Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
-    }
-
-    /// Refuses a message that could not be answered in time, while all of its budget remains: work for an answer that
-    /// comes too late is taken from answers that would not.
-    fn too_late(&self, class: Class, priority: Priority, budget: Duration) -> Option<Refusal> {
-        let engine = self.engine();
-        if engine.config.deadline_admission == DeadlineAdmission::Off {
-            return None;
-        }
-        let shared = engine.pool.seam();
-        let wait = shared.predicted_wait(priority);
-        let bound = budget.mul_f64(engine.config.deadline_wait_share);
-        if wait <= bound && wait + shared.forecast.service(class) <= budget || wait.is_zero() {
-            return None;
-        }
-        engine.monitor.count(Counter::WouldBeLate);
-        let retry_after = self.spread(wait);
-        (engine.config.deadline_admission == DeadlineAdmission::Enforce).then_some(Refusal::WouldBeLate {
-            wait,
-            budget,
-            retry_after,
-        })
-    }
-
-    /// When to try again, a little different for each message, so that those who were refused together do not come back
-    /// together: multiples of the golden ratio spread evenly, whatever their number.
-    fn spread(&self, wait: Duration) -> Duration {
-        const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
-        let place = (self.engine().refusals.fetch_add(1, Relaxed) as f64 * GOLDEN_RATIO).fract();
-        wait.mul_f64(1.0 + place / 2.0).max(MILLISECOND)
     }
 
     /// Answers a message that nobody else knows.
@@ -231,13 +204,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         match shared.room.try_acquire(priority, bytes, now) {
             Ok(()) => self.enter(slot, bytes, AfterHold::Admission, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
-            Err(NoRoom::Full) if engine.config.when_full == WhenFull::Shed => {
-                let refusal = Refusal::Overloaded {
-                    waiting: shared.room.places_held(),
-                    capacity: shared.room.capacity(),
-                    retry_after: self.spread(shared.drain_estimate()),
-                };
-                self.withdraw_and_settle(slot, Outcome::failed(refusal));
+            Err(NoRoom::Full) if shared.policy.sheds(priority.rank()) => {
+                match self.place_at_any_rate(slot, bytes, now) {
+                    Ok(()) => self.enter(slot, bytes, AfterHold::Admission, now),
+                    Err(refusal) => self.withdraw_and_settle(slot, Outcome::failed(refusal)),
+                }
             }
             Err(NoRoom::Full) => self.hold(slot, priority, bytes, AfterHold::Admission),
         }
@@ -318,11 +289,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
+        self.note(slot, now);
+        let prospect = shared.prospect(self.entries[slot as usize].class, priority);
         shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
         // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
         let company = self
             .batches
-            .joinable(priority, now, &engine.config)
+            .joinable(priority, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
             .filter(|_| !shared.anyone_asleep())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
@@ -330,7 +303,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         } else {
             self.batches.opened(priority, slot, now);
             engine.monitor.count(Counter::Batches);
-            shared.submit(Task { job: Arc::clone(mailbox) as _, unit: slot, priority });
+            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, priority };
+            let woke = shared.submit(task, prospect.side());
+            self.near = (prospect == Prospect::Near).then_some((slot, woke));
         }
     }
 

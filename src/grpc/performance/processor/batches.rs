@@ -21,15 +21,16 @@ struct OpenBatch {
 pub(crate) struct Batches([Option<OpenBatch>; 3]);
 
 impl Batches {
-    /// The slot behind which a message may be chained, if no worker has come for it.
+    /// The slot behind which a message may be chained, if no worker has come for it, in batches of `size` at present.
     pub(crate) fn joinable(
         &self,
         priority: Priority,
         now: Instant,
+        size: usize,
         config: &OptimizationConfig,
     ) -> Option<u32> {
         let batch = self.0[priority as usize].as_ref()?;
-        let open = batch.messages < config.batch_size
+        let open = batch.messages < size
             && now - batch.latest <= config.batch_timeout
             && now - batch.opened <= config.max_batch_wait;
         open.then_some(batch.last)
@@ -66,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_batch_takes_company_within_its_size_and_its_two_times() {
-        let config = OptimizationConfig { batch_size: 3, ..OptimizationConfig::default() };
+        let config = OptimizationConfig::default();
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let joinable = |batches: &Batches, ms| batches.joinable(Priority::Normal, at(ms), &config);
+        let joinable = |batches: &Batches, ms| batches.joinable(Priority::Normal, at(ms), 3, &config);
         let mut batches = Batches::default();
         assert_eq!(joinable(&batches, 0), None);
         batches.opened(Priority::Normal, 1, start);
@@ -77,9 +78,9 @@ mod tests {
         assert_eq!(joinable(&batches, 11), None);
         batches.joined(Priority::Normal, 2, at(10));
         assert_eq!(joinable(&batches, 20), Some(2));
-        assert_eq!(batches.joinable(Priority::High, at(20), &config), None);
+        assert_eq!(batches.joinable(Priority::High, at(20), 3, &config), None);
         batches.joined(Priority::Normal, 3, at(20));
-        assert_eq!(joinable(&batches, 20), None, "batch_size is 3");
+        assert_eq!(joinable(&batches, 20), None, "the size is 3");
         batches.opened(Priority::Normal, 4, start);
         batches.joined(Priority::Normal, 5, at(49));
         assert_eq!(joinable(&batches, 50), Some(5));
@@ -93,6 +94,6 @@ mod tests {
         let mut batches = Batches::default();
         batches.opened(Priority::Low, 7, now);
         batches.forget(7);
-        assert_eq!(batches.joinable(Priority::Low, now, &config), None);
+        assert_eq!(batches.joinable(Priority::Low, now, 10, &config), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use super::{MessageHandler, Validator};
+use super::{MessageHandler, Validator, admission::crowd::Crowd};
 use crate::grpc::performance::{
     cache::StreamCache,
     config::OptimizationConfig,
@@ -27,6 +27,8 @@ pub(super) struct Engine<H: MessageHandler> {
     pub(super) streams_seen: AtomicU64,
     /// Counts refusals, to spread their hints when to try again.
     pub(super) refusals: AtomicU64,
+    /// Who has how much under way.
+    pub(super) crowd: Arc<Crowd>,
 }
 
 /// One of the streams that may be open at a time.

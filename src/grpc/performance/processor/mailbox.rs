@@ -30,7 +30,7 @@ use crate::{
         cache::{FlightSink, Lead},
         error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Job, JobContext, Life, Share, WithdrawnFrom},
+        worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
     },
     platform::{
         clock,
@@ -43,15 +43,23 @@ pub(super) struct Mailbox<H: MessageHandler> {
     pub(super) slots: Arena<H>,
     pub(super) completions: Completions,
     pub(super) closed: AtomicBool,
+    /// What the stream is called, in reports.
+    name: String,
     /// Taken hold of while a message runs: a client that takes its calls back as fast as it makes them is still charged
     /// for the work that they have left in the workers, where HTTP/2 has forgotten the calls.
     charged: Weak<StreamPermit>,
 }
 
 impl<H: MessageHandler> Mailbox<H> {
-    pub(super) fn new(engine: Arc<Engine<H>>, capacity: usize, charged: Weak<StreamPermit>) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine<H>>,
+        name: String,
+        capacity: usize,
+        charged: Weak<StreamPermit>,
+    ) -> Self {
         Self {
             engine,
+            name,
             slots: Arena::new(capacity),
             completions: Completions::new(),
             closed: AtomicBool::new(false),
@@ -76,7 +84,7 @@ impl<H: MessageHandler> Mailbox<H> {
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
     fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> Outcome<H> {
-        let Input { request, class, accepted, deadline, mut charge, lead } = input;
+        let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
@@ -110,10 +118,16 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw(why);
         if withdrawn == Some(WithdrawnFrom::Queued) {
-            self.engine.pool.seam().forecast.unqueued(&place.share);
-            drop_logged(place.input.take());
+            self.leave_unstarted(slot);
         }
         withdrawn
+    }
+
+    /// A message was withdrawn before it was started: what it held is free at once.
+    fn leave_unstarted(&self, slot: u32) {
+        let place = self.slots.get(slot);
+        drop_logged(place.input.take());
+        self.engine.pool.seam().withdrawn(&place.share);
     }
 }
 
@@ -135,9 +149,15 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
+        let waited_too_long = self.waited_too_long(&input, started);
         if input.deadline.is_some_and(|deadline| deadline <= started) {
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
+            return;
+        }
+        if let Some(refusal) = waited_too_long {
+            drop_logged(input);
+            self.conclude(slot, Outcome::failed(refusal));
             return;
         }
         let room = &self.engine.pool.seam().room;
@@ -154,6 +174,25 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     fn refuse(&self, slot: u32, why: Interruption) {
         self.withdraw(slot, why);
         self.give_back(slot);
+    }
+
+    fn is_withdrawn(&self, slot: u32) -> bool {
+        self.slots.get(slot).state.withdrawn().is_some()
+    }
+
+    fn describe(&self, slot: u32, life: Life) -> Option<Description> {
+        let (labelled, class, number) = *self.slots.get(slot).label.lock();
+        (labelled == life).then(|| Description { class, stream: self.name.clone(), number })
+    }
+
+    fn displace(&self, slot: u32, life: Life) -> bool {
+        if !self.slots.get(slot).state.withdraw_unstarted(life, Interruption::Displaced) {
+            return false;
+        }
+        self.engine.monitor.count(Counter::Displaced);
+        self.leave_unstarted(slot);
+        self.completions.raise_alarm();
+        true
     }
 
     fn life(&self, slot: u32) -> Life {

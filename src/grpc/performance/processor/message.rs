@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::admission::crowd::Peer;
 use crate::grpc::performance::error::{HandlerError, OptimizationError};
 
 /// A request, and how this one is to be treated.
@@ -88,4 +89,6 @@ pub struct StreamOptions {
     pub order: Order,
     /// When the answers stop being of use: the deadline of the call.
     pub deadline: Option<Instant>,
+    /// Who is at the other end: fair shares are by peer, then by stream.
+    pub peer: Option<Peer>,
 }

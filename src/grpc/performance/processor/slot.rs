@@ -19,7 +19,7 @@ use crate::{
         cache::{FlightWatch, Lead},
         error::OptimizationError,
         monitor::Class,
-        worker_pool::{Charge, Handoff, JobState, Life, Share},
+        worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
     platform::{atomic::AtomicU32, sync::Mutex},
 };
@@ -28,6 +28,7 @@ use crate::{
 pub(super) struct Input<H: MessageHandler> {
     pub(super) request: H::Request,
     pub(super) class: Class,
+    pub(super) priority: Priority,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
     /// The bytes of the message, given back with it; `None` until they were acquired.
@@ -56,6 +57,9 @@ pub(super) struct Slot<H: MessageHandler> {
     pub(super) state: JobState,
     pub(super) input: Handoff<Input<H>>,
     pub(super) outcome: Handoff<Outcome<H>>,
+    /// What the message is, for a report of who does not know it: its life, class, and position in its stream. Written
+    /// before it is queued, and read when it overstays.
+    pub(super) label: Mutex<(Life, Class, u64)>,
     /// What it adds to the work that waits.
     pub(super) share: Share,
     /// The slot queued behind this one, as a batch.
@@ -76,6 +80,7 @@ impl<H: MessageHandler> Slot<H> {
             state: JobState::queued(),
             input: Handoff::empty(),
             outcome: Handoff::empty(),
+            label: Mutex::new((Life::ONLY, Class::DEFAULT, 0)),
             share: Share::default(),
             link: Link::new(),
             below: AtomicU32::new(0),

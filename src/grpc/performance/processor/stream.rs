@@ -31,6 +31,7 @@ use futures_core::Stream;
 
 use super::{
     Answer, Message, MessageHandler, Order, StreamOptions,
+    admission::crowd::Part,
     batches::Batches,
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
@@ -41,9 +42,9 @@ use super::{
 use crate::grpc::performance::{
     OptimizationContext,
     cache::CacheKey,
-    error::{Interruption, OptimizationError},
+    error::{Interruption, OptimizationError, Refusal},
     monitor::{self, Class},
-    worker_pool::{Priority, Waiting},
+    worker_pool::{Expected, Priority, Waiting},
 };
 use crate::platform::{clock, contain::drop_logged};
 
@@ -56,6 +57,7 @@ pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) priority: Priority,
     pub(super) key: Option<CacheKey>,
     pub(super) accepted: Instant,
+    pub(super) deadline: Option<Instant>,
     /// Set once the answer is known, until it is given out.
     pub(super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -72,6 +74,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
             priority: Priority::Normal,
             key: None,
             accepted: now,
+            deadline: None,
             outcome: None,
             returned: true,
         }
@@ -100,6 +103,22 @@ pub(super) enum AfterHold {
     Turn,
 }
 
+/// A message that the task looks out for; whatever comes back ends that.
+struct Near<'a, H: MessageHandler> {
+    mailbox: &'a Mailbox<H>,
+    slot: u32,
+}
+
+impl<H: MessageHandler> Expected for Near<'_, H> {
+    fn has_begun(&self) -> bool {
+        !self.mailbox.slots.get(self.slot).state.is_queued()
+    }
+
+    fn is_over(&self) -> bool {
+        self.mailbox.completions.is_ready()
+    }
+}
+
 /// The answers of one stream, each message exactly once.
 ///
 /// Made by [`OptimizedStreamProcessor::stream`](super::OptimizedStreamProcessor::stream). It ends when the input is over
@@ -122,9 +141,13 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) capacity: usize,
     /// Messages accepted and not answered.
     pub(super) in_flight: usize,
+    /// Those that have no outcome yet, as others are told of them.
+    pub(super) part: Part,
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
+    /// The message queued last, if its outcome is near, and whether a worker was woken for it.
+    pub(super) near: Option<(u32, bool)>,
     _permit: Option<Arc<StreamPermit>>,
 }
 
@@ -143,7 +166,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let permit = permit.map(Arc::new);
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
-            mailbox: Arc::new(Mailbox::new(engine, capacity, charged)),
+            part: Part::new(&engine.crowd, options.peer),
+            mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
             leaving: VecDeque::new(),
@@ -158,6 +182,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             capacity,
             in_flight: 0,
             back: Vec::new(),
+            near: None,
             _permit: permit,
         }
     }
@@ -211,7 +236,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         if let Some(why) = withdrawn
             && self.entries[slot as usize].is_open()
         {
-            self.set_outcome(slot, Outcome::failed(why));
+            let outcome = match why {
+                Interruption::Displaced => {
+                    Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after() })
+                }
+                why => Outcome::failed(why),
+            };
+            self.set_outcome(slot, outcome);
         }
     }
 
@@ -220,6 +251,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let entry = &mut self.entries[slot as usize];
         debug_assert!(entry.is_open(), "a message has one answer");
         entry.outcome = Some(outcome);
+        self.part.open -= 1;
         if self.options.order == Order::Completion {
             self.leaving.push_back(slot);
         }
@@ -302,6 +334,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
     }
 
+    /// Looks out for a message that is near; true when something has come back.
+    fn look_out(&mut self) -> bool {
+        let Some((slot, woke)) = self.near.take() else { return false };
+        self.mailbox.completions.ignore();
+        let near = Near { mailbox: &self.mailbox, slot };
+        self.engine().pool.seam().await_briefly(&near, woke)
+    }
+
     /// When the stream has been silent for too long.
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.in_flight == 0 && self.input.is_some();
@@ -324,11 +364,15 @@ where
             this.take_back();
             this.expire();
             let more_at_hand = this.admit(cx);
+            this.part.publish();
             if let Some(answer) = this.next_answer() {
                 return Poll::Ready(Some(Ok(answer)));
             }
             if this.in_flight == 0 && this.input.is_none() {
                 return Poll::Ready(this.failure.take().map(Err));
+            }
+            if !more_at_hand && this.look_out() {
+                continue;
             }
             if !this.mailbox.completions.wait_for(this.awaited()) {
                 continue;

@@ -5,33 +5,49 @@ use std::time::Instant;
 use super::state::JobState;
 use crate::grpc::performance::error::Interruption;
 
+/// Checkpoints between two that look at the clock. Whoever waits for the job has a timer, and withdraws the job at its
+/// deadline; where nobody looks at that timer (a client that does not read its answers), the job notices by itself.
+const LOOKS_AT_THE_CLOCK: u32 = 64;
+
 /// The running job's own view: when it is due, and whether it is still wanted.
 pub struct JobContext<'a> {
     state: Option<&'a JobState>,
     deadline: Option<Instant>,
+    checkpoints: u32,
 }
 
 impl<'a> JobContext<'a> {
     pub(crate) fn new(state: &'a JobState, deadline: Option<Instant>) -> Self {
-        Self { state: Some(state), deadline }
+        Self { state: Some(state), deadline, checkpoints: 0 }
     }
 
     /// A context that nobody cancels: for calling a handler outside a pool, in its tests.
     #[must_use]
     pub fn detached() -> Self {
-        Self { state: None, deadline: None }
+        Self { state: None, deadline: None, checkpoints: 0 }
     }
 
-    /// Notices that the job was withdrawn. One relaxed load.
+    /// Notices that the job was withdrawn, or that its deadline has passed. One relaxed load, and now and then a look at
+    /// the clock.
     ///
     /// # Errors
-    /// Why it was withdrawn; whoever waited has been answered.
+    /// Why it is to stop; nobody waits for an outcome any more.
     #[inline]
     pub fn checkpoint(&mut self) -> Result<(), Interruption> {
         match self.state.and_then(JobState::withdrawn) {
-            None => Ok(()),
+            None => self.check_deadline(),
             Some(why) => Err(why),
         }
+    }
+
+    #[inline]
+    fn check_deadline(&mut self) -> Result<(), Interruption> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        self.checkpoints = self.checkpoints.wrapping_add(1);
+        if self.checkpoints % LOOKS_AT_THE_CLOCK == 0 && Instant::now() >= deadline {
+            return Err(Interruption::DeadlineExceeded);
+        }
+        Ok(())
     }
 
     /// When the answer stops being of use.

@@ -23,23 +23,26 @@ use self::service_times::ServiceTimes;
 use super::priority::Priority;
 use crate::grpc::performance::monitor::Class;
 
-/// Work that one queued message stands for, until it is taken off.
+/// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
+/// goes to whoever takes it off.
 #[derive(Debug, Default)]
 pub(crate) struct Share(AtomicU64);
 
-/// Bits of a share that name the lane; the rest are nanoseconds.
+/// Bits of a share that name the lane, and below the nanoseconds one that says that there is a share.
 const RANK_BITS: u32 = 2;
+const HELD: u64 = 1 << RANK_BITS;
+const LOW_BITS: u32 = RANK_BITS + 1;
 
 impl Share {
     fn put(&self, rank: usize, nanoseconds: u64) {
-        let nanoseconds = nanoseconds.min(u64::MAX >> RANK_BITS);
-        self.0.store(nanoseconds << RANK_BITS | rank as u64, Relaxed);
+        let nanoseconds = nanoseconds.min(u64::MAX >> LOW_BITS);
+        self.0.store(nanoseconds << LOW_BITS | HELD | rank as u64, Relaxed);
     }
 
-    /// What was put, once.
-    fn take(&self) -> (usize, u64) {
+    /// What was put, once. Relaxed: a swap, so that one of many gets it, and what it carries is a number.
+    fn take(&self) -> Option<(usize, u64)> {
         let share = self.0.swap(0, Relaxed);
-        ((share & ((1 << RANK_BITS) - 1)) as usize, share >> RANK_BITS)
+        (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, share >> LOW_BITS))
     }
 }
 
@@ -51,7 +54,7 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
             workers: workers as u64,
             times: ServiceTimes::new(),
@@ -66,12 +69,18 @@ impl Forecast {
         self.waiting[priority.rank()].fetch_add(expected, Relaxed);
     }
 
-    /// It was started, or withdrawn; the second of these calls finds nothing to do.
-    pub(crate) fn unqueued(&self, share: &Share) {
-        let (rank, expected) = share.take();
+    /// It was started, or withdrawn; true for the first of these calls, the others find nothing to do.
+    pub(crate) fn unqueued(&self, share: &Share) -> bool {
+        let Some((rank, expected)) = share.take() else { return false };
         if expected > 0 {
             self.waiting[rank].fetch_sub(expected, Relaxed);
         }
+        true
+    }
+
+    /// Whether there is work of this rank in the lanes.
+    pub(super) fn has_waiting(&self, rank: usize) -> bool {
+        self.waiting[rank].load(Relaxed) > 0
     }
 
     /// A message was served.
@@ -84,8 +93,13 @@ impl Forecast {
         Duration::from_nanos(self.times.expected(class))
     }
 
+    /// How long a message runs in the mean, over all classes; zero while nothing is known.
+    pub(crate) fn mean(&self) -> Duration {
+        Duration::from_nanos(self.times.mean())
+    }
+
     /// How long a newcomer will wait to be started.
-    pub(super) fn wait(&self, priority: Priority, all_busy: bool) -> Duration {
+    pub(crate) fn wait(&self, priority: Priority, all_busy: bool) -> Duration {
         let ahead: u64 = self.waiting[..=priority.rank()].iter().map(|work| work.load(Relaxed)).sum();
         let running = if all_busy { self.times.mean() } else { 0 };
         Duration::from_nanos((ahead + running) / self.workers)

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{forecast::Share, priority::Priority, state::Life};
+use super::{forecast::Share, overstay::Description, priority::Priority, state::Life};
 use crate::grpc::performance::error::Interruption;
 
 /// Work that a worker can run. One object may stand for many units (the messages of a stream), told apart by an index,
@@ -25,8 +25,18 @@ pub(crate) trait Job: Send + Sync {
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);
 
+    /// Whether a unit that nobody has taken out of its lane was withdrawn. A hint: it may be withdrawn right afterwards.
+    fn is_withdrawn(&self, unit: u32) -> bool;
+
+    /// Answers for a unit that was not started yet, to make room for another; false when it has been started, or stands
+    /// for another message by now.
+    fn displace(&self, unit: u32, life: Life) -> bool;
+
     /// Which message a unit stands for, asked by the worker that is about to run it.
     fn life(&self, unit: u32) -> Life;
+
+    /// What a unit is, for a report; `None` when that is not known, or it stands for another message by now.
+    fn describe(&self, unit: u32, life: Life) -> Option<Description>;
 
     /// Answers for a unit that is running, from another thread, and lets it run on unheard. Not if it has been finished
     /// meanwhile, and stands for another message.

@@ -5,7 +5,8 @@
 //!
 //! **Bound.** A lane holds as many tasks as the whole pool may have messages waiting; who pushes holds a place in
 //! [`Room`](super::room::Room), and each task stands for at least one message with a place, so a push never finds its
-//! lane full.
+//! lane full. What was withdrawn lies there without a place until it is swept out, for which there is room of its own
+//! ([`sweep`]).
 //!
 //! **Order.** Within a lane first come, first served. The rest of a batch that its worker cut off lies at the worker's
 //! seat, and counts as the head of its lane there; workers that find the lanes empty take it from another's seat.
@@ -15,6 +16,7 @@
 
 mod lane;
 mod ring;
+mod sweep;
 
 use crossbeam::utils::CachePadded;
 
@@ -22,6 +24,7 @@ use crossbeam::utils::CachePadded;
 pub(crate) use self::lane::Lane;
 #[cfg(not(feature = "proof"))]
 use self::lane::Lane;
+use self::sweep::Deaths;
 use super::{job::Task, priority::Priority};
 
 /// Threads that may be stopped at a shared lane before others notice, and at a seat's own.
@@ -44,14 +47,16 @@ pub(super) struct Lanes {
     shared: [Lane<Task>; 3],
     /// By seat, then by rank: at most one rest each.
     rests: Box<[CachePadded<[Lane<Task>; 3]>]>,
+    deaths: Deaths,
 }
 
 impl Lanes {
     pub(super) fn new(capacity: usize, seats: usize) -> Self {
         let one = || CachePadded::new([(); 3].map(|()| Lane::new(1, SLACK_OF_A_SEAT)));
         Self {
-            shared: [(); 3].map(|()| Lane::new(capacity, SLACK)),
+            shared: [(); 3].map(|()| Lane::new(capacity + Deaths::room(capacity), SLACK)),
             rests: (0..seats).map(|_| one()).collect(),
+            deaths: Deaths::default(),
         }
     }
 
@@ -90,7 +95,7 @@ impl Lanes {
 
 impl Priority {
     /// Position in [`Priority::ALL`].
-    pub(super) fn rank(self) -> usize {
+    pub(crate) fn rank(self) -> usize {
         match self {
             Self::High => 0,
             Self::Normal => 1,
@@ -106,7 +111,7 @@ mod tests {
     use super::*;
     use crate::grpc::performance::{
         error::Interruption,
-        worker_pool::{forecast::Share, job::Job, state::Life},
+        worker_pool::{forecast::Share, job::Job, overstay::Description, state::Life},
     };
 
     #[derive(Default)]
@@ -121,11 +126,23 @@ mod tests {
         }
         fn run(&self, _: u32, _: Instant) {}
         fn refuse(&self, _: u32, _: Interruption) {}
+        fn is_withdrawn(&self, unit: u32) -> bool {
+            unit >= WITHDRAWN
+        }
+        fn describe(&self, _: u32, _: Life) -> Option<Description> {
+            None
+        }
+        fn displace(&self, _: u32, _: Life) -> bool {
+            false
+        }
         fn life(&self, _: u32) -> Life {
             Life::ONLY
         }
         fn abandon(&self, _: u32, _: Life, _: Interruption) {}
     }
+
+    /// Units from here on were withdrawn.
+    const WITHDRAWN: u32 = 1000;
 
     fn task(priority: Priority, unit: u32) -> Task {
         Task { job: Arc::new(Nothing::default()), unit, priority }
@@ -152,6 +169,25 @@ mod tests {
         lanes.push_rest(0, task(Priority::Normal, 0));
         let units: Vec<_> = (0..3).map(|_| lanes.pick(0, 0).unwrap().unit).collect();
         assert_eq!(units, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_sweep_takes_out_what_was_withdrawn_and_keeps_the_order_of_the_others() {
+        let lanes = Lanes::new(10, 1);
+        for unit in [0, WITHDRAWN, 1, WITHDRAWN + 1, 2] {
+            lanes.push(task(Priority::Normal, unit));
+        }
+        lanes.sweep();
+        assert_eq!(lanes.waiting(), 3);
+        let units: Vec<_> = (0..3).map(|_| lanes.pick(0, 0).unwrap().unit).collect();
+        assert_eq!(units, [0, 1, 2]);
+    }
+
+    #[test]
+    fn it_is_time_to_sweep_when_many_have_died_and_then_not_for_a_while() {
+        let lanes = Lanes::new(1000, 1);
+        let calls: Vec<_> = (1..=1000).filter(|_| lanes.count_death(200)).collect();
+        assert_eq!(calls, [133, 266, 399, 532, 665, 798, 931]);
     }
 
     #[test]

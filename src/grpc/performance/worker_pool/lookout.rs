@@ -9,8 +9,10 @@
 //! very wake that is to be spared, on the core that the worker needs. A poll of some ten microseconds is what any task
 //! may take.
 //!
-//! **Bounds.** Nobody looks who cannot win much: the class has to be learnt, and its service time and the predicted wait
-//! have to be within `await_spin`. Nobody looks for longer than that, twice: once until the message is begun, once more
+//! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
+//! predicted wait have to be within `await_spin`, no more than one such message may be ahead (with many in flight a task
+//! serves all better by sending the next one), and something must have gone on lately: when everybody sleeps, a worker
+//! that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody looks for longer than that, twice: once until the message is begun, once more
 //! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
 //! lives on what it has won lately ([`Credit`]): where it keeps losing, it is let be, and tried again now and then.
 //!
@@ -18,16 +20,43 @@
 //! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
 
 use std::{
-    sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use crossbeam::utils::CachePadded;
 
+use super::sleepers::Side;
+
 /// A searcher that runs begins a message within a microsecond.
 const GRACE: Duration = Duration::from_micros(5);
 /// Looks between two readings of the clock. A look and a pause take some 50 ns.
 const LOOKS: u32 = 8;
+
+/// Since the last message that was near: from then on every thread is likely to sleep.
+const WARM: Duration = Duration::from_micros(500);
+
+/// What to expect of a message that is about to be queued, and so what who queues it does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// Its outcome is near: look out for it.
+    Near,
+    /// It would be near, if its worker did not have to be woken from a deep sleep: sleep too.
+    Cold,
+    /// It will take its time.
+    Far,
+}
+
+impl Prospect {
+    /// Where the worker for it had best be.
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::Near => Side::Elsewhere,
+            Self::Cold => Side::Here,
+            Self::Far => Side::Any,
+        }
+    }
+}
 
 /// What came of looking: a balance that losses draw down faster than wins fill it. Below zero it counts the chances that
 /// are still to be let pass. Races cost accuracy only.
@@ -72,6 +101,9 @@ pub(crate) struct Lookout {
     most: usize,
     looking: CachePadded<AtomicUsize>,
     credit: CachePadded<Credit>,
+    /// Nanoseconds from `epoch` to the latest message that was near, or would have been.
+    latest: CachePadded<AtomicU64>,
+    epoch: Instant,
 }
 
 /// Counts a thread that looks, for as long as it does.
@@ -90,12 +122,20 @@ impl Lookout {
             most,
             looking: CachePadded::new(AtomicUsize::new(0)),
             credit: CachePadded::new(Credit(AtomicI32::new(Credit::MOST))),
+            latest: CachePadded::new(AtomicU64::new(0)),
+            epoch: Instant::now(),
         }
     }
 
-    /// Whether a message is worth looking out for; a service time of zero says that nothing is known.
-    pub(crate) fn is_near(&self, service: Duration, wait: Duration) -> bool {
-        !service.is_zero() && service + wait <= self.longest
+    /// What to expect of a message; a service time of zero says that nothing is known.
+    pub(super) fn prospect(&self, service: Duration, wait: Duration) -> Prospect {
+        if service.is_zero() || service + wait > self.longest || wait > service {
+            return Prospect::Far;
+        }
+        let now = self.epoch.elapsed().as_nanos() as u64;
+        // Relaxed: it publishes nothing, and of two at once either may be the latest.
+        let since = now.saturating_sub(self.latest.swap(now, Relaxed));
+        if since < WARM.as_nanos() as u64 { Prospect::Near } else { Prospect::Cold }
     }
 
     /// Looks out for a message; true when it is over. `nudge` wakes one more worker, for a message that was left to one
@@ -188,11 +228,27 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_learnt_and_short_is_near() {
+    fn only_what_is_learnt_and_short_and_first_in_line_is_near() {
         let lookout = Lookout::new(SPIN, 1);
-        assert!(lookout.is_near(SPIN, Duration::ZERO));
-        assert!(!lookout.is_near(SPIN, Duration::from_nanos(1)), "its wait counts too");
-        assert!(!lookout.is_near(Duration::ZERO, Duration::ZERO), "nothing is known of it");
+        let prospect = |service, wait| lookout.prospect(service, wait);
+        let short = SPIN / 4;
+        assert_eq!(prospect(SPIN, Duration::from_nanos(1)), Prospect::Far, "its wait counts too");
+        assert_eq!(prospect(short, 2 * short), Prospect::Far, "there is more than one ahead");
+        assert_eq!(prospect(Duration::ZERO, Duration::ZERO), Prospect::Far, "nothing is known of it");
+        assert_ne!(prospect(short, short), Prospect::Far);
+    }
+
+    #[test]
+    fn after_a_pause_a_message_is_not_looked_out_for() {
+        let mut lookout = Lookout::new(SPIN, 1);
+        lookout.epoch -= 2 * WARM;
+        assert_eq!(lookout.prospect(SPIN, Duration::ZERO), Prospect::Cold);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while lookout.prospect(SPIN, Duration::ZERO) != Prospect::Near {
+            assert!(Instant::now() < deadline, "two in a row are never close together");
+        }
+        lookout.epoch -= 2 * WARM;
+        assert_eq!(lookout.prospect(SPIN, Duration::ZERO), Prospect::Cold);
     }
 
     #[test]

@@ -11,12 +11,15 @@
 //! is the worker's while the post is IDLE or BUSY, and becomes the supervisor's with the step to SEIZED.
 
 use std::{
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    sync::{
+        OnceLock,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
     time::{Duration, Instant},
 };
 
 use super::{handoff::Handoff, job::Task, state::Life};
-use crate::platform::atomic::AtomicU64;
+use crate::platform::{atomic::AtomicU64, whereabouts::ThreadNumber};
 
 const IDLE: u64 = 0;
 const BUSY: u64 = 1;
@@ -47,12 +50,33 @@ pub(super) struct Post {
     /// Nanoseconds from `epoch` to the start of the task.
     started: AtomicU64,
     epoch: Instant,
+    /// Whose post it is, for reports.
+    thread: OnceLock<ThreadNumber>,
     task: Handoff<(Task, Life)>,
 }
 
 impl Post {
     pub(super) fn new(epoch: Instant) -> Self {
-        Self { phase: AtomicU64::new(IDLE), started: AtomicU64::new(0), epoch, task: Handoff::empty() }
+        Self {
+            phase: AtomicU64::new(IDLE),
+            started: AtomicU64::new(0),
+            epoch,
+            thread: OnceLock::new(),
+            task: Handoff::empty(),
+        }
+    }
+
+    /// The worker says who it is, where the platform tells.
+    pub(super) fn sign(&self) {
+        if let Some(thread) = ThreadNumber::of_this_thread() {
+            // Nobody else signs.
+            let _ = self.thread.set(thread);
+        }
+    }
+
+    /// Whose post it is.
+    pub(super) fn thread(&self) -> Option<ThreadNumber> {
+        self.thread.get().copied()
     }
 
     /// The worker begins a task.

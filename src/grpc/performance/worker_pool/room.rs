@@ -117,6 +117,12 @@ impl Room {
         self.usage.read().bytes
     }
 
+    /// Half of the places, or of the bytes, are taken.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let usage = self.usage.read();
+        usage.messages >= self.messages / 2 || usage.bytes >= self.bytes / 2
+    }
+
     /// Answers have piled up beyond the bound on bytes.
     pub(crate) fn is_overdrawn(&self) -> bool {
         self.usage.read().bytes > self.bytes

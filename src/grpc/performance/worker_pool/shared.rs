@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{Arc, Once},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::channel::Sender;
@@ -12,14 +12,20 @@ use super::{
     forecast::{Forecast, Share},
     job::Task,
     lanes::Lanes,
-    lookout::{Expected, Lookout},
+    lookout::{Expected, Lookout, Prospect},
     priority::Priority,
     room::Room,
-    sleepers::Sleepers,
+    roster::{Queued, Roster},
+    sleepers::{Side, Sleepers},
     supervisor::Event,
 };
 use crate::{
-    grpc::performance::{config::OptimizationConfig, error::Interruption},
+    grpc::performance::{
+        config::OptimizationConfig,
+        error::Interruption,
+        monitor::Class,
+        overload::{Condition, OverloadLevel, Policy, Standing},
+    },
     platform::affinity::Core,
 };
 
@@ -32,10 +38,14 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
-    pub(crate) lookout: Lookout,
+    lookout: Lookout,
     unpinned: Once,
     pushy: Once,
     pub(crate) forecast: Arc<Forecast>,
+    pub(crate) policy: Policy,
+    roster: Roster,
+    /// What the times of the policy count from.
+    epoch: Instant,
 }
 
 impl Shared {
@@ -54,14 +64,17 @@ impl Shared {
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count)),
+            policy: Policy::new(config),
+            roster: Roster::new(config.worker_queue_capacity),
+            epoch: Instant::now(),
         }
     }
 
-    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it. True
-    /// when somebody was woken for it.
-    pub(crate) fn submit(&self, task: Task) -> bool {
+    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it; `side` is
+    /// where the submitter would have that be. True when somebody was woken for it.
+    pub(crate) fn submit(&self, task: Task, side: Side) -> bool {
         self.lanes.push(task);
-        self.notify()
+        self.notify(side)
     }
 
     /// Whether a worker sleeps: then a message is better queued by itself than behind others.
@@ -79,22 +92,44 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn notify(&self) -> bool {
-        self.sleepers.notify(|| self.lanes.waiting())
+    pub(super) fn notify(&self, side: Side) -> bool {
+        self.sleepers.notify(side, || self.lanes.waiting())
+    }
+
+    /// What to expect of a message that is about to be queued.
+    pub(crate) fn prospect(&self, class: Class, priority: Priority) -> Prospect {
+        self.lookout.prospect(self.forecast.service(class), self.predicted_wait(priority))
     }
 
     /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
     pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
         let nudge = || {
-            self.sleepers.wake_one();
+            self.sleepers.wake_one(Side::Elsewhere);
         };
         self.lookout.await_briefly(message, (!woke).then_some(nudge))
     }
 
-    /// A message has left the lanes: its place is free.
-    pub(super) fn leave_queue(&self, share: &Share) {
-        self.forecast.unqueued(share);
-        self.give_place_back();
+    /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
+    /// finds nothing to do, and says so.
+    pub(super) fn leave_queue(&self, share: &Share) -> bool {
+        let first = self.forecast.unqueued(share);
+        if first {
+            self.give_place_back();
+        }
+        first
+    }
+
+    /// A message was withdrawn, maybe while it was queued: its place is free at once, and what is left of it in its lane
+    /// is swept out when there is much of that.
+    pub(crate) fn withdrawn(&self, share: &Share) {
+        if self.leave_queue(share) && self.lanes.count_death(self.room.places_held()) {
+            self.lanes.sweep();
+            self.notify(Side::Any);
+            if self.is_over() {
+                // Nobody else may come for what died in the sweep.
+                self.refuse_all(Interruption::ShutDown);
+            }
+        }
     }
 
     /// A place is free that no message took to the lanes, or that its message has left.
@@ -125,6 +160,52 @@ impl Shared {
         self.forecast.wait(priority, !self.sleepers.anyone_free())
     }
 
+    /// The time of the policy.
+    pub(crate) fn since_epoch(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+
+    /// How things stand; a level that was entered or left is told.
+    pub(crate) fn condition(&self, now: Instant) -> Condition {
+        let waiting = |rank: usize| {
+            let any = self.forecast.has_waiting(rank);
+            if any { self.predicted_wait(Priority::ALL[rank]) } else { Duration::ZERO }
+        };
+        let (before, condition) = self.policy.look(self.since_epoch(now), self.forecast.mean(), waiting);
+        let Condition { level, load, target } = condition;
+        if level > before {
+            tracing::warn!(%level, %before, load, ?target, "overload: more comes than can be done");
+        } else if level < before {
+            tracing::info!(%level, %before, load, "overload: it passes");
+        }
+        condition
+    }
+
+    /// The same, if it is time to look again.
+    pub(crate) fn look(&self, now: Instant) -> Option<Condition> {
+        self.policy.is_look_due(self.since_epoch(now)).then(|| self.condition(now))
+    }
+
+    /// The level at the last look.
+    pub(crate) fn level(&self) -> OverloadLevel {
+        self.policy.level()
+    }
+
+    /// Whether queued messages are to be noted: there is hardly room, and some may make it for others.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.policy.anyone_may_displace() && self.room.is_half_full()
+    }
+
+    /// Notes a message that is about to be queued, for [`make_room`](Self::make_room).
+    pub(crate) fn note(&self, queued: Queued) {
+        self.roster.note(queued);
+    }
+
+    /// Makes somebody who is strictly worse than the newcomer leave the lanes; false when nobody is found.
+    pub(crate) fn make_room(&self, newcomer: &Standing, now: Instant) -> bool {
+        self.roster.make_room(newcomer, self.since_epoch(now))
+    }
+
     /// How long the lanes will take to drain; at least a millisecond.
     pub(crate) fn drain_estimate(&self) -> Duration {
         self.forecast.drain().max(Duration::from_millis(1))
@@ -137,9 +218,9 @@ impl Shared {
             let mut unit = Some(task.unit);
             while let Some(current) = unit {
                 unit = task.job.split(current);
-                self.leave_queue(task.job.share(current));
+                // What was withdrawn before has its answer.
+                refused += usize::from(self.leave_queue(task.job.share(current)));
                 task.job.refuse(current, why);
-                refused += 1;
             }
         }
         refused

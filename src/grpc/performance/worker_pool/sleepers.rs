@@ -29,8 +29,9 @@
 //! wakes may find a task and uncount itself, so `searching` may be lower than what is true, below zero even, and a
 //! submitter then wakes one more than it had to. It is never higher: that would leave a task to nobody.
 //!
-//! **Which sleeper.** One whose core is not the waker's, where there is one: the waker is about to use its own, be it for
-//! the work that it keeps or to look out for the outcome of what it gave away.
+//! **Which sleeper.** The waker says on which [`Side`]: on another core while it goes on using its own, be it for the work
+//! that it keeps or to look out for the outcome of what it gave away; on its own core when it is about to sleep itself,
+//! which spares both the interrupt of a core that has fallen asleep. Where nobody sleeps on that side, any other will do.
 //!
 //! **Cost.** Without sleepers `notify` is a fence and two loads.
 
@@ -43,6 +44,17 @@ use crate::platform::{
     atomic::{AtomicIsize, AtomicU64, fence},
     park::ParkingSpot,
 };
+
+/// Where the worker is to be that is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// On the waker's core.
+    Here,
+    /// On another core.
+    Elsewhere,
+    /// On whichever.
+    Any,
+}
 
 const BITS: usize = u64::BITS as usize;
 
@@ -68,7 +80,7 @@ impl Sleepers {
     }
 
     /// Something was pushed; `waiting` tells how many tasks nobody has taken. True when that woke somebody.
-    pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) -> bool {
+    pub(super) fn notify(&self, side: Side, waiting: impl FnOnce() -> usize) -> bool {
         // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
         // Relaxed, here and in `wake_one`: the fence above orders them.
@@ -76,17 +88,21 @@ impl Sleepers {
         if searching > 0 && searching as usize >= waiting() {
             return false;
         }
-        self.wake_one()
+        self.wake_one(side)
     }
 
-    /// Wakes a sleeper, if there is one: on another core, if there is one there.
-    pub(super) fn wake_one(&self) -> bool {
+    /// Wakes a sleeper, if there is one: on that side, if there is one there.
+    pub(super) fn wake_one(&self, side: Side) -> bool {
         // Relaxed: as below.
         if self.asleep.iter().all(|bits| bits.load(Relaxed) == 0) {
             return false;
         }
-        let here = current_core();
-        self.wake_where(|home| home.is_none() || home != here) || self.wake_where(|_| true)
+        let suited = match side {
+            Side::Any => false,
+            Side::Here => self.wake_where(|home| home.is_some() && home == current_core()),
+            Side::Elsewhere => self.wake_where(|home| home.is_none() || home != current_core()),
+        };
+        suited || self.wake_where(|_| true)
     }
 
     fn wake_where(&self, suits: impl Fn(Option<Core>) -> bool) -> bool {
@@ -135,7 +151,7 @@ impl Sleepers {
     pub(super) fn end_search(&self, waiting: impl Fn() -> usize) {
         self.searching.fetch_sub(1, SeqCst);
         if waiting() > 0 {
-            self.notify(waiting);
+            self.notify(Side::Elsewhere, waiting);
         }
     }
 

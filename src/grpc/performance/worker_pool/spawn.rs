@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::time::Sleep;
@@ -21,7 +21,8 @@ use super::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
-    lookout::Expected,
+    lookout::{Expected, Prospect},
+    overstay::Description,
     room::{Charge, NoRoom, Waiting},
     state::{JobState, Life, WithdrawnFrom},
 };
@@ -129,6 +130,19 @@ where
         self.withdraw(why);
     }
 
+    fn is_withdrawn(&self, _unit: u32) -> bool {
+        self.state.withdrawn().is_some()
+    }
+
+    fn describe(&self, _unit: u32, _life: Life) -> Option<Description> {
+        Some(Description { class: self.class, stream: String::new(), number: 0 })
+    }
+
+    fn displace(&self, _unit: u32, _life: Life) -> bool {
+        // Who spawns a closure knows nothing of refusals.
+        false
+    }
+
     fn life(&self, _unit: u32) -> Life {
         Life::ONLY
     }
@@ -144,12 +158,15 @@ trait Outcome<T>: Expected + Send + Sync {
     fn charge(&self, charge: Charge);
     /// It is about to be queued.
     fn enter_queue(&self, priority: Priority);
-    /// How long it is expected to run; zero while nothing is known.
-    fn service(&self) -> Duration;
+    /// What kind of work it is.
+    fn class(&self) -> Class;
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
     /// The same, for who does not want to be woken.
     fn take_outcome(&self) -> Poll<Result<T, OptimizationError>>;
+    /// Takes the job away, if it has no outcome yet.
     fn withdraw(&self, why: Interruption);
+    /// What it adds to the work that waits.
+    fn share(&self) -> &Share;
 }
 
 impl<F: Send, T: Send> Expected for ClosureJob<F, T> {
@@ -171,8 +188,8 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
         self.forecast.queued(&self.share, self.class, priority);
     }
 
-    fn service(&self) -> Duration {
-        self.forecast.service(self.class)
+    fn class(&self) -> Class {
+        self.class
     }
 
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
@@ -192,11 +209,14 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
-            self.forecast.unqueued(&self.share);
             drop_logged(self.work.take());
             drop(self.charge.take());
         }
         self.waker.wake();
+    }
+
+    fn share(&self) -> &Share {
+        &self.share
     }
 }
 
@@ -238,10 +258,10 @@ impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
     fn queue(&mut self, task: Task) {
         self.job.charge(Charge::new(&self.shared.room, self.weight));
-        let near = self.shared.lookout.is_near(self.job.service(), self.shared.predicted_wait(task.priority));
+        let prospect = self.shared.prospect(self.job.class(), task.priority);
         self.job.enter_queue(task.priority);
-        let woke = self.shared.submit(task);
-        self.stage = if near { Stage::Near { woke } } else { Stage::Queued };
+        let woke = self.shared.submit(task, prospect.side());
+        self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
     }
 
     /// The outcome, if it is there, or comes while this looks out for it.
@@ -253,6 +273,14 @@ impl<T> JobHandle<T> {
             return self.job.take_outcome();
         }
         outcome
+    }
+
+    /// Takes the job away; its place, if it is queued, is free at once.
+    fn withdraw(&self, why: Interruption) {
+        self.job.withdraw(why);
+        if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
+            self.shared.withdrawn(self.job.share());
+        }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) {
@@ -294,7 +322,7 @@ impl<T> Future for JobHandle<T> {
             outcome = this.job.poll_outcome(cx);
         }
         if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
-            this.job.withdraw(Interruption::DeadlineExceeded);
+            this.withdraw(Interruption::DeadlineExceeded);
             outcome = this.job.poll_outcome(cx);
         }
         if outcome.is_ready() {
@@ -308,7 +336,7 @@ impl<T> Future for JobHandle<T> {
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
         if !matches!(self.stage, Stage::Over) {
-            self.job.withdraw(Interruption::Cancelled);
+            self.withdraw(Interruption::Cancelled);
         }
     }
 }

@@ -38,6 +38,7 @@ fn code(why: Interruption) -> u8 {
             Interruption::Overstayed => 2,
             Interruption::ShutDown => 3,
             Interruption::WorkerLost => 4,
+            Interruption::Displaced => 5,
         }
 }
 
@@ -47,7 +48,8 @@ fn reason(phase: u8) -> Option<Interruption> {
         1 => Some(Interruption::DeadlineExceeded),
         2 => Some(Interruption::Overstayed),
         3 => Some(Interruption::ShutDown),
-        _ => Some(Interruption::WorkerLost),
+        4 => Some(Interruption::WorkerLost),
+        _ => Some(Interruption::Displaced),
     }
 }
 
@@ -147,6 +149,11 @@ impl JobState {
         self.0.load(Relaxed) as u8 == QUEUED
     }
 
+    /// The same, only if nobody has started it: then the input is the caller's.
+    pub(crate) fn withdraw_unstarted(&self, life: Life, why: Interruption) -> bool {
+        self.step(life, QUEUED, code(why)).is_ok()
+    }
+
     /// Whether the outcome is there. Acquire pairs with `finish`.
     pub(crate) fn is_finished(&self) -> bool {
         self.0.load(Acquire) as u8 == FINISHED
@@ -182,6 +189,7 @@ mod tests {
             Interruption::Overstayed,
             Interruption::ShutDown,
             Interruption::WorkerLost,
+            Interruption::Displaced,
         ] {
             let state = JobState::queued();
             assert_eq!(state.withdraw(why), Some(WithdrawnFrom::Queued));

@@ -18,7 +18,7 @@ use std::{
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use tokio::sync::oneshot;
 
-use super::{Drained, Shared, post::Post, worker::Worker};
+use super::{Drained, Shared, overstay, post::Post, worker::Worker};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
     platform::{affinity::Core, clock},
@@ -138,7 +138,7 @@ impl Supervisor {
                 Some(turn) => {
                     let post = self.seats[seat].as_ref().expect("it has a turn");
                     if let Some((task, life)) = post.seize(turn) {
-                        tracing::warn!(seat, ran = ?(now - turn.started), "a message overstays worker_timeout");
+                        overstay::report(&task, life, seat, post.thread(), now - turn.started);
                         self.seats[seat] = None;
                         self.stuck += 1;
                         task.job.abandon(task.unit, life, Interruption::Overstayed);
@@ -224,6 +224,8 @@ impl Supervisor {
     }
 
     fn conclude(&mut self, unfinished: usize) {
+        // What was withdrawn in the lanes has its answer, and holds its stream.
+        self.shared.refuse_all(Interruption::ShutDown);
         if let Some(chore) = &mut self.chore {
             (chore.run)();
         }

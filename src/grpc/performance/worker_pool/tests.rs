@@ -251,6 +251,15 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn run(&self, _: u32, _: Instant) {
             panic!("a fault injected into the worker");
         }
+        fn is_withdrawn(&self, _: u32) -> bool {
+            false
+        }
+        fn describe(&self, _: u32, _: Life) -> Option<Description> {
+            None
+        }
+        fn displace(&self, _: u32, _: Life) -> bool {
+            false
+        }
         fn refuse(&self, _: u32, why: Interruption) {
             self.0.send(why).unwrap();
         }
@@ -263,11 +272,8 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
     let (answer, answered): (_, Receiver<_>) = bounded(1);
     let seam = pool.seam();
     seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
-    seam.submit(Task {
-        job: Arc::new(Deadly(answer, Share::default())),
-        unit: 0,
-        priority: Priority::Normal,
-    });
+    let task = Task { job: Arc::new(Deadly(answer, Share::default())), unit: 0, priority: Priority::Normal };
+    seam.submit(task, super::sleepers::Side::Any);
     assert_eq!(answered.recv_timeout(LONG), Ok(Interruption::WorkerLost));
     assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
 }

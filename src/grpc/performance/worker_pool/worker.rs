@@ -7,6 +7,7 @@ use super::{
     job::Task,
     lanes::TURNS,
     post::{Post, Return},
+    sleepers::Side,
     supervisor::Event,
 };
 use crate::platform::{
@@ -55,6 +56,7 @@ impl Worker {
     pub(super) fn main(mut self, core: Option<Core>) {
         let _last_words =
             LastWords { shared: Arc::clone(&self.shared), seat: self.seat, post: Arc::clone(&self.post) };
+        self.post.sign();
         if let Some(core) = core
             && !pin_current_thread(core)
         {
@@ -80,7 +82,7 @@ impl Worker {
         let shared = &*self.shared;
         if let Some(rest) = task.job.split(task.unit) {
             shared.lanes.push_rest(self.seat, Task { unit: rest, ..task.clone() });
-            shared.notify();
+            shared.notify(Side::Elsewhere);
         }
         shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);

@@ -274,3 +274,14 @@ proptest! {
         store.audit(0, 0);
     }
 }
+
+#[test]
+fn without_time_to_spare_nothing_is_compressed() {
+    let store = configured(|config| config.enable_cache_compression = true);
+    for (spare, compressed) in [(true, 1), (false, 1), (true, 2)] {
+        store.spare_time(spare);
+        store.put(1, &[7; 10_000]);
+        assert!(store.has(1));
+        assert_eq!(store.stats().compressed, compressed);
+    }
+}

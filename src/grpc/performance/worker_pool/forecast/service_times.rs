@@ -11,18 +11,23 @@ use crate::grpc::performance::monitor::Class;
 const ENTRIES: usize = 1024;
 /// Entries that are looked at for a class.
 const PROBES: usize = 16;
-/// Share of a new sample in the mean, as a divisor.
-const WEIGHT: u64 = 16;
+/// Samples that a mean remembers: of a class, and of all messages. So many that the mean of an exponential law is off by
+/// a tenth or so, and few enough to follow what changes. The one over all steers `queue_control`, which takes a mean
+/// that swings for a wait that swings.
+const SAMPLES: u64 = 64;
+const SAMPLES_OF_ALL: u64 = 255;
+/// Bits of a mean that count its samples, up to those; the rest are nanoseconds.
+const COUNT_BITS: u32 = 8;
 
 struct Entry {
     /// Hash of the class; 0: free.
     class: AtomicU64,
-    mean: AtomicU64,
+    mean: Mean,
 }
 
 pub(super) struct ServiceTimes {
     entries: Box<[Entry]>,
-    all: AtomicU64,
+    all: Mean,
 }
 
 /// Two classes of one hash (once in 2^64) share a mean.
@@ -34,17 +39,32 @@ fn hash(class: Class) -> u64 {
     (hash ^ hash >> 32).max(1)
 }
 
-/// A sample moves the mean by its share; the first one is the mean. A lost update is one sample less.
-fn update(mean: &AtomicU64, sample: u64) {
-    let old = mean.load(Relaxed);
-    let new = if old == 0 { sample } else { old - old / WEIGHT + sample / WEIGHT };
-    mean.store(new.max(1), Relaxed);
+/// A mean, and how many samples it is of.
+#[derive(Default)]
+struct Mean(AtomicU64);
+
+impl Mean {
+    /// A sample moves the mean by its share: that of one among those seen, or, in the long run, of one in `most`. A lost
+    /// update is one sample less.
+    fn update(&self, sample: u64, most: u64) {
+        let word = self.0.load(Relaxed);
+        let (old, seen) = (word >> COUNT_BITS, word & ((1 << COUNT_BITS) - 1));
+        let seen = (seen + 1).min(most);
+        let sample = sample.min(u64::MAX >> COUNT_BITS);
+        let new = if sample > old { old + (sample - old) / seen } else { old - (old - sample) / seen };
+        self.0.store(new.max(1) << COUNT_BITS | seen, Relaxed);
+    }
+
+    /// Nanoseconds; 0 while there was no sample.
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed) >> COUNT_BITS
+    }
 }
 
 impl ServiceTimes {
     pub(super) fn new() -> Self {
-        let free = || Entry { class: AtomicU64::new(0), mean: AtomicU64::new(0) };
-        Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: AtomicU64::new(0) }
+        let free = || Entry { class: AtomicU64::new(0), mean: Mean::default() };
+        Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: Mean::default() }
     }
 
     fn find(&self, class: Class, take: bool) -> Option<&Entry> {
@@ -67,14 +87,14 @@ impl ServiceTimes {
 
     pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
         if let Some(entry) = self.find(class, true) {
-            update(&entry.mean, nanoseconds);
+            entry.mean.update(nanoseconds, SAMPLES);
         }
-        update(&self.all, nanoseconds);
+        self.all.update(nanoseconds, SAMPLES_OF_ALL);
     }
 
     /// Nanoseconds that a message of the class takes; the mean over all while nothing is known of it.
     pub(super) fn expected(&self, class: Class) -> u64 {
-        match self.find(class, false).map_or(0, |entry| entry.mean.load(Relaxed)) {
+        match self.find(class, false).map_or(0, |entry| entry.mean.get()) {
             0 => self.mean(),
             mean => mean,
         }
@@ -82,7 +102,7 @@ impl ServiceTimes {
 
     /// Over all messages.
     pub(super) fn mean(&self) -> u64 {
-        self.all.load(Relaxed)
+        self.all.get()
     }
 }
 
@@ -107,7 +127,7 @@ mod tests {
         let class = Class::DEFAULT;
         times.learn(class, 1_000_000);
         assert_eq!(times.expected(class), 1_000_000);
-        for _ in 0..200 {
+        for _ in 0..400 {
             times.learn(class, 1000);
         }
         assert!(times.expected(class) < 2000, "{}", times.expected(class));

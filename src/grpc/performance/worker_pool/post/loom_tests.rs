@@ -21,6 +21,15 @@ impl Job for Nothing {
         &self.0
     }
     fn run(&self, _: u32, _: Instant) {}
+    fn is_withdrawn(&self, _: u32) -> bool {
+        false
+    }
+    fn describe(&self, _: u32, _: Life) -> Option<Description> {
+        None
+    }
+    fn displace(&self, _: u32, _: Life) -> bool {
+        false
+    }
     fn refuse(&self, _: u32, _: Interruption) {}
     fn life(&self, _: u32) -> Life {
         Life::ONLY

@@ -22,7 +22,7 @@ impl Pool {
 
     fn submit(&self) {
         self.pushed.fetch_add(1, Relaxed);
-        self.sleepers.notify(|| self.waiting());
+        self.sleepers.notify(Side::Elsewhere, || self.waiting());
     }
 
     fn waiting(&self) -> usize {

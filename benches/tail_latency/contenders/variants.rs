@@ -1,0 +1,70 @@
+//! millstream's tricks, each turned off by itself: what is missing then is what it earns.
+//!
+//! A row is a change of the configuration, and the scenarios that show it. Its name says whom it is to be compared with:
+//! `millstream_stream_...` with the stream processor, the others with `WorkerPool::spawn`.
+
+use std::time::Duration;
+
+use millstream::{OptimizationConfig, Pinning};
+
+use super::{Contender, Entry, Role, millstream::Pool, per_job, streams::Streams};
+use crate::{
+    options::{PROBE, ROUND_TRIP, TINY_JOBS},
+    scenarios::{EXPONENTIAL, MIXED},
+};
+
+const fn variant(
+    name: &'static str,
+    what: &'static str,
+    at: &'static [&'static str],
+    start: fn() -> Box<dyn Contender>,
+) -> Entry {
+    Entry { name, what, role: Role::Variant { at }, start }
+}
+
+fn pool(change: fn(OptimizationConfig) -> OptimizationConfig) -> Box<dyn Contender> {
+    per_job(Pool::start(change))
+}
+
+fn stream(change: fn(OptimizationConfig) -> OptimizationConfig) -> Box<dyn Contender> {
+    Box::new(Streams::start(change))
+}
+
+pub(super) const VARIANTS: &[Entry] = &[
+    variant(
+        "millstream_again",
+        "WorkerPool::spawn once more: what differs from the first is noise",
+        &[EXPONENTIAL, MIXED],
+        || pool(|config| config),
+    ),
+    variant(
+        "millstream_no_spin",
+        "WorkerPool::spawn, workers that sleep at once",
+        &[ROUND_TRIP, EXPONENTIAL],
+        || pool(|config| OptimizationConfig { worker_spin: Duration::ZERO, ..config }),
+    ),
+    variant(
+        "millstream_no_lookout",
+        "WorkerPool::spawn, tasks that sleep at once, however short the job that they await",
+        &[ROUND_TRIP, TINY_JOBS],
+        || pool(|config| OptimizationConfig { await_spin: Duration::ZERO, ..config }),
+    ),
+    variant(
+        "millstream_unpinned",
+        "WorkerPool::spawn, workers that the scheduler places",
+        &[EXPONENTIAL],
+        || pool(|config| OptimizationConfig { worker_pinning: Pinning::Off, ..config }),
+    ),
+    variant(
+        "millstream_not_nice",
+        "WorkerPool::spawn, workers that give way to nobody",
+        &[PROBE, EXPONENTIAL],
+        || pool(|config| OptimizationConfig { worker_niceness: 0, ..config }),
+    ),
+    variant(
+        "millstream_stream_batch_1",
+        "OptimizedStreamProcessor::stream, no message travels with another",
+        &[TINY_JOBS, EXPONENTIAL],
+        || stream(|config| OptimizationConfig { batch_size: 1, ..config }),
+    ),
+];

@@ -1,0 +1,164 @@
+//! Who has how much under way: the counts that fair shares are taken from.
+//!
+//! A stream knows by itself how many of its messages lack an answer. Once in a poll it adds what has changed to the
+//! count of its peer, and to that of all: so a message costs nothing here, and the counts of others are as old as their
+//! last poll.
+//!
+//! **Bounded.** Peers share a fixed number of counts, by a hash that nobody outside knows; two that fall on one count
+//! are one peer. Streams of an unknown peer are all of one.
+
+use std::{
+    hash::BuildHasher,
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use crate::grpc::performance::overload::Shares;
+
+/// Counts of peers: far more than peers that are busy at a time.
+const PEERS: usize = 1024;
+
+/// Who is at the other end of a stream: those who share it share what they may have waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(u64);
+
+impl Peer {
+    /// Whoever is at this address, from whatever port.
+    #[must_use]
+    pub fn at(address: IpAddr) -> Self {
+        Self::hashed(&address)
+    }
+
+    /// Whoever has proved to be this.
+    #[must_use]
+    pub fn named(identity: &str) -> Self {
+        Self::hashed(identity)
+    }
+
+    fn hashed(what: &(impl std::hash::Hash + ?Sized)) -> Self {
+        static HASHES: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::RandomState::new);
+        Self(HASHES.hash_one(what))
+    }
+}
+
+/// All counts are relaxed: they steer, and publish nothing.
+#[derive(Default)]
+struct Count {
+    /// Messages without an answer.
+    open: AtomicUsize,
+    /// Streams that have any.
+    streams: AtomicUsize,
+}
+
+/// The counts of all peers.
+pub(in super::super) struct Crowd {
+    peers: Box<[Count]>,
+    /// Messages without an answer, and peers that have any.
+    all: Count,
+}
+
+impl Crowd {
+    pub(in super::super) fn new() -> Self {
+        // One more, for those who are unknown.
+        Self { peers: (0..=PEERS).map(|_| Count::default()).collect(), all: Count::default() }
+    }
+}
+
+/// What one stream adds to the counts; nothing when it is gone.
+pub(in super::super) struct Part {
+    crowd: Arc<Crowd>,
+    peer: usize,
+    /// Messages of this stream without an answer.
+    pub(in super::super) open: usize,
+    /// What of them the others know.
+    published: usize,
+}
+
+impl Part {
+    pub(in super::super) fn new(crowd: &Arc<Crowd>, peer: Option<Peer>) -> Self {
+        let peer = peer.map_or(PEERS, |Peer(hash)| hash as usize % PEERS);
+        Self { crowd: Arc::clone(crowd), peer, open: 0, published: 0 }
+    }
+
+    /// Tells the others.
+    pub(in super::super) fn publish(&mut self) {
+        let (before, now) = (self.published, self.open);
+        if before == now {
+            return;
+        }
+        self.published = now;
+        let (peer, all) = (&self.crowd.peers[self.peer], &self.crowd.all);
+        // What has become less wraps round, and so does the sum.
+        let change = now.wrapping_sub(before);
+        all.open.fetch_add(change, Relaxed);
+        let of_peer = peer.open.fetch_add(change, Relaxed);
+        if before == 0 {
+            peer.streams.fetch_add(1, Relaxed);
+        } else if now == 0 {
+            peer.streams.fetch_sub(1, Relaxed);
+        }
+        if of_peer == 0 {
+            all.streams.fetch_add(1, Relaxed);
+        } else if of_peer.wrapping_add(change) == 0 {
+            all.streams.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// How the stream stands among the others.
+    pub(in super::super) fn shares(&self) -> Shares {
+        let (peer, all) = (&self.crowd.peers[self.peer], &self.crowd.all);
+        // What this stream has not told yet.
+        let change = self.open.wrapping_sub(self.published);
+        Shares {
+            queued: all.open.load(Relaxed).wrapping_add(change),
+            peers: all.streams.load(Relaxed),
+            of_peer: peer.open.load(Relaxed).wrapping_add(change),
+            streams_of_peer: peer.streams.load(Relaxed),
+            of_stream: self.open,
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.open = 0;
+        self.publish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_streams_have_is_counted_by_peer_and_is_gone_with_them() {
+        let crowd = Arc::new(Crowd::new());
+        let (one, other) = (Peer::named("one"), Peer::named("another"));
+        let mut first = Part::new(&crowd, Some(one));
+        let mut second = Part::new(&crowd, Some(one));
+        let mut third = Part::new(&crowd, Some(other));
+        (first.open, second.open, third.open) = (10, 5, 1);
+        first.publish();
+        second.publish();
+        third.publish();
+        second.open = 7;
+        let expected = Shares { queued: 18, peers: 2, of_peer: 17, streams_of_peer: 2, of_stream: 7 };
+        assert_eq!(second.shares(), expected);
+        drop((first, third));
+        let alone = Shares { queued: 7, peers: 1, of_peer: 7, streams_of_peer: 1, of_stream: 7 };
+        assert_eq!(second.shares(), alone);
+        drop(second);
+        let nobody = Part::new(&crowd, None).shares();
+        assert_eq!(nobody, Shares { queued: 0, peers: 0, of_peer: 0, streams_of_peer: 0, of_stream: 0 });
+    }
+
+    #[test]
+    fn one_host_is_one_peer_and_two_are_two() {
+        let at = |text: &str| Peer::at(text.parse().unwrap());
+        assert_eq!(at("10.0.0.1"), at("10.0.0.1"));
+        assert_ne!(at("10.0.0.1"), at("10.0.0.2"));
+    }
+}

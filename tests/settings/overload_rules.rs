@@ -1,0 +1,224 @@
+//! What is refused, who makes room, and how an overload is told, as the settings say.
+
+use std::time::Duration;
+
+use millstream::{
+    MakeRoom, OptimizationConfig, OptimizationError, OptimizedStreamProcessor, OverloadLevel, Priority,
+    QueueControl, Refusal, WhenFull, WhenFullFor,
+    monitor::Counter,
+    processor::{Message, StreamOptions},
+};
+
+use crate::common::{self, *};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn urgent(priority: Priority) -> common::Request {
+    common::Request { priority, ..request(99, Act::Answer) }
+}
+
+/// A plane whose one worker is busy, and whose lanes are full of messages of low priority.
+async fn full(config: OptimizationConfig) -> (OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+    const PLACES: u64 = 4;
+    let config = OptimizationConfig { worker_count: 1, worker_queue_capacity: PLACES as usize, ..config };
+    let processor = processor(config);
+    let (busy, keeper) = gate();
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    for number in 1..=PLACES {
+        let low = common::Request { priority: Priority::Low, ..request(number, Act::Answer) };
+        sender.send(Message::new(low)).unwrap();
+    }
+    stir(&mut answers).await;
+    (processor, answers, keeper)
+}
+
+/// Whether a message of this priority is refused at once for want of room.
+async fn is_shed(processor: &OptimizedStreamProcessor<Actor>, priority: Priority) -> bool {
+    let answer = processor.process_one(urgent(priority));
+    match tokio::time::timeout(Duration::from_millis(20), answer).await {
+        Ok(Err(OptimizationError::Refused(Refusal::Overloaded { .. }))) => true,
+        Ok(other) => panic!("neither refused nor waiting: {other:?}"),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn what_happens_for_want_of_room_is_told_for_each_priority() {
+    use WhenFullFor::{AsUsual, Shed, Wait};
+    let cases = [
+        (WhenFull::Wait, AsUsual, AsUsual, [false, false, false]),
+        (WhenFull::Wait, Shed, AsUsual, [true, false, false]),
+        (WhenFull::Wait, AsUsual, Shed, [false, false, true]),
+        (WhenFull::Shed, Wait, AsUsual, [false, true, true]),
+        (WhenFull::Shed, AsUsual, Wait, [true, true, false]),
+    ];
+    for (when_full, when_full_high, when_full_low, expected) in cases {
+        let make_room = MakeRoom::Off;
+        let config = OptimizationConfig { when_full, when_full_high, when_full_low, make_room, ..config() };
+        let (processor, _answers, _keeper) = full(config).await;
+        for (priority, expected) in
+            [Priority::High, Priority::Normal, Priority::Low].into_iter().zip(expected)
+        {
+            let case = (when_full, when_full_high, when_full_low, priority);
+            assert_eq!(is_shed(&processor, priority).await, expected, "{case:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_who_may_takes_the_place_of_a_worse_one() {
+    let cases = [(MakeRoom::Off, 0), (MakeRoom::High, 1), (MakeRoom::Normal, 2), (MakeRoom::All, 2)];
+    for (make_room, expected) in cases {
+        let config = OptimizationConfig { make_room, when_full: WhenFull::Shed, ..config() };
+        let (processor, answers, keeper) = full(config).await;
+        let (mut high, mut normal, mut low) = (
+            Box::pin(processor.process_one(urgent(Priority::High))),
+            Box::pin(processor.process_one(urgent(Priority::Normal))),
+            Box::pin(processor.process_one(urgent(Priority::Low))),
+        );
+        let mut refused = 0;
+        for answer in [&mut high, &mut normal, &mut low] {
+            // Refused at once, or queued in the place of another.
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx))).await;
+            refused += usize::from(polled.is_ready());
+        }
+        assert_eq!(refused, 3 - expected, "{make_room:?}");
+        assert_eq!(processor.monitor().counts().of(Counter::Displaced), expected as u64, "{make_room:?}");
+        drop(keeper);
+        let answers = all(answers).await;
+        let displaced = |error: &OptimizationError| matches!(error, OptimizationError::Refused(Refusal::Displaced { retry_after }) if *retry_after >= MS);
+        let left = answers.iter().filter(|answer| answer.result.as_ref().is_err_and(displaced)).count();
+        assert_eq!((answers.len(), left), (5, expected), "{make_room:?}");
+    }
+}
+
+/// A plane that sheds, with a target of 1 ms, through which messages have gone that waited for far longer; how many were
+/// refused for that.
+async fn after_long_waits(config: OptimizationConfig) -> (OptimizedStreamProcessor<Actor>, usize) {
+    const MESSAGES: u64 = 100;
+    let processor = processor(OptimizationConfig { worker_count: 1, queue_target_max: MS, ..config });
+    let (busy, keeper) = gate();
+    let requests = (1..MESSAGES).map(|number| request(number, Act::Busy(MS)));
+    let requests = std::iter::once(request(0, Act::Wait(busy))).chain(requests);
+    let mut answers = processor.stream(ready(requests), StreamOptions::default()).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    passed(std::time::Instant::now() + 20 * MS).await;
+    drop(keeper);
+    let mut refused = 0;
+    for answer in all(answers).await {
+        match answer.result {
+            Ok(_) => {}
+            Err(OptimizationError::Refused(Refusal::WaitedTooLong { waited, target, .. })) => {
+                assert!(waited > 2 * target && target <= MS, "{waited:?} {target:?}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (processor, refused)
+}
+
+#[tokio::test]
+async fn who_has_waited_too_long_is_refused_or_counted_or_neither() {
+    use QueueControl::{DryRun, Enforce, Off};
+    let cases = [
+        (Enforce, WhenFull::Shed, true, true),
+        (Enforce, WhenFull::Wait, false, true),
+        (DryRun, WhenFull::Shed, false, true),
+        (Off, WhenFull::Shed, false, false),
+    ];
+    for (queue_control, when_full, refuses, counts) in cases {
+        let queue_interval = 5 * MS;
+        let config = OptimizationConfig { queue_control, when_full, queue_interval, ..config() };
+        let (processor, refused) = after_long_waits(config).await;
+        let counted = processor.monitor().counts().of(Counter::WaitedTooLong);
+        assert_eq!((refused > 0, counted > 0), (refuses, counts), "{queue_control:?} {when_full:?}");
+    }
+}
+
+#[tokio::test]
+async fn waits_are_judged_by_the_least_of_an_interval() {
+    for (queue_interval, refuses) in [(5 * MS, true), (Duration::from_secs(3600), false)] {
+        let config = OptimizationConfig { queue_interval, when_full: WhenFull::Shed, ..config() };
+        let (_, refused) = after_long_waits(config).await;
+        assert_eq!(refused > 0, refuses, "{queue_interval:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_target_is_as_many_service_times_as_it_is_told_within_its_bounds() {
+    let target = async |config: OptimizationConfig| {
+        let processor = processor(config);
+        processor.process_one(request(0, Act::Busy(20 * MS))).await.unwrap();
+        let service = processor.forecast(millstream::Class::DEFAULT, Priority::Normal).service_time;
+        assert!(service >= 20 * MS, "{service:?}");
+        processor.overload().queue_target.as_secs_f64() / service.as_secs_f64()
+    };
+    for queue_target_services in [2.0, 7.0] {
+        let found = target(OptimizationConfig { queue_target_services, ..config() }).await;
+        assert!((found - queue_target_services).abs() < 0.01, "{found}");
+    }
+    for bound in [2 * MS, 30_000 * MS] {
+        let config = OptimizationConfig { queue_target_min: bound, queue_target_max: bound, ..config() };
+        assert_eq!(processor(config).overload().queue_target, bound);
+    }
+}
+
+#[tokio::test]
+async fn each_level_begins_at_its_load() {
+    const NEVER: f64 = 1e6;
+    let cases = [
+        ([NEVER, NEVER, NEVER], OverloadLevel::Normal),
+        ([1.0, NEVER, NEVER], OverloadLevel::Warning),
+        ([1.0, 1.0, NEVER], OverloadLevel::Critical),
+        ([1.0, 1.0, 1.0], OverloadLevel::Emergency),
+    ];
+    for ([overload_warning, overload_critical, overload_emergency], expected) in cases {
+        let config = OptimizationConfig {
+            overload_warning,
+            overload_critical,
+            overload_emergency,
+            // Longer than the look at the end may take; shorter than what is between.
+            queue_interval: 30 * MS,
+            ..config()
+        };
+        let (processor, _) = after_long_waits(config).await;
+        assert_eq!(processor.overload().level, expected);
+    }
+}
+
+/// Whether a stream that has nearly all that waits is refused a message that a light stream is not.
+async fn is_held_back(fair_wait_share: f64) -> bool {
+    const WORK: Duration = Duration::from_millis(20);
+    let processor = processor(OptimizationConfig { worker_count: 1, fair_wait_share, ..config() });
+    processor.process_one(request(0, Act::Busy(WORK))).await.unwrap();
+    let (busy, _keeper) = gate();
+    let (heavy, feed) = feed();
+    let mut heavy_answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    heavy.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
+    (1..=20).for_each(|n| heavy.send(Message::new(request(n, Act::Busy(WORK)))).unwrap());
+    stir(&mut heavy_answers).await;
+    // The wait may take 40% of the budget, and takes 20%.
+    let budget = 5 * processor.forecast(millstream::Class::DEFAULT, Priority::Normal).queue_wait;
+    let late = || processor.monitor().counts().of(Counter::WouldBeLate);
+    let message = |number| Message::new(request(number, Act::Answer)).timeout(Some(budget));
+    let (light, feed) = common::feed();
+    let mut light_answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    light.send(message(1)).unwrap();
+    stir(&mut light_answers).await;
+    assert_eq!(late(), 0, "a light stream is let in");
+    heavy.send(message(1)).unwrap();
+    stir(&mut heavy_answers).await;
+    late() == 1
+}
+
+#[tokio::test]
+async fn a_stream_that_crowds_others_out_has_less_of_the_wait_to_itself() {
+    assert!(is_held_back(0.25).await);
+    assert!(!is_held_back(1.0).await);
+}
