@@ -7,7 +7,7 @@ use loom::thread;
 use super::*;
 use crate::grpc::performance::{
     error::Interruption,
-    worker_pool::{Job, Priority, Share},
+    worker_pool::{Description, Job, Priority, Share},
 };
 
 #[derive(Default)]
