@@ -3,6 +3,7 @@
 pub(crate) mod affinity;
 pub(crate) mod atomic;
 pub(crate) mod clock;
+pub(crate) mod coarse_clock;
 pub(crate) mod contain;
 #[cfg(feature = "cli")]
 pub(crate) mod cpu_clock;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::platform::clock;
 
-pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
+pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, Freshness, StreamCache};
 pub use config::{
     ConfigError, DeadlineAdmission, MakeRoom, OptimizationConfig, PerformanceLevel, Pinning, QueueControl,
     WhenFull, WhenFullFor,

@@ -64,6 +64,7 @@ promises! {
     cache_capacity: cache::no_more_answers_are_kept_than_may_be;
     cache_byte_capacity: cache::answers_take_no_more_bytes_than_they_may;
     cache_ttl: cache::an_answer_is_served_for_its_time_to_live;
+    cache_stale_ttl: cache::a_stale_answer_is_served_for_so_long_while_it_is_computed_anew;
     enable_cache_compression: cache::answers_are_stored_compressed_and_come_back_whole;
     service_pool_size: pools::as_many_handlers_are_kept_as_may_be;
     validator_pool_size: pools::as_many_validators_are_kept_as_may_be;

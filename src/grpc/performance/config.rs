@@ -125,7 +125,10 @@ pub struct OptimizationConfig {
     /// How long a cached answer is served.
     #[serde(with = "humantime_serde")]
     pub cache_ttl: Duration,
-    /// Whether cached answers are stored compressed.
+    /// How long after that a cached answer is still served while it is computed anew.
+    #[serde(with = "humantime_serde")]
+    pub cache_stale_ttl: Duration,
+    /// Whether cached answers are stored compressed where it pays.
     pub enable_cache_compression: bool,
 
     /// Idle handler instances that are kept.
@@ -216,6 +219,7 @@ impl Default for OptimizationConfig {
             cache_capacity: 1000,
             cache_byte_capacity: 64 << 20,
             cache_ttl: Duration::from_secs(300),
+            cache_stale_ttl: Duration::ZERO,
             enable_cache_compression: false,
             service_pool_size: 10,
             validator_pool_size: 5,

@@ -45,7 +45,10 @@ use super::{
     error::{Fault, OptimizationError},
     overload::Condition,
 };
-use crate::platform::affinity::{Core, allowed_cores};
+use crate::platform::{
+    affinity::{Core, allowed_cores},
+    clock,
+};
 
 pub use self::{
     context::JobContext,
@@ -234,7 +237,7 @@ impl PoolGlance {
     }
 
     pub(crate) fn condition(&self) -> Condition {
-        self.shared.condition(Instant::now())
+        self.shared.condition(clock::now())
     }
 }
 

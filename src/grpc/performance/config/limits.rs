@@ -88,6 +88,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         cache_capacity,
         cache_byte_capacity,
         cache_ttl,
+        cache_stale_ttl,
         enable_cache_compression: _,
         service_pool_size,
         validator_pool_size,
@@ -141,6 +142,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     count("cache_capacity", cache_capacity, 1..=1 << 28)?;
     count("cache_byte_capacity", cache_byte_capacity, 1024..=MOST_BYTES)?;
     time("cache_ttl", cache_ttl, MILLISECOND..=30 * DAY)?;
+    time("cache_stale_ttl", cache_stale_ttl, Duration::ZERO..=30 * DAY)?;
     count("service_pool_size", service_pool_size, 1..=65_536)?;
     count("validator_pool_size", validator_pool_size, 1..=65_536)?;
     count("buffer_pool_size", buffer_pool_size, 1..=1 << 20)?;

@@ -19,12 +19,12 @@ use futures_core::Stream;
 use super::{
     AnswerStream, Message, MessageHandler,
     engine::Engine,
-    mailbox::Mailbox,
+    mailbox::{Mailbox, failed_before},
     slot::{Input, Outcome},
     stream::{AfterHold, Entry, Held},
 };
 use crate::grpc::performance::{
-    cache::{CacheKey, FlightSink, Follower, Lead, Lookup},
+    cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
     worker_pool::{Charge, NoRoom, Priority, Prospect, Task},
@@ -136,20 +136,27 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.leaving.push_back(slot);
         }
         let limit = engine.pool.seam().room.byte_capacity();
+        let mut refresh = None;
         let stopped = if let Err(error) = verdict {
             Some(Outcome::failed(error))
         } else if deadline.is_some_and(|deadline| deadline <= now) {
             Some(Outcome::failed(Interruption::DeadlineExceeded))
         } else if weight > limit {
             Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
-        } else if let Some(answer) = key.and_then(|key| self.cached(key)) {
+        } else if let Some(answer) = key.and_then(|key| self.cached(key, &mut refresh)) {
             Some(answer)
         } else {
             self.objection(class, priority, deadline.map(|deadline| deadline - now), now).map(Outcome::failed)
         };
         if let Some(outcome) = stopped {
-            drop_logged(message.request);
-            self.settle(slot, outcome);
+            self.set_outcome(slot, outcome);
+            match refresh {
+                Some(lead) => self.refresh(slot, message.request, lead, weight, now),
+                None => {
+                    drop_logged(message.request);
+                    self.set_returned(slot);
+                }
+            }
             return;
         }
         if let Some(deadline) = deadline {
@@ -175,13 +182,52 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.find_room(slot, priority, weight, now);
     }
 
-    /// An answer that is in the cache.
-    fn cached(&self, key: CacheKey) -> Option<Outcome<H>> {
+    /// An answer that is in the cache; with the duty to compute it anew, if it is stale and nobody has that.
+    fn cached(&self, key: CacheKey, refresh: &mut Option<Lead>) -> Option<Outcome<H>> {
         let engine = self.engine();
-        let stored = engine.cache.get(&key)?;
-        let response = contain(|| H::from_cache(stored)).ok().flatten()?;
+        let (verdict, duty) = match engine.cache.look(key) {
+            Look::Nothing => return None,
+            Look::Hit(verdict) => (verdict, None),
+            Look::Stale(verdict, duty) => (verdict, duty),
+        };
+        let result = match verdict {
+            Verdict::Answer(stored) => Ok(contain(|| H::from_cache(stored)).ok().flatten()?),
+            Verdict::Failure(packed) => Err(failed_before(&packed)),
+        };
         engine.monitor.count(Counter::CacheHits);
-        Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
+        *refresh = duty;
+        Some(Outcome { result, cache_hit: true, timing: None, charge: None })
+    }
+
+    /// Computes a stale answer anew, for those who ask later, once the message has its answer: on a worker, behind all
+    /// other work. Its slot is busy for as long. In an overload, or where there is no
+    /// room at once, that is left to a later message.
+    fn refresh(&mut self, slot: u32, request: H::Request, lead: Lead, weight: usize, now: Instant) {
+        let mailbox = Arc::clone(&self.mailbox);
+        let shared = mailbox.engine.pool.seam();
+        let spare = shared.level().has_time_to_spare();
+        if !spare || shared.room.try_acquire(Priority::Low, weight, now).is_err() {
+            drop(lead);
+            drop_logged(request);
+            self.set_returned(slot);
+            return;
+        }
+        let entry = &mut self.entries[slot as usize];
+        (entry.priority, entry.deadline) = (Priority::Low, None);
+        let place = mailbox.slots.get(slot);
+        place.state.reset();
+        *place.label.lock() = (place.state.life(), entry.class, entry.sequence);
+        place.input.put(Input {
+            request,
+            class: entry.class,
+            priority: Priority::Low,
+            accepted: now,
+            deadline: None,
+            charge: Some(Charge::new(&shared.room, weight)),
+            lead: None,
+        });
+        Self::give_lead(&mailbox, slot, lead);
+        self.queue(&mailbox, slot, now);
     }
 
     /// Answers a message that nobody else knows.
@@ -258,6 +304,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 mailbox.resolved(slot, stored);
                 false
             }
+            Lookup::Failure(packed) => {
+                mailbox.engine.monitor.count(Counter::CacheHits);
+                mailbox.failed(slot, packed);
+                false
+            }
         }
     }
 
@@ -289,9 +340,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        self.note(slot, now);
         let prospect = shared.prospect(self.entries[slot as usize].class, priority);
         shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
+        self.note(slot, now);
         // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
         let company = self
             .batches

@@ -23,12 +23,13 @@ use super::{
     JobScope, MessageHandler, Timing,
     completions::Completions,
     engine::{Engine, StreamPermit},
+    failure,
     slot::{Arena, Input, Outcome},
 };
 use crate::{
     grpc::performance::{
-        cache::{FlightSink, Lead},
-        error::{Interruption, OptimizationError, Refusal},
+        cache::{FlightSink, Freshness, Lead},
+        error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
         worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
     },
@@ -88,15 +89,15 @@ impl<H: MessageHandler> Mailbox<H> {
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
+            let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
             let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
-            let response = handler.handle(request, &mut scope)?;
-            if let Some(lead) = lead
-                && let Some(stored) = H::to_cache(&response)
-            {
-                lead.complete(stored);
+            let result = handler.handle(request, &mut scope);
+            if let Some((lead, asked)) = lead {
+                let late = deadline.is_some_and(|deadline| deadline <= clock::now());
+                Self::land(lead.class(class), asked, &result, late || state.withdrawn().is_some());
             }
-            Ok(response)
+            Ok(result?)
         });
         let finished = clock::now();
         if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
@@ -111,6 +112,26 @@ impl<H: MessageHandler> Mailbox<H> {
             Err(OptimizationError::Panicked(text))
         });
         Outcome { result, cache_hit: false, timing: Some(timing), charge }
+    }
+
+    /// Tells and keeps what came of a message, as far as the handler wants that; else the lead passes to the next.
+    fn land(lead: Lead, asked: Freshness, result: &Result<H::Response, HandlerError>, withdrawn: bool) {
+        match result {
+            Ok(response) => {
+                if let Some(stored) = H::to_cache(response) {
+                    lead.fresh(H::freshness_of(response, asked)).complete(stored);
+                }
+            }
+            // What a withdrawn message says is about itself.
+            Err(error) if !withdrawn => {
+                if let Some(ttl) = H::cache_error(error)
+                    && let Some(packed) = failure::pack(error)
+                {
+                    lead.fresh(asked).fail(packed, ttl);
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     /// Takes a message that has no worker away from the stream's task's side or the supervisor's, and frees it.
@@ -214,22 +235,29 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     }
 }
 
-impl<H: MessageHandler> FlightSink for Mailbox<H> {
-    fn resolved(&self, slot: u32, value: Bytes) {
+impl<H: MessageHandler> Mailbox<H> {
+    /// Answers a message that no worker has, with what somebody else has computed.
+    fn answer_with(&self, slot: u32, result: impl FnOnce() -> Result<H::Response, OptimizationError>) {
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             self.give_back(slot);
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is its own");
-        let result = match contain(|| H::from_cache(value)) {
-            Ok(Some(response)) => Ok(response),
-            Ok(None) => Err(unreadable()),
-            Err(text) => Err(OptimizationError::Panicked(text)),
-        };
+        let result = contain(result).unwrap_or_else(|text| Err(OptimizationError::Panicked(text)));
         let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
         drop_logged(input.request);
         self.conclude(slot, outcome);
+    }
+}
+
+impl<H: MessageHandler> FlightSink for Mailbox<H> {
+    fn resolved(&self, slot: u32, value: Bytes) {
+        self.answer_with(slot, || H::from_cache(value).ok_or_else(unreadable));
+    }
+
+    fn failed(&self, slot: u32, failure: Bytes) {
+        self.answer_with(slot, || Err(failed_before(&failure)));
     }
 
     fn your_turn(&self, slot: u32, lead: Lead) {
@@ -244,6 +272,14 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
 }
 
 /// A stored answer that the handler does not understand.
-pub(super) fn unreadable() -> OptimizationError {
+fn unreadable() -> OptimizationError {
     OptimizationError::CacheError("the handler cannot read back what it stored (from_cache gave None)".into())
+}
+
+/// What an equal message has failed with.
+pub(super) fn failed_before(packed: &[u8]) -> OptimizationError {
+    match failure::unpack(packed) {
+        Some(error) => error.into(),
+        None => OptimizationError::CacheError("a failure was stored that is none of the handler's".into()),
+    }
 }

@@ -10,7 +10,8 @@
 //!
 //! **One answer.** A message is answered when its `outcome` is set and its turn has come, and `outcome` is set once: from
 //! the slot that was returned, or here, by who withdrew it. A slot is free again when its message was answered *and* it
-//! was returned, in whichever order.
+//! was returned, in whichever order. (One that was answered with a stale answer may go on to compute a fresh one: see
+//! `admission`.)
 //!
 //! **Bounded.** There are never more than `stream_channel_capacity` slots, messages that were answered at their deadline
 //! and still occupy a worker included.
@@ -216,7 +217,12 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let place = self.mailbox.slots.get(slot);
         if place.state.is_finished() {
             let outcome = place.outcome.take().expect("a finished message has an outcome");
-            self.set_outcome(slot, outcome);
+            if self.entries[slot as usize].is_open() {
+                self.set_outcome(slot, outcome);
+            } else {
+                // It was answered from the cache, and computed for those who ask later.
+                drop_logged(outcome);
+            }
         } else if place.state.withdrawn().is_some() {
             // A turn that it was offered meanwhile goes to the next.
             drop(place.turn.lock().take());

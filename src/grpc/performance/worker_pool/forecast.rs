@@ -21,12 +21,12 @@ use crossbeam::utils::CachePadded;
 
 use self::service_times::ServiceTimes;
 use super::priority::Priority;
-use crate::grpc::performance::monitor::Class;
+use crate::{grpc::performance::monitor::Class, platform::atomic};
 
 /// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
 /// goes to whoever takes it off.
 #[derive(Debug, Default)]
-pub(crate) struct Share(AtomicU64);
+pub(crate) struct Share(atomic::AtomicU64);
 
 /// Bits of a share that name the lane, and below the nanoseconds one that says that there is a share.
 const RANK_BITS: u32 = 2;
@@ -112,6 +112,7 @@ impl Forecast {
 }
 
 #[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 
@@ -167,5 +168,30 @@ mod tests {
         let forecast = learnt();
         assert_eq!(forecast.wait(Priority::Normal, false), Duration::ZERO);
         assert!(forecast.wait(Priority::Normal, true) > Duration::ZERO);
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn whoever_takes_a_message_off_gives_its_place_back_and_nobody_else() {
+        loom::model(|| {
+            let queued = Arc::new((Forecast::new(1), Share::default()));
+            queued.0.queued(&queued.1, Class::DEFAULT, Priority::Normal);
+            // The worker that starts it, and whoever displaces it; its own stream expires it.
+            let others = [(), ()].map(|()| {
+                let queued = Arc::clone(&queued);
+                thread::spawn(move || queued.0.unqueued(&queued.1))
+            });
+            let mine = queued.0.unqueued(&queued.1);
+            let theirs = others.map(|other| usize::from(other.join().unwrap()));
+            assert_eq!(usize::from(mine) + theirs.iter().sum::<usize>(), 1);
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! Room: how many messages may wait, how many bytes may be in flight, and who gets the next place.
 //!
-//! **What is counted.** A *place* is held by a message from its admission until a worker starts it (or it is refused);
-//! its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one compare-exchange
-//! takes both or neither, and the bounds are exact at every moment.
+//! **What is counted.** A *place* is held by a message from its admission until a worker starts it (or it is refused, or
+//! withdrawn); its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one
+//! compare-exchange takes both or neither, and the bounds are exact at every moment.
 //!
 //! The bound on bytes is exact for what is accepted. An answer that weighs more than its message is charged when it is
 //! there, and may exceed the bound; then nothing more is accepted, and nothing accepted is started

@@ -26,7 +26,7 @@ use crate::{
         monitor::Class,
         overload::{Condition, OverloadLevel, Policy, Standing},
     },
-    platform::affinity::Core,
+    platform::{affinity::Core, clock},
 };
 
 pub(crate) struct Shared {
@@ -66,7 +66,7 @@ impl Shared {
             forecast: Arc::new(Forecast::new(config.worker_count)),
             policy: Policy::new(config),
             roster: Roster::new(config.worker_queue_capacity),
-            epoch: Instant::now(),
+            epoch: clock::now(),
         }
     }
 
