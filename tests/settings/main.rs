@@ -56,6 +56,7 @@ promises! {
     worker_pinning: threads::workers_run_on_the_cores_that_they_are_pinned_to;
     worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
     worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
+    await_spin: threads::who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
     batch_size: batches::no_more_messages_travel_together_than_a_batch_may_have;
     batch_timeout: batches::a_batch_takes_company_for_so_long_after_its_latest_message;

@@ -44,6 +44,12 @@ pub(super) const VARIANTS: &[Entry] = &[
         || pool(|config| OptimizationConfig { worker_spin: Duration::ZERO, ..config }),
     ),
     variant(
+        "millstream_no_lookout",
+        "WorkerPool::spawn, tasks that sleep at once, however short the job that they await",
+        &[ROUND_TRIP, TINY_JOBS],
+        || pool(|config| OptimizationConfig { await_spin: Duration::ZERO, ..config }),
+    ),
+    variant(
         "millstream_unpinned",
         "WorkerPool::spawn, workers that the scheduler places",
         &[EXPONENTIAL],

@@ -103,6 +103,9 @@ pub struct OptimizationConfig {
     /// How long a worker that finds nothing to do looks again before it sleeps.
     #[serde(with = "humantime_serde")]
     pub worker_spin: Duration,
+    /// How long a task that awaits a short message looks out for its answer before it sleeps.
+    #[serde(with = "humantime_serde")]
+    pub await_spin: Duration,
     /// Threads that may stand in for stuck ones at a time.
     pub worker_substitutes: usize,
 
@@ -208,6 +211,7 @@ impl Default for OptimizationConfig {
             worker_pinning: Pinning::AllCores,
             worker_niceness: 10,
             worker_spin: Duration::from_micros(50),
+            await_spin: Duration::from_micros(50),
             worker_substitutes: 8,
             batch_size: 10,
             batch_timeout: Duration::from_millis(10),

@@ -18,6 +18,7 @@ mod forecast;
 mod handoff;
 mod job;
 mod lanes;
+mod lookout;
 mod overstay;
 mod post;
 mod priority;
@@ -59,6 +60,7 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lookout::{Expected, Prospect},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
     roster::Queued,
@@ -128,9 +130,9 @@ impl WorkerPool {
     ) -> Result<Self, OptimizationError> {
         config.validate()?;
         let (events, inbox) = channel::unbounded();
-        let shared = Arc::new(Shared::new(config, events));
-        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let cores = cores(config.worker_pinning);
+        let shared = Arc::new(Shared::new(config, &cores, events));
+        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
         Supervisor::start(Arc::clone(&shared), inbox, config, cores, chore)
             .and_then(|supervisor| stage::spawn("millstream-sup".into(), move || supervisor.main()))

@@ -80,6 +80,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         worker_pinning,
         worker_niceness,
         worker_spin,
+        await_spin,
         worker_substitutes,
         batch_size,
         batch_timeout,
@@ -133,6 +134,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     }
     count("worker_niceness", worker_niceness, 0..=19)?;
     time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
+    time("await_spin", await_spin, Duration::ZERO..=MILLISECOND)?;
     count("worker_substitutes", worker_substitutes, 0..=1024)?;
     count("batch_size", batch_size, 1..=4096)?;
     time("batch_timeout", batch_timeout, Duration::ZERO..=Duration::from_secs(60))?;

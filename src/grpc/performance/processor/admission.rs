@@ -27,7 +27,7 @@ use crate::grpc::performance::{
     cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, NoRoom, Priority, Task},
+    worker_pool::{Charge, NoRoom, Priority, Prospect, Task},
 };
 use crate::platform::{
     clock,
@@ -346,6 +346,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
+        let prospect = shared.prospect(self.entries[slot as usize].class, priority);
         shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
         self.note(slot, now);
         // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
@@ -360,7 +361,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         } else {
             self.batches.opened(priority, slot, now);
             engine.monitor.count(Counter::Batches);
-            shared.submit(Task { job: Arc::clone(mailbox) as _, unit: slot, priority });
+            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, priority };
+            let woke = shared.submit(task, prospect.side());
+            self.near = (prospect == Prospect::Near).then_some((slot, woke));
         }
     }
 

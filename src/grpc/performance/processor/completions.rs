@@ -9,6 +9,9 @@
 //! Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the task's last look finds the
 //! slot, or the reading finds what the task waits for, and wakes it.
 //!
+//! A task that looks out for a message that is near [ignores](Completions::ignore) what comes meanwhile, and is woken for
+//! none of it; it says what it waits for, and looks once more, like any other before it sleeps.
+//!
 //! **An alarm** is for what cannot be returned, since somebody else is still at it; it wakes the task always.
 
 use std::{sync::atomic::Ordering::SeqCst, task::Waker};
@@ -82,12 +85,22 @@ impl Completions {
         self.alarm.swap(false, SeqCst)
     }
 
+    /// The task looks for itself for a while: nobody is to wake it. It says what it waits for before it sleeps.
+    pub(super) fn ignore(&self) {
+        self.awaited.store(NOTHING, SeqCst);
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.returned.is_empty() || self.alarm.load(SeqCst)
+    }
+
     /// The task is about to wait; false when there is something to take already.
     #[must_use]
     pub(super) fn wait_for(&self, awaited: u32) -> bool {
         self.awaited.store(awaited, SeqCst);
         stage::point();
-        self.returned.is_empty() && !self.alarm.load(SeqCst)
+        !self.is_ready()
     }
 }
 

@@ -45,7 +45,7 @@ use crate::grpc::performance::{
     cache::CacheKey,
     error::{Interruption, OptimizationError, Refusal},
     monitor::{self, Class},
-    worker_pool::{Priority, Waiting},
+    worker_pool::{Expected, Priority, Waiting},
 };
 use crate::platform::{clock, contain::drop_logged, stage::reached};
 
@@ -104,6 +104,22 @@ pub(super) enum AfterHold {
     Turn,
 }
 
+/// A message that the task looks out for; whatever comes back ends that.
+struct Near<'a, H: MessageHandler> {
+    mailbox: &'a Mailbox<H>,
+    slot: u32,
+}
+
+impl<H: MessageHandler> Expected for Near<'_, H> {
+    fn has_begun(&self) -> bool {
+        !self.mailbox.slots.get(self.slot).state.is_queued()
+    }
+
+    fn is_over(&self) -> bool {
+        self.mailbox.completions.is_ready()
+    }
+}
+
 /// The answers of one stream, each message exactly once.
 ///
 /// Made by [`OptimizedStreamProcessor::stream`](super::OptimizedStreamProcessor::stream). It ends when the input is over
@@ -131,6 +147,8 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
+    /// The message queued last, if its outcome is near, and whether a worker was woken for it.
+    pub(super) near: Option<(u32, bool)>,
     _permit: Option<Arc<StreamPermit>>,
 }
 
@@ -165,6 +183,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             capacity,
             in_flight: 0,
             back: Vec::new(),
+            near: None,
             _permit: permit,
         }
     }
@@ -322,6 +341,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
     }
 
+    /// Looks out for a message that is near; true when something has come back.
+    fn look_out(&mut self) -> bool {
+        let Some((slot, woke)) = self.near.take() else { return false };
+        self.mailbox.completions.ignore();
+        let near = Near { mailbox: &self.mailbox, slot };
+        self.engine().pool.seam().await_briefly(&near, woke)
+    }
+
     /// When the stream has been silent for too long.
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.in_flight == 0 && self.input.is_some();
@@ -350,6 +377,9 @@ where
             }
             if this.in_flight == 0 && this.input.is_none() {
                 return Poll::Ready(this.failure.take().map(Err));
+            }
+            if !more_at_hand && this.look_out() {
+                continue;
             }
             if !this.mailbox.completions.wait_for(this.awaited()) {
                 continue;

@@ -12,16 +12,18 @@ use super::{
     forecast::{Forecast, Share},
     job::Task,
     lanes::Lanes,
+    lookout::{Expected, Lookout, Prospect},
     priority::Priority,
     room::Room,
     roster::{Queued, Roster},
-    sleepers::Sleepers,
+    sleepers::{Side, Sleepers},
     supervisor::Event,
 };
 use crate::{
     grpc::performance::{
         config::OptimizationConfig,
         error::Interruption,
+        monitor::Class,
         overload::{Condition, OverloadLevel, Policy, Standing},
     },
     platform::{affinity::Core, clock},
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
+    lookout: Lookout,
     unpinned: Once,
     pushy: Once,
     pub(crate) forecast: Arc<Forecast>,
@@ -46,8 +49,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>) -> Self {
-        let sleepers = Arc::new(Sleepers::new(config.worker_count));
+    pub(super) fn new(config: &OptimizationConfig, cores: &[Core], events: Sender<Event>) -> Self {
+        let half = (config.worker_count / 2).max(1);
+        let sleepers = Arc::new(Sleepers::new(config.worker_count, cores));
         Self {
             room: Arc::new(Room::new(config, Arc::clone(&sleepers))),
             lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
@@ -55,7 +59,8 @@ impl Shared {
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
-            most_spinning: (config.worker_count / 2).max(1),
+            most_spinning: half,
+            lookout: Lookout::new(config.await_spin, half),
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count)),
@@ -65,10 +70,11 @@ impl Shared {
         }
     }
 
-    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it.
-    pub(crate) fn submit(&self, task: Task) {
+    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it; `side` is
+    /// where the submitter would have that be. True when somebody was woken for it.
+    pub(crate) fn submit(&self, task: Task, side: Side) -> bool {
         self.lanes.push(task);
-        self.notify();
+        self.notify(side)
     }
 
     /// Whether a worker sleeps: then a message is better queued by itself than behind others.
@@ -86,8 +92,21 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn notify(&self) {
-        self.sleepers.notify(|| self.lanes.waiting());
+    pub(super) fn notify(&self, side: Side) -> bool {
+        self.sleepers.notify(side, || self.lanes.waiting())
+    }
+
+    /// What to expect of a message that is about to be queued.
+    pub(crate) fn prospect(&self, class: Class, priority: Priority) -> Prospect {
+        self.lookout.prospect(self.forecast.service(class), self.predicted_wait(priority))
+    }
+
+    /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
+    pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
+        let nudge = || {
+            self.sleepers.wake_one(Side::Elsewhere);
+        };
+        self.lookout.await_briefly(message, (!woke).then_some(nudge))
     }
 
     /// Tasks in the lanes, for who sees to it that none is forgotten.
@@ -111,7 +130,7 @@ impl Shared {
     pub(crate) fn withdrawn(&self, share: &Share) {
         if self.leave_queue(share) && self.lanes.count_death(self.room.places_held()) {
             self.lanes.sweep();
-            self.notify();
+            self.notify(Side::Any);
             if self.is_over() {
                 // Nobody else may come for what died in the sweep.
                 self.refuse_all(Interruption::ShutDown);

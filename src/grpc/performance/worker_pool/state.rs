@@ -148,6 +148,11 @@ impl JobState {
         self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
     }
 
+    /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.load(Relaxed) as u8 == QUEUED
+    }
+
     /// The same, only if nobody has started it: then the input is the caller's.
     pub(crate) fn withdraw_unstarted(&self, life: Life, why: Interruption) -> bool {
         self.step(life, QUEUED, code(why)).is_ok()

@@ -7,6 +7,7 @@ use super::{
     job::Task,
     lanes::TURNS,
     post::{Post, Return},
+    sleepers::Side,
     supervisor::Event,
 };
 use crate::platform::{
@@ -82,7 +83,7 @@ impl Worker {
         let shared = &*self.shared;
         if let Some(rest) = task.job.split(task.unit) {
             shared.lanes.push_rest(self.seat, Task { unit: rest, ..task.clone() });
-            shared.notify();
+            shared.notify(Side::Elsewhere);
         }
         shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);
