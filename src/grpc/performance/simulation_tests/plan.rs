@@ -153,6 +153,8 @@ fn config(dice: &mut Dice) -> OptimizationConfig {
         worker_pinning: Pinning::Off,
         worker_niceness: 0,
         worker_spin: dice.of(&[ms(0), ms(0), ms(1)]),
+        // It looks at the platform's clock, which no seed decides.
+        await_spin: ms(0),
         worker_substitutes: dice.of(&[0, 1, 3]),
         batch_size: dice.of(&[1, 2, 4, 10]),
         batch_timeout,
