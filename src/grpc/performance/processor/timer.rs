@@ -36,8 +36,10 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Notes a deadline.
+    /// Notes a deadline. With the first one comes the memory of the alarm, which a stream that has found its stride may
+    /// need at any moment: whenever it first has nothing to do.
     pub(super) fn add(&mut self, deadline: Instant, slot: u32, sequence: u64) {
+        self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
         self.due.push(Reverse((deadline, slot, sequence)));
     }
 
