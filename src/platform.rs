@@ -3,6 +3,7 @@
 pub(crate) mod affinity;
 pub(crate) mod atomic;
 pub(crate) mod clock;
+pub(crate) mod coarse_clock;
 pub(crate) mod contain;
 #[cfg(feature = "cli")]
 pub(crate) mod cpu_clock;
@@ -12,5 +13,6 @@ pub(crate) mod scheduling;
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
 pub(crate) mod sources;
+pub(crate) mod stage;
 pub(crate) mod sync;
 pub(crate) mod whereabouts;

@@ -119,7 +119,11 @@ async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is
     });
     let (busy, keeper) = gate();
     let mut first = Box::pin(processor.process_one(Request { weight: 0, ..request(0, Act::Wait(busy)) }));
-    poll_fn(|cx| std::task::Poll::Ready(assert!(first.as_mut().poll(cx).is_pending()))).await;
+    poll_fn(|cx| {
+        assert!(first.as_mut().poll(cx).is_pending(), "the gate is shut");
+        std::task::Poll::Ready(())
+    })
+    .await;
     keeper.await_begin();
     let (sender, feed) = feed();
     let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();

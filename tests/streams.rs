@@ -415,11 +415,12 @@ async fn many_streams_with_every_kind_of_trouble_lose_nothing_and_leave_nothing_
     for task in tasks {
         task.await.unwrap();
     }
+    // A worker may be about to let go of a message of a stream that has left: places and bytes are free before that.
     eventually("everything is free", || {
-        processor.pool().bytes_in_flight() == 0 && processor.pool().queued() == 0
+        let pool = processor.pool();
+        pool.bytes_in_flight() == 0 && pool.queued() == 0 && processor.open_streams() == 0
     })
     .await;
-    assert_eq!(processor.open_streams(), 0);
     assert_eq!(processor.drain(Instant::now() + LONG).await.unfinished, 0);
 }
 

@@ -1,11 +1,13 @@
 //! How good and how fast is the cache, beside those that one would have taken instead?
 //!
 //! `cargo bench --bench cache -- [--quick] [--json FILE]` answers two questions: what share of look-ups is answered
-//! ([`ratio`]), and how many of them there are per second, and how long the slowest take ([`speed`]).
+//! ([`ratio`]), and how many of them there are per second, and how long the slowest take ([`speed`]). The goals that this
+//! decides are told at the end.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod goals;
 mod ratio;
 mod speed;
 mod traces;
@@ -17,5 +19,7 @@ fn main() {
     let arguments = Arguments::of_this_process();
     let hit_ratio = ratio::run(arguments.quick);
     let speed = speed::run(arguments.quick);
-    arguments.write(&json!({ "hit_ratio": hit_ratio, "speed": speed }));
+    let goals = goals::judge(&hit_ratio, &speed);
+    goals.iter().for_each(|goal| println!("{goal}"));
+    arguments.write(&json!({ "hit_ratio": hit_ratio, "speed": speed, "goals": goals }));
 }

@@ -6,7 +6,7 @@
 use std::collections::BinaryHeap;
 
 use millstream::CacheKey;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     common::contenders::{CONTENDERS, Contender},
@@ -20,8 +20,17 @@ const QUICK: (u32, usize) = (100_000, 300_000);
 /// The thin layers are there for their speed; one of them stands for both.
 const LEFT_OUT: &str = "dashmap";
 
+/// What one cache answers of one trace.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) trace: &'static str,
+    pub(crate) capacity: f64,
+    pub(crate) cache: &'static str,
+    pub(crate) ratio: f64,
+}
+
 /// Every trace, capacity and cache; one figure each, since all is deterministic but for the caches' own chance.
-pub(crate) fn run(quick: bool) -> Vec<Value> {
+pub(crate) fn run(quick: bool) -> Vec<Ratio> {
     let (keys, requests) = if quick { QUICK } else { FULL };
     println!("Hit ratios over {keys} keys and {requests} requests, and the distance to OPT in points:\n");
     let cache_keys: Vec<CacheKey> = (0..keys).map(|n| CacheKey::of(&[&n.to_le_bytes()])).collect();
@@ -31,9 +40,8 @@ pub(crate) fn run(quick: bool) -> Vec<Value> {
             let capacity = (f64::from(keys) * share) as usize;
             let best = opt(&trace, capacity);
             let mut told = vec![format!("OPT {:.1}", 100.0 * best)];
-            let mut row = |cache: &str, ratio: f64| {
-                figures
-                    .push(json!({ "trace": trace.name, "capacity": share, "cache": cache, "ratio": ratio }));
+            let mut row = |cache: &'static str, ratio: f64| {
+                figures.push(Ratio { trace: trace.name, capacity: share, cache, ratio });
             };
             row("OPT", best);
             for (name, make) in CONTENDERS.iter().filter(|(name, _)| *name != LEFT_OUT) {

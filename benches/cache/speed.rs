@@ -18,15 +18,15 @@ use std::{
 use hdrhistogram::Histogram;
 use millstream::CacheKey;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     common::contenders::{CONTENDERS, Contender},
     traces,
 };
 
-const THREADS: [usize; 3] = [1, 2, 8];
-const INSERT_SHARES: [f64; 3] = [0.0, 0.1, 0.5];
+pub(crate) const THREADS: [usize; 3] = [1, 2, 8];
+pub(crate) const INSERT_SHARES: [f64; 3] = [0.0, 0.1, 0.5];
 const KEYS: u32 = 100_000;
 const ENTRIES: usize = KEYS as usize / 10;
 const VALUE: [u8; 1024] = [7; 1024];
@@ -47,14 +47,28 @@ struct Round {
     gets: Histogram<u64>,
 }
 
+/// How fast one cache is in one case: medians, and the least and most operations of a round.
+#[derive(Debug, Serialize)]
+pub(crate) struct Speed {
+    pub(crate) cache: &'static str,
+    pub(crate) threads: usize,
+    pub(crate) insert_share: f64,
+    /// Million operations per second.
+    pub(crate) mops: f64,
+    mops_min: f64,
+    mops_max: f64,
+    get_p999_us: f64,
+    pub(crate) get_p9999_us: f64,
+}
+
 /// Every cache, number of threads and share of insertions.
-pub(crate) fn run(quick: bool) -> Vec<Value> {
+pub(crate) fn run(quick: bool) -> Vec<Speed> {
     let (rounds, time) = if quick { QUICK } else { FULL };
     println!("Speed with values of 1 KiB, room for a tenth of the keys, medians of {rounds} rounds:\n");
     let keys: Vec<CacheKey> = (0..KEYS).map(|n| CacheKey::of(&[&n.to_le_bytes()])).collect();
     let requests: Vec<CacheKey> =
         traces::zipf(KEYS, EXPONENT).take(REQUESTS).map(|n| keys[n as usize]).collect();
-    let caches: Vec<(&str, Box<dyn Contender>)> = CONTENDERS
+    let caches: Vec<(&'static str, Box<dyn Contender>)> = CONTENDERS
         .iter()
         .filter(|(name, _)| *name != LEFT_OUT)
         .map(|(name, make)| (*name, make(ENTRIES)))
@@ -155,7 +169,7 @@ fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("the range is a range")
 }
 
-fn summary(name: &str, threads: usize, insert_share: f64, mut rounds: Vec<Round>) -> Value {
+fn summary(cache: &'static str, threads: usize, insert_share: f64, mut rounds: Vec<Round>) -> Speed {
     rounds.sort_by(|a, b| a.mops.total_cmp(&b.mops));
     let mops = |at: usize| rounds[at].mops;
     let (least, median, most) = (mops(0), mops(rounds.len() / 2), mops(rounds.len() - 1));
@@ -167,17 +181,17 @@ fn summary(name: &str, threads: usize, insert_share: f64, mut rounds: Vec<Round>
     };
     let (p999, p9999) = (percentile(0.999), percentile(0.9999));
     println!(
-        "  {name:12} {median:6.2} million operations/s ({least:.2} to {most:.2}); a get takes up to {p999:.1} µs in \
+        "  {cache:12} {median:6.2} million operations/s ({least:.2} to {most:.2}); a get takes up to {p999:.1} µs in \
          999 of 1,000 cases, up to {p9999:.1} µs in 9,999 of 10,000."
     );
-    json!({
-        "cache": name,
-        "threads": threads,
-        "insert_share": insert_share,
-        "mops": median,
-        "mops_min": least,
-        "mops_max": most,
-        "get_p999_us": p999,
-        "get_p9999_us": p9999,
-    })
+    Speed {
+        cache,
+        threads,
+        insert_share,
+        mops: median,
+        mops_min: least,
+        mops_max: most,
+        get_p999_us: p999,
+        get_p9999_us: p9999,
+    }
 }

@@ -1,9 +1,10 @@
-//! What the benches share: their arguments, and the caches that they compare.
+//! What the benches share: their arguments, the caches that they compare, and how they judge.
 
 pub(crate) mod arguments;
 pub(crate) mod contenders;
 mod lru;
 mod s3fifo;
+pub(crate) mod verdict;
 
 use std::hash::{BuildHasherDefault, Hasher};
 

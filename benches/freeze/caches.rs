@@ -6,7 +6,10 @@ use millstream::CacheKey;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
-    common::contenders::{CONTENDERS, Contender},
+    common::{
+        contenders::{CONTENDERS, Contender},
+        verdict::Verdict,
+    },
     pause::Aim,
     rig::{Kind, Progress, Rig, Row},
 };
@@ -55,4 +58,21 @@ fn one(name: &'static str, cache: &dyn Contender, keys: &[CacheKey], injections:
         progress: vec![hits, inserts],
     }
     .run(injections)
+}
+
+/// What the cache is to reach.
+pub(crate) fn judge(rows: &[Row]) -> Vec<Verdict> {
+    let ours = rows.iter().filter(|row| row.name == "millstream");
+    ours.filter_map(|row| match row.kind {
+        Kind::CacheHit => {
+            let text = "pauses that stalled a hit, beside those of the control";
+            Some(Verdict::at_most(1, text, row.stalls as f64, row.control_stalls as f64))
+        }
+        Kind::CacheInsert => {
+            let text = "pauses that stalled an insertion, in percent";
+            Some(Verdict::at_most(1, text, 100.0 * row.stalls as f64 / row.injections as f64, 1.0))
+        }
+        _ => None,
+    })
+    .collect()
 }

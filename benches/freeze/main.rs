@@ -34,26 +34,14 @@ fn main() {
     let mut rows = Vec::new();
     for part in [caches::run, queues::run, pools::run, histograms::run] {
         let measured = part(injections);
-        measured.iter().for_each(|row| println!("{}", sentence(row)));
+        measured.iter().for_each(|row| println!("{}", row.sentence()));
         println!();
         rows.extend(measured);
     }
     let structures: Vec<Value> = rows.iter().map(figures).collect();
-    arguments.write(&json!({ "freeze_ms": pause::PAUSE_MS, "structures": structures }));
-}
-
-fn sentence(row: &Row) -> String {
-    let longest =
-        if row.stalls > 0 { format!(", the longest {:.1} ms", row.longest_ms) } else { String::new() };
-    format!(
-        "{:12} {:24} {:3} of {} pauses stalled another thread{longest} (control: {}); {:.1} million operations.",
-        row.kind.name(),
-        row.name,
-        row.stalls,
-        row.injections,
-        row.control_stalls,
-        row.operations as f64 / 1e6,
-    )
+    let goals = caches::judge(&rows);
+    goals.iter().for_each(|goal| println!("{goal}"));
+    arguments.write(&json!({ "freeze_ms": pause::PAUSE_MS, "structures": structures, "goals": goals }));
 }
 
 fn figures(row: &Row) -> Value {

@@ -2,9 +2,9 @@
 //! push began, so that a pop that finds it knows since when it could have done so; those of the victim say nothing
 //! ([`UNKNOWN`]), since it may have been stopped since, and do not count as progress either. A full queue stalls nobody: `push` says so at once.
 //!
-//! Ours are not a thing that one can hold: they are measured as they are used, with `try_spawn` as the push and the
-//! start of a job as the pop; the submitter and a worker are stopped by turns. That charges them with the allocation of
-//! the job, the room's accounting and the wake of a worker, which the others do not have.
+//! Ours are measured twice. `millstream's lane` is the queue by itself, like the others. `millstream` is the lane as it is
+//! used, with `try_spawn` as the push and the start of a job as the pop; the submitter and a worker are stopped by turns.
+//! That charges it with the allocation of the job, the room's accounting and the wake of a worker.
 
 use std::{collections::VecDeque, hint, sync::Arc};
 

@@ -128,6 +128,22 @@ pub(crate) struct Row {
     pub(crate) control_stalls: usize,
 }
 
+impl Row {
+    pub(crate) fn sentence(&self) -> String {
+        let longest =
+            if self.stalls > 0 { format!(", the longest {:.1} ms", self.longest_ms) } else { String::new() };
+        format!(
+            "{:12} {:24} {:3} of {} pauses stalled another thread{longest} (control: {}); {:.1} million operations.",
+            self.kind.name(),
+            self.name,
+            self.stalls,
+            self.injections,
+            self.control_stalls,
+            self.operations as f64 / 1e6,
+        )
+    }
+}
+
 impl Rig<'_> {
     /// So many pauses at arbitrary instructions, and as many between operations, a slice of each in turn.
     pub(crate) fn run(self, injections: usize) -> Vec<Row> {

@@ -63,7 +63,7 @@ fn key(key: u8) -> CacheKey {
 fn value(key: u8, writer: usize, number: usize, length: u16) -> Vec<u8> {
     let mut value = vec![key % KEYS, writer as u8];
     value.extend_from_slice(&(number as u32).to_le_bytes());
-    let filler = |n: u16| if length % 2 == 0 { 7 } else { (n.wrapping_mul(40_503) >> 7) as u8 };
+    let filler = |n: u16| if length.is_multiple_of(2) { 7 } else { (n.wrapping_mul(40_503) >> 7) as u8 };
     value.extend((0..length % 4096).map(filler));
     value
 }

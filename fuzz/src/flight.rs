@@ -61,6 +61,9 @@ impl FlightSink for Ear {
     fn resolved(&self, token: u32, value: Bytes) {
         self.0.send((token, News::Resolved(value))).expect("the listener outlives the flights");
     }
+    fn failed(&self, _: u32, _: Bytes) {
+        unreachable!("no lead fails here: they complete, resolve, or are dropped");
+    }
     fn your_turn(&self, token: u32, lead: Lead) {
         self.0.send((token, News::YourTurn(lead))).expect("the listener outlives the flights");
     }
@@ -260,6 +263,7 @@ fn together(threads: &[Vec<(u8, Ending)>]) {
             let sink = Arc::clone(&ear);
             match cache.join(key(which), || Follower { sink, token }) {
                 Lookup::Hit(value) => assert_eq!(value, answer(which, 0)),
+                Lookup::Failure(_) => unreachable!("no lead fails here"),
                 Lookup::Lead(lead) => compute(which, ending, lead),
                 Lookup::Follow => match news.recv_timeout(PATIENCE).expect("every follower is told") {
                     (told, News::Resolved(value)) => assert_eq!((told, value), (token, answer(which, 0))),

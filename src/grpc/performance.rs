@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::platform::clock;
 
-pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, StreamCache};
+pub use cache::{CacheKey, CacheKeyBuilder, CacheStats, Freshness, StreamCache};
 pub use config::{
     ConfigError, DeadlineAdmission, MakeRoom, OptimizationConfig, PerformanceLevel, Pinning, QueueControl,
     WhenFull, WhenFullFor,
@@ -81,3 +81,7 @@ impl OptimizationContext {
         clock::now() - self.session_start
     }
 }
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod simulation_tests;

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::{ALL, Operation, OperationInfo, Parameters, Settings, Workshop, find, require};
 use crate::grpc::{
-    performance::{CacheKey, Class, HandlerError, JobScope, MessageHandler, Priority, Validator},
+    performance::{
+        CacheKey, Class, FailureKind, HandlerError, JobScope, MessageHandler, Priority, Validator,
+    },
     service::{DataPlaneHandler, DataPlaneRequest},
 };
 
@@ -28,6 +30,10 @@ fn lookup(request: &DataPlaneRequest) -> Option<(&'static dyn Operation, Paramet
     let operation = find(&request.operation)?;
     Some((operation, Parameters::new(operation.parameters(), &request.parameters)))
 }
+
+/// How long an equal message is told what was wrong with this one. Short beside `cache_ttl`: whoever sends it again has
+/// most likely mended something, and that is another key.
+const FAILURES_KEPT: Duration = Duration::from_secs(60);
 
 impl MessageHandler for OperationsHandler {
     type Request = DataPlaneRequest;
@@ -86,6 +92,11 @@ impl MessageHandler for OperationsHandler {
         Some(stored)
     }
 
+    /// What is wrong with a payload is as lasting as an answer, and may have taken as long to find.
+    fn cache_error(error: &HandlerError) -> Option<Duration> {
+        (error.kind() == FailureKind::InvalidArgument).then_some(FAILURES_KEPT)
+    }
+
     fn reset(&mut self) {
         self.workshop.tidy();
     }
@@ -133,7 +144,7 @@ impl Validator<DataPlaneRequest> for OperationsValidator {
 mod tests {
     use super::*;
     use crate::{
-        grpc::performance::{BufferPool, FailureKind, JobContext, OptimizationConfig},
+        grpc::performance::{BufferPool, JobContext, OptimizationConfig},
         operations::testing::parameters,
     };
 
@@ -243,6 +254,14 @@ mod tests {
         let answer = Bytes::from_static(b"answer");
         let stored = OperationsHandler::to_cache(&answer).unwrap();
         assert_eq!(OperationsHandler::from_cache(stored).unwrap(), answer);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_remembered_and_other_failures_are_not() {
+        let mut handler = OperationsHandler::new(Settings::default());
+        let wrong = handle(&mut handler, request("validate", &[], "{\"a\":}")).unwrap_err();
+        assert_eq!(OperationsHandler::cache_error(&wrong), Some(FAILURES_KEPT));
+        assert_eq!(OperationsHandler::cache_error(&HandlerError::internal("a fault")), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::atomic::AtomicU32;
+#[cfg(not(millstream_loom))]
+use super::stage;
 
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
@@ -62,11 +64,11 @@ impl Futex {
     }
 
     fn wait(&self, word: &AtomicU32, expected: u32) {
-        atomic_wait::wait(word, expected);
+        stage::wait(word, expected);
     }
 
     fn wake(&self, word: &AtomicU32) {
-        atomic_wait::wake_one(word);
+        stage::wake(word);
     }
 }
 

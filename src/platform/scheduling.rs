@@ -2,16 +2,24 @@
 
 use std::{io, time::Duration};
 
+#[cfg(all(test, target_os = "linux", not(millstream_loom)))]
+use super::stage;
 use super::whereabouts::ThreadNumber;
 
-/// Gives a thread of this process, or the calling one, the lowest scheduling class, SCHED_IDLE: it runs when nobody else wants the core, and
-/// leaves it the moment somebody does. No privilege is needed to enter it; to leave it, there is.
+/// Gives a thread of this process, or the calling one, the lowest scheduling class, SCHED_IDLE: it runs when nobody else
+/// wants the core, and leaves it the moment somebody does. No privilege is needed to enter it; to leave it, there is.
 ///
 /// # Errors
 /// The platform refuses; then the thread has the highest niceness, if that was not refused as well.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub(crate) fn give_way_wholly(thread: Option<ThreadNumber>) -> io::Result<()> {
+    // In a simulation classes mean nothing: its seed says who runs.
+    #[cfg(test)]
+    #[cfg(not(millstream_loom))]
+    if stage::virtual_time().is_some() {
+        return Ok(());
+    }
     let id = thread.map_or(0, ThreadNumber::get);
     // SAFETY: all bits zero are a value of this struct of integers; `musl` has more fields than the one that counts.
     let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
@@ -46,6 +54,12 @@ pub(crate) fn cpu_time_of(thread: ThreadNumber) -> Option<Duration> {
     /// How Linux names the clock of a thread: the number's complement above three bits that say "a thread's" and
     /// "what the scheduler counts" (`CPUCLOCK_PERTHREAD_MASK` and `CPUCLOCK_SCHED`).
     const KIND: libc::clockid_t = 4 | 2;
+    // In a simulation every thread has a core of its own whenever time passes.
+    #[cfg(test)]
+    #[cfg(not(millstream_loom))]
+    if let time @ Some(_) = stage::virtual_time() {
+        return time;
+    }
     let clock = !thread.get().cast_signed() << 3 | KIND;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that outlives the call, and the call keeps no pointer to it.

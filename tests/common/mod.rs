@@ -85,6 +85,15 @@ pub fn gate() -> (Gate, Keeper) {
     (Gate { began, open, ended }, Keeper { began: has_begun, ended: has_ended, _open: keep })
 }
 
+impl Gate {
+    /// Says that it began, and waits until the gate is dropped.
+    pub fn pass(self, number: u64) {
+        self.began.send(number).expect("the test listens");
+        let _ = self.open.recv();
+        let _ = self.ended.send(number);
+    }
+}
+
 impl Keeper {
     /// Waits until a message has begun.
     pub fn await_begin(&self) -> u64 {
@@ -112,9 +121,7 @@ impl MessageHandler for Actor {
         match request.act {
             Act::Answer => Ok(request.number),
             Act::Wait(gate) => {
-                gate.began.send(request.number).expect("the test listens");
-                let _ = gate.open.recv();
-                let _ = gate.ended.send(request.number);
+                gate.pass(request.number);
                 Ok(request.number)
             }
             Act::Spin(gate) => {

@@ -6,10 +6,13 @@ mod drain;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod pressure;
+mod rolling;
 #[cfg(target_os = "linux")]
 mod scarcity;
 #[path = "../serving/mod.rs"]
 mod serving;
+#[cfg(target_os = "linux")]
+mod soak;
 
 use std::{collections::HashMap, time::Duration};
 

@@ -128,13 +128,14 @@ class Server:
                 return found[1]
         raise AssertionError(f"the server ended ({self.process.wait(PATIENCE_S)}) before it listened")
 
-    def connect(self):
+    def connect(self, *options):
         """A stub on a connection of its own."""
-        return DataPlaneStub(self.channel())
+        return DataPlaneStub(self.channel(*options))
 
-    def channel(self):
+    def channel(self, *further):
         """A connection of its own, which sets no limits: the server's are under test."""
         options = [
+            *further,
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_receive_message_length", -1),

@@ -48,7 +48,7 @@ fn a_lane_is_a_queue_first_in_first_out() {
     for round in 0..ROUNDS {
         let history = record(|thread, note| {
             for operation in 0..EACH {
-                if choice(thread, round, operation) % 2 == 0 {
+                if choice(thread, round, operation).is_multiple_of(2) {
                     let value = thread * EACH + operation;
                     note(&mut || {
                         lane.try_push(value).expect("there is room for all that are pushed");
@@ -88,7 +88,7 @@ fn an_instance_of_a_pool_is_in_one_pair_of_hands_and_no_more_are_kept_than_there
         let history = record(|thread, note| {
             let mut held: VecDeque<Pooled<Numbered>> = VecDeque::new();
             for operation in 0..EACH {
-                if held.is_empty() || held.len() < 2 && choice(thread, round, operation) % 2 == 0 {
+                if held.is_empty() || held.len() < 2 && choice(thread, round, operation).is_multiple_of(2) {
                     note(&mut || {
                         held.push_back(pool.checkout());
                         HandsDone::CheckedOut(held.back().expect("pushed just now").0)

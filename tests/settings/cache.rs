@@ -59,6 +59,20 @@ async fn an_answer_is_served_for_its_time_to_live() {
     }
 }
 
+#[tokio::test]
+async fn a_stale_answer_is_served_for_so_long_while_it_is_computed_anew() {
+    let cache_ttl = Duration::from_millis(5);
+    for cache_stale_ttl in [Duration::ZERO, Duration::from_secs(3600)] {
+        let processor = processor(OptimizationConfig { cache_ttl, cache_stale_ttl, ..config() });
+        assert!(!ask(&processor, 7).await);
+        passed(Instant::now() + cache_ttl).await;
+        let stale = !cache_stale_ttl.is_zero();
+        assert_eq!(ask(&processor, 7).await, stale, "cache_stale_ttl = {cache_stale_ttl:?}");
+        assert_eq!(processor.cache().stats().stale_hits, u64::from(stale));
+        eventually("it is computed anew", || processor.cache().stats().insertions == 2).await;
+    }
+}
+
 /// Answers with so many zeros.
 struct Zeros;
 

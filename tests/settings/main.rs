@@ -59,6 +59,7 @@ promises! {
     worker_pinning: threads::workers_run_on_the_cores_that_they_are_pinned_to;
     worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
     worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
+    await_spin: threads::who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
     enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
     long_work_share: lengths::long_work_keeps_its_share_while_short_work_never_ends;
@@ -69,6 +70,7 @@ promises! {
     cache_capacity: cache::no_more_answers_are_kept_than_may_be;
     cache_byte_capacity: cache::answers_take_no_more_bytes_than_they_may;
     cache_ttl: cache::an_answer_is_served_for_its_time_to_live;
+    cache_stale_ttl: cache::a_stale_answer_is_served_for_so_long_while_it_is_computed_anew;
     enable_cache_compression: cache::answers_are_stored_compressed_and_come_back_whole;
     service_pool_size: pools::as_many_handlers_are_kept_as_may_be;
     validator_pool_size: pools::as_many_validators_are_kept_as_may_be;

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, Barrier},
+    sync::{Arc, Barrier, mpsc},
     task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -102,6 +102,36 @@ fn a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to() {
     let sleepy = pool(Duration::ZERO);
     let deadline = Instant::now() + LONG;
     while awake_after_a_job(&sleepy) >= spin {
+        assert!(Instant::now() < deadline, "it never sleeps sooner");
+    }
+}
+
+/// How long the first look at a job takes that is expected to be short, and is not.
+fn first_look(pool: &WorkerPool) -> Duration {
+    for _ in 0..10 {
+        look_until_done(&mut pool.spawn(|| ()));
+    }
+    let (gate, closed) = mpsc::channel::<()>();
+    let mut job = pool.spawn(move || closed.recv().is_err());
+    let start = Instant::now();
+    assert!(Pin::new(&mut job).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let look = start.elapsed();
+    drop(gate);
+    assert!(look_until_done(&mut job));
+    look
+}
+
+#[test]
+fn who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to() {
+    let pool = |await_spin| WorkerPool::new(&OptimizationConfig { worker_count: 1, await_spin, ..config() });
+    let spin = Duration::from_millis(1);
+    let deadline = Instant::now() + LONG;
+    // A pool afresh for each try: one that loses learns to let it be, and after a pause nobody looks.
+    while first_look(&pool(spin).unwrap()) < spin {
+        assert!(Instant::now() < deadline, "it never looks for so long");
+    }
+    let sleepy = pool(Duration::ZERO).unwrap();
+    while first_look(&sleepy) >= spin {
         assert!(Instant::now() < deadline, "it never sleeps sooner");
     }
 }

@@ -44,6 +44,12 @@ pub(super) const VARIANTS: &[Entry] = &[
         || pool(|config| OptimizationConfig { worker_spin: Duration::ZERO, ..config }),
     ),
     variant(
+        "millstream_no_lookout",
+        "WorkerPool::spawn, tasks that sleep at once, however short the job that they await",
+        &[ROUND_TRIP, TINY_JOBS],
+        || pool(|config| OptimizationConfig { await_spin: Duration::ZERO, ..config }),
+    ),
+    variant(
         "millstream_unpinned",
         "WorkerPool::spawn, workers that the scheduler places",
         &[EXPONENTIAL],
@@ -55,6 +61,9 @@ pub(super) const VARIANTS: &[Entry] = &[
         &[PROBE, EXPONENTIAL],
         || pool(|config| OptimizationConfig { worker_niceness: 0, ..config }),
     ),
+    variant("millstream_no_lengths", "WorkerPool::spawn, short and long jobs alike", &[MIXED], || {
+        pool(|config| OptimizationConfig { enable_length_scheduling: false, ..config })
+    }),
     variant(
         "millstream_stream_batch_1",
         "OptimizedStreamProcessor::stream, no message travels with another",

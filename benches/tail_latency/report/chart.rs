@@ -17,6 +17,9 @@ const BOTTOM: f64 = 44.0;
 const TICKS: [(f64, &str); 6] =
     [(0.0, "0%"), (0.5, "50%"), (0.9, "90%"), (0.95, "95%"), (0.99, "99%"), (0.999, "99.9%")];
 
+/// What the axis of times begins below: curves that come from further below begin at its end.
+const LOWEST: f64 = 0.25;
+
 /// One curve of times in microseconds by quantile.
 pub(crate) struct Curve<'a> {
     pub(crate) name: &'a str,
@@ -38,8 +41,11 @@ pub(crate) fn percentiles(curves: &[Curve<'_>]) -> String {
     let shown = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().copied().filter(|(quantile, _)| *quantile <= last).collect()
     };
-    let values = || curves.iter().flat_map(|curve| shown(&curve.points)).map(|(_, us)| us.max(0.1).log10());
-    let low = values().fold(f64::INFINITY, f64::min).floor();
+    let points = || curves.iter().flat_map(|curve| shown(&curve.points));
+    let values = || points().map(|(_, us)| us.max(0.1).log10());
+    // The quickest few, which take next to nothing, would leave the tail a corner of the drawing.
+    let slower = points().filter(|(quantile, _)| *quantile >= LOWEST).map(|(_, us)| us.max(0.1).log10());
+    let low = slower.fold(f64::INFINITY, f64::min).floor();
     let high = values().fold(f64::NEG_INFINITY, f64::max).ceil().max(low + 1.0);
     let rarity = |quantile: f64| -(1.0 - quantile).log10();
     let x = |quantile: f64| LEFT + (WIDTH - LEFT - RIGHT) * rarity(quantile) / rarity(last);
@@ -81,7 +87,7 @@ pub(crate) fn percentiles(curves: &[Curve<'_>]) -> String {
     for curve in curves {
         let path: Vec<String> = shown(&curve.points)
             .iter()
-            .map(|&(quantile, us)| format!("{:.1},{:.1}", x(quantile), y(us.max(0.1).log10())))
+            .map(|&(quantile, us)| format!("{:.1},{:.1}", x(quantile), y(us.max(0.1).log10().max(low))))
             .collect();
         element(
             &mut svg,

@@ -103,6 +103,9 @@ pub struct OptimizationConfig {
     /// How long a worker that finds nothing to do looks again before it sleeps.
     #[serde(with = "humantime_serde")]
     pub worker_spin: Duration,
+    /// How long a task that awaits a short message looks out for its answer before it sleeps.
+    #[serde(with = "humantime_serde")]
+    pub await_spin: Duration,
     /// Threads that may stand in for stuck ones at a time.
     pub worker_substitutes: usize,
     /// Whether messages that run far longer than most are kept out of the way of the others.
@@ -128,7 +131,10 @@ pub struct OptimizationConfig {
     /// How long a cached answer is served.
     #[serde(with = "humantime_serde")]
     pub cache_ttl: Duration,
-    /// Whether cached answers are stored compressed.
+    /// How long after that a cached answer is still served while it is computed anew.
+    #[serde(with = "humantime_serde")]
+    pub cache_stale_ttl: Duration,
+    /// Whether cached answers are stored compressed where it pays.
     pub enable_cache_compression: bool,
 
     /// Idle handler instances that are kept.
@@ -211,6 +217,7 @@ impl Default for OptimizationConfig {
             worker_pinning: Pinning::AllCores,
             worker_niceness: 10,
             worker_spin: Duration::from_micros(50),
+            await_spin: Duration::from_micros(50),
             worker_substitutes: 8,
             enable_length_scheduling: true,
             long_work_share: 0.05,
@@ -221,6 +228,7 @@ impl Default for OptimizationConfig {
             cache_capacity: 1000,
             cache_byte_capacity: 64 << 20,
             cache_ttl: Duration::from_secs(300),
+            cache_stale_ttl: Duration::ZERO,
             enable_cache_compression: false,
             service_pool_size: 10,
             validator_pool_size: 5,

@@ -19,6 +19,7 @@ mod admission;
 mod batches;
 mod completions;
 mod engine;
+mod failure;
 mod handler;
 mod mailbox;
 mod message;
@@ -56,11 +57,13 @@ use super::{
     resource_pool::{PoolStats, ResourceFactories, ResourcePool, ResourcePoolStats},
     worker_pool::{Chore, Drained, Priority, WorkerPool},
 };
+use crate::platform::clock;
 
 #[cfg(feature = "proof")]
 pub(crate) mod proof {
     pub(crate) use super::batches::Batches;
 }
+
 pub use self::{
     admission::crowd::Peer,
     handler::{MessageHandler, Validator},
@@ -140,6 +143,8 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
                     open_streams: open_streams.load(Relaxed),
                     cache_entries: cached.entries,
                     cache_bytes: cached.bytes,
+                    cache_stale_hits: cached.stale_hits,
+                    cache_not_admitted: cached.not_admitted,
                     overload_level: level as u8,
                     overload: load,
                     queue_target: target,
@@ -280,7 +285,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     /// How things stand: whether more comes than can be done.
     #[must_use]
     pub fn overload(&self) -> Overload {
-        let Condition { level, load, target } = self.engine.pool.seam().condition(Instant::now());
+        let Condition { level, load, target } = self.engine.pool.seam().condition(clock::now());
         Overload { level, load, queue_target: target }
     }
 

@@ -6,7 +6,8 @@
 //! ```
 //! A job passes through four rooms, each with its protocol in its own header: `room` says whether it is accepted,
 //! `lanes` where it waits, `sleepers` who comes for it, `state` who answers for it. `post` and `supervisor` see
-//! to it that a stuck or dead thread costs nobody but its own message.
+//! to it that a stuck or dead thread costs nobody but its own message. There are two crews of workers, one for what is
+//! short and one for what is long: see `crew`.
 //!
 //! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
 //! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
@@ -21,6 +22,7 @@ mod handoff;
 mod haste;
 mod job;
 mod lanes;
+mod lookout;
 mod overstay;
 mod post;
 mod priority;
@@ -33,14 +35,13 @@ mod state;
 mod supervisor;
 mod worker;
 
-use std::{fmt, sync::Arc, thread, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use crossbeam::channel;
 use tokio::sync::oneshot;
 
 use self::{
     haste::Haste,
-    shared::Shared,
     supervisor::{Event, Supervisor},
 };
 use super::{
@@ -48,7 +49,10 @@ use super::{
     error::{Fault, OptimizationError},
     overload::Condition,
 };
-use crate::platform::affinity::{Core, allowed_cores};
+use crate::platform::{
+    affinity::{Core, allowed_cores},
+    clock, stage,
+};
 
 pub use self::{
     context::JobContext,
@@ -64,9 +68,11 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lookout::{Expected, Prospect},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
     roster::Queued,
+    shared::Shared,
     state::{JobState, Life, WithdrawnFrom},
     supervisor::Chore,
 };
@@ -133,14 +139,12 @@ impl WorkerPool {
         config.validate()?;
         let (events, inbox) = channel::unbounded();
         let (haste, bell) = Haste::new();
-        let shared = Arc::new(Shared::new(config, events, haste));
-        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let cores = cores(config.worker_pinning);
+        let shared = Arc::new(Shared::new(config, &cores, events, haste));
+        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
         Supervisor::start(Arc::clone(&shared), inbox, bell, config, cores, chore)
-            .and_then(|supervisor| {
-                thread::Builder::new().name("millstream-sup".into()).spawn(move || supervisor.main())
-            })
+            .and_then(|supervisor| stage::spawn("millstream-sup".into(), move || supervisor.main()))
             .map_err(|error| {
                 // Workers that run already find the room closed, and end.
                 shared.close();
@@ -238,7 +242,7 @@ impl PoolGlance {
     }
 
     pub(crate) fn condition(&self) -> Condition {
-        self.shared.condition(Instant::now())
+        self.shared.condition(clock::now())
     }
 }
 

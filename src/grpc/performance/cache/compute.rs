@@ -1,4 +1,8 @@
 //! Single flight for those who wait in a future.
+//!
+//! A leader's future may be stuck, or not be polled any more, and then nobody abandons its lead. So each follower keeps
+//! the watch itself: after `worker_timeout` under one leader it [overtakes](FlightWatch::overtake) it, and the next in
+//! line computes, which may be another. A follower waits no longer than that for any one leader.
 
 use std::sync::Arc;
 
@@ -7,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    flight::{FlightSink, Flights, Follower, Lead, Lookup},
+    flight::{FlightSink, FlightWatch, Flights, Follower, Joined, Lead, Wanted},
+    freshness::Freshness,
     key::CacheKey,
 };
 use crate::platform::clock;
@@ -16,6 +21,8 @@ use crate::platform::clock;
 enum News {
     Resolved(Bytes),
     YourTurn(Lead),
+    /// Whoever computed has failed, and made that known to those who are content with it.
+    Failed,
 }
 
 /// One follower, told through a channel. News that it does not live to hear is dropped with the channel, and a lead
@@ -35,38 +42,60 @@ impl FlightSink for Waiter {
         self.tell(News::Resolved(value));
     }
 
+    fn failed(&self, _: u32, _: Bytes) {
+        self.tell(News::Failed);
+    }
+
     fn your_turn(&self, _: u32, lead: Lead) {
         self.tell(News::YourTurn(lead));
     }
 }
 
-/// See [`StreamCache::get_or_compute`](super::StreamCache::get_or_compute).
-pub(super) async fn get_or_compute<E, F: Future<Output = Result<Bytes, E>>>(
+/// See [`StreamCache::get_or_compute_with`](super::StreamCache::get_or_compute_with).
+pub(super) async fn get_or_compute<E, F: Future<Output = Result<(Bytes, Freshness), E>>>(
     flights: &Arc<Flights>,
     key: CacheKey,
     compute: impl FnOnce() -> F,
 ) -> Result<Bytes, E> {
-    let mut news = None;
-    let follower = || {
-        let (sender, receiver) = oneshot::channel();
-        news = Some(receiver);
-        Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
-    };
-    let lead = match flights.join(key, follower, clock::now()) {
-        Lookup::Hit(value) => return Ok(value),
-        Lookup::Lead(lead) => lead,
-        Lookup::Follow => {
-            let news = news.expect("who follows has made a follower");
-            match news.await.expect("a follower is told before its flight lets it go") {
-                News::Resolved(value) => return Ok(value),
-                News::YourTurn(lead) => lead,
+    let lead = loop {
+        let mut news = None;
+        let follower = || {
+            let (sender, receiver) = oneshot::channel();
+            news = Some(receiver);
+            Follower { sink: Arc::new(Waiter(Mutex::new(Some(sender)))), token: 0 }
+        };
+        match flights.join(key, Wanted::Answer, follower, clock::now()) {
+            Joined::Hit(verdict) => return Ok(verdict.into_bytes()),
+            Joined::Lead(lead) => break lead,
+            Joined::Follow(watch) => {
+                let news = news.expect("who follows has made a follower");
+                match hear(flights, news, watch).await {
+                    News::Resolved(value) => return Ok(value),
+                    News::YourTurn(lead) => break lead,
+                    News::Failed => {}
+                }
             }
         }
     };
     // Dropping the lead here, on an error or with this future, passes the turn on.
-    let value = compute().await?;
-    lead.complete(value.clone());
+    let (value, freshness) = compute().await?;
+    lead.fresh(freshness).complete(value.clone());
     Ok(value)
+}
+
+/// Waits for the news, whatever becomes of the leaders.
+async fn hear(flights: &Flights, mut news: oneshot::Receiver<News>, mut watch: FlightWatch) -> News {
+    loop {
+        let heard = tokio::time::timeout(flights.patience(), &mut news).await;
+        if let Ok(news) = heard {
+            return news.expect("a follower is told before its flight lets it go");
+        }
+        if let Some(finding) = watch.overtake() {
+            // Not an outdated one: who joins anew gets to know.
+            let serves = finding.serves(Wanted::Answer, flights.invalidations());
+            return if serves { News::Resolved(finding.verdict.into_bytes()) } else { News::Failed };
+        }
+    }
 }
 
 #[cfg(test)]

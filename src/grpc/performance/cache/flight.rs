@@ -30,109 +30,378 @@
 //! under the table's lock and only while it is there; whoever asks later starts a new one. The second time is for a
 //! leader that came between, and found the old answer on its second look into the store: nobody joins it any more.
 //!
-//! **Locks**: shard of the table → flight, or shard of the table → shard of the store. Each is held for a few
-//! instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
+//! **Nothing outdated is told.** An answer may depend on something that was invalidated while it was computed; which,
+//! one may know only now. Then it is told to those who joined before its computation began to be outdated, and not
+//! stored; of those who joined later one computes anew, and the others go on waiting. Each follower has the time of its
+//! joining, on the clock of the [`invalidation`](super::invalidation)s.
+//!
+//! **A stale answer** is served while it is computed anew. Who finds one and no flight starts a flight, alone; everybody
+//! else is served. For that nobody waits for a lock: if the shard of the table is held, somebody else will be next.
+//!
+//! **A leader that is stuck** is overtaken: by a supervisor that has its [`FlightWatch`], or by a follower in
+//! `get_or_compute` that has waited for `worker_timeout`. If the leader has found the answer, and was stopped before it
+//! told, such a follower takes it from the flight.
+//!
+//! **Locks**: shard of the table → flight; the store has none. Each is held for a few instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
+//! A thread that is stopped under the lock of a shard holds up who misses there: for the few hundred instructions of a
+//! landing, in one of [`SHARDS`] shards. A hit takes none of these locks.
 
+mod crew;
+mod finding;
 mod lead;
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use dashmap::{DashMap, Entry};
-use parking_lot::Mutex;
 
 pub use self::lead::{FlightSink, FlightWatch, Follower, Lead, Lookup};
 
-use self::lead::Turn;
+pub(crate) use self::finding::Verdict;
+pub(super) use self::finding::{Finding, Wanted};
+
+use self::{
+    crew::{Flight, Relief, Settlement, Waiting},
+    finding::Terms,
+    lead::Turn,
+};
 use super::{
+    classes::{Classes, Place},
+    freshness::Freshness,
+    invalidation::{Invalidations, Moment},
     key::{CacheKey, Placement},
     store::{Prepared, Store},
+    value::{Meta, Stored},
 };
+use crate::{
+    grpc::performance::{config::OptimizationConfig, error::OptimizationError, monitor::Class},
+    platform::clock,
+};
+
+/// Of the table: many, since they cost a cache line each, and who misses waits for who is stopped in the same one.
+const SHARDS: usize = 256;
 
 /// The flights of one cache, over its store.
 pub(super) struct Flights {
     table: DashMap<CacheKey, Arc<Flight>, Placement>,
     store: Store,
+    classes: Classes,
+    invalidations: Invalidations,
+    /// For how long answers are stale, if their handler does not say.
+    stale: Duration,
+    /// How long a follower waits for one leader.
+    patience: Duration,
 }
 
 /// How somebody who found nothing in the store goes on.
 enum Boarding {
-    Settled(Bytes),
+    Settled(Verdict),
     Leads(Lead),
-    Follows,
+    Follows(FlightWatch),
+    /// What the flight has found is of no use to who asks now: it is to leave the table, and another one to begin.
+    Over,
+}
+
+/// What somebody who joins gets.
+pub(super) enum Joined {
+    Hit(Verdict),
+    Lead(Lead),
+    Follow(FlightWatch),
+}
+
+impl From<Joined> for Lookup {
+    fn from(joined: Joined) -> Self {
+        match joined {
+            Joined::Hit(Verdict::Answer(value)) => Self::Hit(value),
+            Joined::Hit(Verdict::Failure(failure)) => Self::Failure(failure),
+            Joined::Lead(lead) => Self::Lead(lead),
+            Joined::Follow(_) => Self::Follow,
+        }
+    }
+}
+
+/// What a look into the store gave.
+struct Found {
+    finding: Finding,
+    stale: bool,
+}
+
+/// What somebody gets who does not join.
+pub(crate) enum Look {
+    Nothing,
+    Hit(Verdict),
+    /// With the duty to compute it anew, if nobody has that.
+    Stale(Verdict, Option<Lead>),
 }
 
 impl Flights {
-    pub(super) fn new(store: Store) -> Self {
-        Self { table: DashMap::default(), store }
+    pub(super) fn new(config: &OptimizationConfig) -> Result<Self, OptimizationError> {
+        Ok(Self {
+            store: Store::new(config)?,
+            table: DashMap::with_hasher_and_shard_amount(Placement::default(), SHARDS),
+            classes: Classes::new(config),
+            invalidations: Invalidations::new(),
+            stale: config.cache_stale_ttl,
+            patience: config.worker_timeout,
+        })
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
 
-    pub(super) fn join(
-        self: &Arc<Self>,
-        key: CacheKey,
-        follower: impl FnOnce() -> Follower,
-        now: Instant,
-    ) -> Lookup {
-        let counters = self.store.counters();
-        if let Some(value) = self.store.get(&key, now) {
-            counters.hits.add(1);
-            return Lookup::Hit(value);
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    pub(super) fn invalidations(&self) -> &Invalidations {
+        &self.invalidations
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn find(&self, key: &CacheKey, wanted: Wanted, now: Instant) -> Option<Found> {
+        self.judge(key, wanted, self.store.get(key, now)?, || now)
+    }
+
+    /// The same, now. Reads the clock only where it has to.
+    fn find_now(&self, key: &CacheKey, wanted: Wanted) -> Option<Found> {
+        self.judge(key, wanted, self.store.get_now(key)?, clock::now)
+    }
+
+    fn judge(
+        &self,
+        key: &CacheKey,
+        wanted: Wanted,
+        stored: Stored,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Found> {
+        let Meta { begun, scopes, failure, .. } = stored.meta;
+        if !wanted.is(failure) || self.invalidations.any_since(begun, &scopes) {
+            return None;
         }
-        match self.board(key, follower) {
-            Boarding::Follows => Lookup::Follow,
-            Boarding::Settled(value) => {
-                counters.hits.add(1);
-                Lookup::Hit(value)
+        let stale = stored.meta.stale > 0 && stored.meta.is_stale(now());
+        let bytes = self.classes.open(key, stored);
+        let verdict = if failure { Verdict::Failure(bytes) } else { Verdict::Answer(bytes) };
+        Some(Found { finding: Finding { verdict, begun, scopes }, stale })
+    }
+
+    /// Counts what is served.
+    fn hit(&self, verdict: Verdict, stale: bool) -> Verdict {
+        let counters = self.store.counters();
+        counters.hits.add(1);
+        if stale {
+            counters.stale_hits.add(1);
+        }
+        if verdict.is_failure() {
+            counters.failure_hits.add(1);
+        }
+        verdict
+    }
+
+    /// A look without joining. What is not there is not counted: who goes on to join is counted then.
+    pub(super) fn look(self: &Arc<Self>, key: CacheKey) -> Look {
+        self.seen(key, self.find_now(&key, Wanted::Verdict), clock::now)
+    }
+
+    #[cfg(test)]
+    fn look_at(self: &Arc<Self>, key: CacheKey, now: Instant) -> Look {
+        self.seen(key, self.find(&key, Wanted::Verdict, now), || now)
+    }
+
+    fn seen(self: &Arc<Self>, key: CacheKey, found: Option<Found>, now: impl FnOnce() -> Instant) -> Look {
+        match found {
+            None => Look::Nothing,
+            Some(Found { finding, stale: false }) => Look::Hit(self.hit(finding.verdict, false)),
+            Some(Found { finding, stale: true }) => {
+                let duty = self.take_duty(key, now());
+                Look::Stale(self.hit(finding.verdict, true), duty)
             }
-            // An earlier flight may have landed between the look into the store and this one's start.
-            Boarding::Leads(lead) => match self.store.get(&key, now) {
-                Some(value) => {
-                    counters.hits.add(1);
-                    lead.resolve_without_storing(value.clone());
-                    Lookup::Hit(value)
-                }
-                None => {
-                    counters.misses.add(1);
-                    Lookup::Lead(lead)
-                }
-            },
         }
     }
 
-    fn board(self: &Arc<Self>, key: CacheKey, make: impl FnOnce() -> Follower) -> Boarding {
+    /// An answer, stale or not, for who would not compute it.
+    pub(super) fn answer(&self, key: &CacheKey) -> Option<Bytes> {
+        self.counted(self.find_now(key, Wanted::Answer))
+    }
+
+    #[cfg(test)]
+    pub(super) fn answer_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
+        self.counted(self.find(key, Wanted::Answer, now))
+    }
+
+    fn counted(&self, found: Option<Found>) -> Option<Bytes> {
+        let Some(Found { finding, stale }) = found else {
+            self.store.counters().misses.add(1);
+            return None;
+        };
+        Some(self.hit(finding.verdict, stale).into_bytes())
+    }
+
+    pub(super) fn join(
+        self: &Arc<Self>,
+        key: CacheKey,
+        wanted: Wanted,
+        follower: impl FnOnce() -> Follower,
+        now: Instant,
+    ) -> Joined {
+        let misses = &self.store.counters().misses;
+        if let Some(Found { finding, stale }) = self.find(&key, wanted, now) {
+            if stale && let Some(lead) = self.take_duty(key, now) {
+                misses.add(1);
+                return Joined::Lead(lead);
+            }
+            return Joined::Hit(self.hit(finding.verdict, stale));
+        }
+        match self.board(key, wanted, follower) {
+            Boarding::Follows(watch) => Joined::Follow(watch),
+            Boarding::Settled(verdict) => Joined::Hit(self.hit(verdict, false)),
+            // An earlier flight may have landed between the look into the store and this one's start.
+            Boarding::Leads(lead) => match self.find(&key, wanted, now) {
+                Some(Found { finding, stale }) => {
+                    let verdict = self.hit(finding.verdict.clone(), stale);
+                    lead.found(finding);
+                    Joined::Hit(verdict)
+                }
+                None => {
+                    misses.add(1);
+                    Joined::Lead(lead)
+                }
+            },
+            Boarding::Over => unreachable!("a flight that is over is replaced"),
+        }
+    }
+
+    /// The duty to compute a stale answer anew, unless somebody has it. Waits for no lock.
+    fn take_duty(self: &Arc<Self>, key: CacheKey, now: Instant) -> Option<Lead> {
+        if !self.table.try_get(&key).is_absent() {
+            return None;
+        }
+        let lead = match self.table.try_entry(key)? {
+            Entry::Vacant(slot) => {
+                let flight = Arc::new(Flight::new(key));
+                slot.insert(Arc::clone(&flight));
+                Lead::new(Turn::first(Arc::clone(self), flight))
+            }
+            Entry::Occupied(_) => return None,
+        };
+        // An earlier flight may have landed since the answer was found stale.
+        match self.find(&key, Wanted::Verdict, now) {
+            Some(Found { finding, stale: false }) => {
+                lead.found(finding);
+                None
+            }
+            _ => Some(lead),
+        }
+    }
+
+    fn board(self: &Arc<Self>, key: CacheKey, wanted: Wanted, make: impl FnOnce() -> Follower) -> Boarding {
         let mut make = Some(make);
         let mut follower = None;
         loop {
+            // Let go outside the lock.
+            let mut over = None;
             match self.table.entry(key) {
                 Entry::Vacant(slot) => {
                     let flight = Arc::new(Flight::new(key));
                     slot.insert(Arc::clone(&flight));
                     return Boarding::Leads(Lead::new(Turn::first(Arc::clone(self), flight)));
                 }
-                Entry::Occupied(slot) => {
-                    if let Some(boarding) = slot.get().board(&mut follower) {
-                        return boarding;
-                    }
-                }
+                Entry::Occupied(slot) => match self.board_flight(slot.get(), wanted, &mut follower) {
+                    Some(Boarding::Over) => over = Some(slot.remove()),
+                    Some(boarding) => return boarding,
+                    None => {}
+                },
             }
-            // There is a flight to follow; the follower is made outside the lock, and then taken by the first flight
-            // that is found.
-            follower = make.take().map(|make| make());
+            if over.is_none() {
+                // There is a flight to follow; the follower is made outside the lock, and then taken by the first flight
+                // that is found.
+                follower = make.take().map(|make| make());
+            }
+        }
+    }
+
+    /// Joins a flight that is on the table. `None`: there is a place for a follower, and none was brought.
+    fn board_flight(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        wanted: Wanted,
+        follower: &mut Option<Follower>,
+    ) -> Option<Boarding> {
+        Some(match flight.board(follower, wanted, &self.invalidations)? {
+            Ok(turn) => Boarding::Follows(FlightWatch::of(self, flight, turn)),
+            Err(Some(verdict)) => Boarding::Settled(verdict),
+            Err(None) => Boarding::Over,
+        })
+    }
+
+    /// Makes ready to store what a leader found; `None`: it is not to be stored.
+    fn admit(
+        &self,
+        key: &CacheKey,
+        finding: &Finding,
+        terms: &Terms,
+        now: Instant,
+    ) -> Option<(Prepared, Meta)> {
+        let Finding { verdict, begun, .. } = finding;
+        let meta = self.meta(verdict.is_failure(), *begun, terms, now)?;
+        if finding.is_outdated(&self.invalidations) {
+            return None;
+        }
+        if !self.classes.admit(terms.place, key) {
+            self.store.counters().not_admitted.add(1);
+            return None;
+        }
+        Some((self.prepare(verdict.bytes(), terms), meta))
+    }
+
+    fn prepare(&self, bytes: &[u8], terms: &Terms) -> Prepared {
+        self.store.prepare(bytes, self.classes.compress(terms.place, bytes))
+    }
+
+    /// What is kept beside the bytes; `None`: they are not to be kept.
+    fn meta(&self, failure: bool, begun: Moment, terms: &Terms, now: Instant) -> Option<Meta> {
+        let Terms { freshness: Freshness { ttl, stale, scopes }, place } = *terms;
+        let mut meta = Meta { begun, scopes, place, failure, ..self.store.meta(now) };
+        if let Some(ttl) = ttl {
+            meta.expires = now + ttl;
+        }
+        if meta.expires <= now {
+            return None;
+        }
+        if !failure {
+            let stale = stale.unwrap_or(self.stale).as_millis();
+            meta.stale = u32::try_from(stale).unwrap_or(u32::MAX);
+            meta.expires += Duration::from_millis(u64::from(meta.stale));
+        }
+        Some(meta)
+    }
+
+    /// Stores an answer that nobody has joined for, in place of what is there.
+    pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
+        let terms = Terms { freshness, place: Place::from(Class::DEFAULT) };
+        match self.meta(false, self.invalidations.now(), &terms, now) {
+            Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta, now)),
+            None => {
+                self.store.remove(&key);
+            }
         }
     }
 
     /// The flight's answer is known, and its followers told: stores it, if the flight is still on the table, and takes
     /// the flight off.
-    pub(super) fn land(&self, flight: &Arc<Flight>, answer: Option<Prepared>, now: Instant) {
+    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Instant) {
         let mut displaced = None;
-        let landed = self.table.remove_if(&flight.key, |_, on_table| {
+        let landed = self.table.remove_if(&flight.key(), |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);
             if attached {
-                displaced = answer.map(|answer| self.store.insert(flight.key, answer, now));
+                displaced =
+                    answer.map(|(prepared, meta)| self.store.insert(flight.key(), prepared, meta, now));
             }
             attached
         });
@@ -142,10 +411,10 @@ impl Flights {
 
     /// Ends the turn if nobody follows, and takes the flight off the table. False: somebody joined meanwhile, and is to
     /// be given the turn.
-    pub(super) fn close(&self, flight: &Arc<Flight>, turn: u64) -> bool {
-        let closed = self
-            .table
-            .remove_if(&flight.key, |_, on_table| Arc::ptr_eq(on_table, flight) && flight.end_if_alone(turn));
+    fn close(&self, flight: &Arc<Flight>, turn: u64) -> bool {
+        let closed = self.table.remove_if(&flight.key(), |_, on_table| {
+            Arc::ptr_eq(on_table, flight) && flight.end_if_alone(turn)
+        });
         // Not on the table: nobody can join any more, so what the flight says now is final.
         closed.is_some() || flight.end_if_alone(turn) || !flight.is_at(turn)
     }
@@ -172,90 +441,6 @@ impl Flights {
             detached.push(Arc::clone(flight));
             false
         });
-    }
-}
-
-/// One key being worked on.
-pub(super) struct Flight {
-    key: CacheKey,
-    crew: Mutex<Crew>,
-}
-
-struct Crew {
-    /// The turn that may settle the flight or pass it on.
-    turn: u64,
-    /// Set once the flight is settled.
-    answer: Option<Bytes>,
-    followers: VecDeque<Follower>,
-}
-
-/// What becomes of a turn that is given back.
-pub(super) enum Relief {
-    /// Another turn is on, or the flight is settled.
-    Past,
-    /// The follower leads now, with this turn.
-    Next(Follower, u64),
-    /// The turn is still on: there is nobody to give it to.
-    Nobody,
-}
-
-impl Flight {
-    fn new(key: CacheKey) -> Self {
-        Self { key, crew: Mutex::new(Crew { turn: 0, answer: None, followers: VecDeque::new() }) }
-    }
-
-    pub(super) fn key(&self) -> CacheKey {
-        self.key
-    }
-
-    /// Joins a flight that is on the table. `None`: there is a place for a follower, and none was brought.
-    fn board(&self, follower: &mut Option<Follower>) -> Option<Boarding> {
-        let mut crew = self.crew.lock();
-        if let Some(answer) = &crew.answer {
-            return Some(Boarding::Settled(answer.clone()));
-        }
-        crew.followers.push_back(follower.take()?);
-        Some(Boarding::Follows)
-    }
-
-    /// The answer is known: gives the followers that are to be told. `None`: the turn is over.
-    pub(super) fn settle(&self, turn: u64, answer: &Bytes) -> Option<VecDeque<Follower>> {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return None;
-        }
-        crew.turn += 1;
-        crew.answer = Some(answer.clone());
-        Some(std::mem::take(&mut crew.followers))
-    }
-
-    /// The turn is given back.
-    pub(super) fn relieve(&self, turn: u64) -> Relief {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return Relief::Past;
-        }
-        match crew.followers.pop_front() {
-            None => Relief::Nobody,
-            Some(follower) => {
-                crew.turn += 1;
-                Relief::Next(follower, crew.turn)
-            }
-        }
-    }
-
-    fn end_if_alone(&self, turn: u64) -> bool {
-        let mut crew = self.crew.lock();
-        let ends = crew.turn == turn && crew.followers.is_empty();
-        if ends {
-            crew.turn += 1;
-        }
-        ends
-    }
-
-    /// Whether the turn is on.
-    pub(super) fn is_at(&self, turn: u64) -> bool {
-        self.crew.lock().turn == turn
     }
 }
 

@@ -45,7 +45,7 @@ impl CacheKey {
     }
 
     /// The bits that tables place the key by: any 64 of a BLAKE3 digest are as good as a hash.
-    fn placement(&self) -> u64 {
+    pub(super) fn placement(&self) -> u64 {
         let (first, _) = self.0.split_first_chunk().expect("32 bytes begin with 8");
         u64::from_le_bytes(*first)
     }

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam::utils::CachePadded;
+use thread_local::ThreadLocal;
 
 /// What the cache has done since it was made, and what it holds. Every look-up counts once: as a hit, as a join, or as
 /// a miss.
@@ -17,6 +18,12 @@ pub struct CacheStats {
     pub misses: u64,
     /// Look-ups that were answered by a computation that was already going on.
     pub joins: u64,
+    /// Those of the hits whose answer was stale, and served while somebody computed it anew.
+    pub stale_hits: u64,
+    /// Those of the hits that said why there is no answer.
+    pub failure_hits: u64,
+    /// Answers that were not stored, since those of their class are never asked for again.
+    pub not_admitted: u64,
     /// Answers that were stored.
     pub insertions: u64,
     /// Answers that were thrown out to make room.
@@ -47,60 +54,55 @@ impl CacheStats {
     }
 }
 
-/// One counter.
+/// One counter, kept by each thread for itself: adding is a load and a store to a cache line that no other thread writes.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(super) struct Counter(ThreadLocal<CachePadded<AtomicU64>>);
 
 impl Counter {
     pub(super) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    /// For gauges: what was added before goes again.
-    pub(super) fn subtract(&self, n: u64) {
-        self.0.fetch_sub(n, Relaxed);
+        let own = self.0.get_or_default();
+        own.store(own.load(Relaxed) + n, Relaxed);
     }
 
     pub(super) fn read(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.iter().map(|of_one_thread| of_one_thread.load(Relaxed)).sum()
     }
 }
 
-/// The counters of one cache. What every look-up writes has a cache line of its own.
+/// The counters of one cache.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) hits: CachePadded<Counter>,
-    pub(super) misses: CachePadded<Counter>,
-    pub(super) joins: CachePadded<Counter>,
+    pub(super) hits: Counter,
+    pub(super) misses: Counter,
+    pub(super) joins: Counter,
+    pub(super) stale_hits: Counter,
+    pub(super) failure_hits: Counter,
+    pub(super) not_admitted: Counter,
     pub(super) insertions: Counter,
-    /// Whatever the store pushed out while it took something in, or was resized.
-    pub(super) displaced: Counter,
-    /// The part of `displaced` that did not make room for another key: a value replaced, or refused.
-    pub(super) superseded: Counter,
+    pub(super) evictions: Counter,
     pub(super) expired: Counter,
     pub(super) rejected_too_large: Counter,
     pub(super) compressed: Counter,
     pub(super) bytes_saved: Counter,
-    /// A gauge.
-    pub(super) bytes: Counter,
 }
 
 impl Counters {
-    pub(super) fn snapshot(&self, entries: usize) -> CacheStats {
-        // Read before `displaced`, which is counted first: the difference is never too small.
-        let superseded = self.superseded.read();
+    pub(super) fn snapshot(&self, entries: usize, bytes: usize) -> CacheStats {
         CacheStats {
             hits: self.hits.read(),
             misses: self.misses.read(),
             joins: self.joins.read(),
+            stale_hits: self.stale_hits.read(),
+            failure_hits: self.failure_hits.read(),
+            not_admitted: self.not_admitted.read(),
             insertions: self.insertions.read(),
-            evictions: self.displaced.read().saturating_sub(superseded),
+            evictions: self.evictions.read(),
             expired: self.expired.read(),
             rejected_too_large: self.rejected_too_large.read(),
             compressed: self.compressed.read(),
             bytes_saved: self.bytes_saved.read(),
             entries,
-            bytes: self.bytes.read() as usize,
+            bytes,
         }
     }
 }

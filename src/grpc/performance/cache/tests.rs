@@ -44,6 +44,14 @@ fn a_hit_shares_the_bytes_that_are_stored() {
     assert_eq!(one.as_ptr(), two.as_ptr());
 }
 
+mod freshness;
+
+impl StreamCache {
+    fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
+        self.flights.answer_at(key, now)
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Insert(u8, u8, usize),
@@ -92,12 +100,13 @@ proptest! {
         for op in ops {
             match op {
                 Op::Insert(n, fill, len) => {
-                    cache.insert_at(key(n), &vec![fill; len], now);
+                    cache.insert_at(key(n), &vec![fill; len], Freshness::new(), now);
                     model.insert(n, (vec![fill; len], now + TTL));
                 }
-                Op::Join(n, fill, len) => match cache.flights.join(key(n), || panic!("nobody leads"), now) {
+                Op::Join(n, fill, len) => match cache.join_at(key(n), || panic!("nobody leads"), now) {
                     Lookup::Hit(found) => check(&model, n, found, now),
                     Lookup::Follow => panic!("nobody leads"),
+                    Lookup::Failure(_) => panic!("nobody fails"),
                     Lookup::Lead(lead) => {
                         lead.complete_at(vec![fill; len].into(), now);
                         model.insert(n, (vec![fill; len], now + TTL));

@@ -1,13 +1,21 @@
 //! An answer as it lies in the cache: a copy of its own, plain or as an LZ4 block.
 
-use std::{num::NonZeroUsize, time::Instant};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-/// Bytes that an entry takes beside its value: the key (32), the entry and its links in the table (about 80), half as
-/// much again for the table's memory of what it evicted, the index (about 10), and the heap's and [`Bytes`]' own
-/// headers (about 64). `store::tests` holds the table's part against what it really uses.
-pub(super) const ENTRY_OVERHEAD: usize = 256;
+use super::{
+    classes::Place,
+    invalidation::{Moment, Scopes},
+};
+
+/// Bytes that an entry takes beside its value: its slot in the table, with the key (32), what is known of the answer (48),
+/// the handle on the bytes (40), and the empty slots beside it (208 in all), and the heap's and [`Bytes`]' own headers
+/// (about 64). `store::tests` holds the table's part against what it really uses.
+pub(super) const ENTRY_OVERHEAD: usize = 272;
 
 /// The bytes of a stored answer.
 #[derive(Debug, Clone)]
@@ -51,11 +59,6 @@ impl Body {
     pub(super) fn saved(&self) -> Option<u64> {
         self.inflated.map(|len| (len.get() - self.data.len()) as u64)
     }
-
-    /// Whether both are the same copy, not just equal. Never for empty ones, which have no place of their own.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        !self.data.is_empty() && self.data.as_ptr() == other.data.as_ptr()
-    }
 }
 
 /// Bytes that an entry takes whose value is stored in so many.
@@ -69,13 +72,47 @@ fn owned(data: Box<[u8]>) -> Bytes {
     Bytes::from_owner(data)
 }
 
-/// One entry.
+/// What is known of an answer beside its bytes. The store itself looks at `expires` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// From then on it is never served.
+    pub(super) expires: Instant,
+    /// For so long before that it is stale: served while somebody computes it anew. Milliseconds.
+    pub(super) stale: u32,
+    /// When its computation began, by the clock of the invalidations.
+    pub(super) begun: Moment,
+    /// What it depends on.
+    pub(super) scopes: Scopes,
+    /// Of its class.
+    pub(super) place: Place,
+    /// The bytes say why there is no answer.
+    pub(super) failure: bool,
+}
+
+impl Meta {
+    /// An answer of which nothing else is known.
+    pub(super) fn until(expires: Instant) -> Self {
+        Self {
+            expires,
+            stale: 0,
+            begun: Moment::default(),
+            scopes: Scopes::default(),
+            place: Place::default(),
+            failure: false,
+        }
+    }
+
+    /// Whether it should be computed anew.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.stale > 0 && now + Duration::from_millis(u64::from(self.stale)) >= self.expires
+    }
+}
+
+/// An answer that was found.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) body: Body,
-    pub(super) expires: Instant,
-    /// What it counts for in the table. Kept with it, since it must stay the same while it is there.
-    pub(super) weight: u64,
+    pub(super) meta: Meta,
 }
 
 #[cfg(test)]

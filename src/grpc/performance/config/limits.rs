@@ -88,6 +88,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         worker_pinning,
         worker_niceness,
         worker_spin,
+        await_spin,
         worker_substitutes,
         enable_length_scheduling: _,
         long_work_share,
@@ -98,6 +99,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         cache_capacity,
         cache_byte_capacity,
         cache_ttl,
+        cache_stale_ttl,
         enable_cache_compression: _,
         service_pool_size,
         validator_pool_size,
@@ -143,6 +145,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     }
     count("worker_niceness", worker_niceness, 0..=19)?;
     time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
+    time("await_spin", await_spin, Duration::ZERO..=MILLISECOND)?;
     count("worker_substitutes", worker_substitutes, 0..=1024)?;
     lesser_share("long_work_share", long_work_share)?;
     count("worker_demotions", worker_demotions, 0..=1024)?;
@@ -152,6 +155,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     count("cache_capacity", cache_capacity, 1..=1 << 28)?;
     count("cache_byte_capacity", cache_byte_capacity, 1024..=MOST_BYTES)?;
     time("cache_ttl", cache_ttl, MILLISECOND..=30 * DAY)?;
+    time("cache_stale_ttl", cache_stale_ttl, Duration::ZERO..=30 * DAY)?;
     count("service_pool_size", service_pool_size, 1..=65_536)?;
     count("validator_pool_size", validator_pool_size, 1..=65_536)?;
     count("buffer_pool_size", buffer_pool_size, 1..=1 << 20)?;

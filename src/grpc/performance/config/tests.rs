@@ -121,6 +121,7 @@ fn what_is_absurd_is_refused() {
         refusal(|c| c.worker_demotions = 1025),
         refusal(|c| c.batch_size = 4097),
         refusal(|c| c.cache_ttl = Duration::MAX),
+        refusal(|c| c.cache_stale_ttl = Duration::MAX),
         refusal(|c| c.backpressure_threshold = f64::NAN),
         refusal(|c| c.deadline_wait_share = f64::NAN),
         refusal(|c| c.deadline_wait_share = 1.1),

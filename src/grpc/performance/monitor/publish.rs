@@ -33,6 +33,10 @@ pub struct PoolGauges {
     pub cache_entries: usize,
     /// Bytes of keys and values in the cache.
     pub cache_bytes: usize,
+    /// Messages that were answered with a stale answer, while one computed it anew.
+    pub cache_stale_hits: u64,
+    /// Answers that were not stored, since those of their class are never asked for again.
+    pub cache_not_admitted: u64,
     /// How much more comes than can be done: 0 is normal, 3 an emergency.
     pub overload_level: u8,
     /// The least wait of the last interval, over the wait that is too long.
@@ -130,6 +134,16 @@ pub(super) fn describe() {
     describe_gauge!("millstream_queue_target_seconds", Unit::Seconds, "The wait that is all right");
     describe_gauge!("millstream_cache_entries", Unit::Count, "Entries in the cache");
     describe_gauge!("millstream_cache_bytes", Unit::Bytes, "Bytes of keys and values in the cache");
+    describe_counter!(
+        "millstream_cache_stale_hits_total",
+        Unit::Count,
+        "Messages that were answered with a stale answer, while one computed it anew"
+    );
+    describe_counter!(
+        "millstream_cache_not_admitted_total",
+        Unit::Count,
+        "Answers that were not stored, since those of their class are never asked for again"
+    );
 }
 
 /// Sends everything to the recorder that is installed.
@@ -156,6 +170,8 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
         open_streams,
         cache_entries,
         cache_bytes,
+        cache_stale_hits,
+        cache_not_admitted,
         overload_level,
         overload,
         queue_target,
@@ -169,6 +185,8 @@ pub(super) fn publish(snapshot: &Snapshot, gauges: &PoolGauges) {
     gauge!("millstream_open_streams").set(open_streams as f64);
     gauge!("millstream_cache_entries").set(cache_entries as f64);
     gauge!("millstream_cache_bytes").set(cache_bytes as f64);
+    counter!("millstream_cache_stale_hits_total").absolute(cache_stale_hits);
+    counter!("millstream_cache_not_admitted_total").absolute(cache_not_admitted);
     gauge!("millstream_overload_level").set(f64::from(overload_level));
     gauge!("millstream_overload").set(overload);
     gauge!("millstream_queue_target_seconds").set(queue_target);

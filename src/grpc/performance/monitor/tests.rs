@@ -341,6 +341,8 @@ fn everything_is_published_under_its_name_and_twice_is_not_double() {
             open_streams: 5,
             cache_entries: 6,
             cache_bytes: 7,
+            cache_stale_hits: 17,
+            cache_not_admitted: 18,
             handlers: Reuse { hits: 8, misses: 9, idle: 10 },
             ..PoolGauges::default()
         },
@@ -363,6 +365,8 @@ fn everything_is_published_under_its_name_and_twice_is_not_double() {
         ("millstream_open_streams", 5.0),
         ("millstream_cache_entries", 6.0),
         ("millstream_cache_bytes", 7.0),
+        ("millstream_cache_stale_hits_total", 17.0),
+        ("millstream_cache_not_admitted_total", 18.0),
         ("millstream_pool_hits_total{pool=\"handlers\"}", 8.0),
         ("millstream_pool_misses_total{pool=\"handlers\"}", 9.0),
         ("millstream_pool_idle{pool=\"handlers\"}", 10.0),

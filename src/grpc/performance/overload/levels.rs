@@ -25,7 +25,7 @@ pub enum OverloadLevel {
     /// All is well.
     #[default]
     Normal,
-    /// Everybody waits: batches are smaller.
+    /// Everybody waits: messages travel one by one.
     Warning,
     /// Everybody waits for too long: nothing is computed that nobody asked for, and nothing is compressed.
     Critical,

@@ -245,12 +245,8 @@ impl Policy {
 impl OverloadLevel {
     /// How many messages travel together at most, of those that may at other times.
     pub(crate) fn batch_size(self, usual: usize) -> usize {
-        match self {
-            Self::Normal => usual,
-            Self::Warning => (usual / 2).max(1),
-            Self::Critical => (usual / 4).max(1),
-            Self::Emergency => 1,
-        }
+        // Company joins ahead of others: where all wait, each is to wait as long as was predicted.
+        if self == Self::Normal { usual } else { 1 }
     }
 
     /// Whether there is CPU time for what nobody waits for, and for saving bytes.
@@ -339,8 +335,8 @@ mod tests {
     }
 
     #[test]
-    fn batches_become_smaller_from_level_to_level() {
-        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(10)), [10, 5, 2, 1]);
+    fn where_all_wait_messages_travel_one_by_one_and_then_nothing_is_done_ahead() {
+        assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(10)), [10, 1, 1, 1]);
         assert_eq!(OverloadLevel::ALL.map(|level| level.batch_size(1)), [1; 4]);
         assert_eq!(OverloadLevel::ALL.map(OverloadLevel::has_time_to_spare), [true, true, false, false]);
     }

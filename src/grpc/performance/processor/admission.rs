@@ -19,19 +19,20 @@ use futures_core::Stream;
 use super::{
     AnswerStream, Message, MessageHandler,
     engine::Engine,
-    mailbox::Mailbox,
+    mailbox::{Mailbox, failed_before},
     slot::{Input, Outcome},
     stream::{AfterHold, Entry, Held},
 };
 use crate::grpc::performance::{
-    cache::{CacheKey, FlightSink, Follower, Lead, Lookup},
+    cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, Level, NoRoom, Priority, Task},
+    worker_pool::{Charge, Level, NoRoom, Priority, Prospect, Task},
 };
 use crate::platform::{
     clock,
     contain::{contain, drop_logged},
+    stage::reached,
 };
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
@@ -136,20 +137,27 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.leaving.push_back(slot);
         }
         let limit = engine.pool.seam().room.byte_capacity();
+        let mut refresh = None;
         let stopped = if let Err(error) = verdict {
             Some(Outcome::failed(error))
         } else if deadline.is_some_and(|deadline| deadline <= now) {
             Some(Outcome::failed(Interruption::DeadlineExceeded))
         } else if weight > limit {
             Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
-        } else if let Some(answer) = key.and_then(|key| self.cached(key)) {
+        } else if let Some(answer) = key.and_then(|key| self.cached(key, &mut refresh)) {
             Some(answer)
         } else {
             self.objection(class, priority, deadline.map(|deadline| deadline - now), now).map(Outcome::failed)
         };
         if let Some(outcome) = stopped {
-            drop_logged(message.request);
-            self.settle(slot, outcome);
+            self.set_outcome(slot, outcome);
+            match refresh {
+                Some(lead) => self.refresh(slot, message.request, lead, weight, now),
+                None => {
+                    drop_logged(message.request);
+                    self.set_returned(slot);
+                }
+            }
             return;
         }
         if let Some(deadline) = deadline {
@@ -175,13 +183,52 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.find_room(slot, priority, weight, now);
     }
 
-    /// An answer that is in the cache.
-    fn cached(&self, key: CacheKey) -> Option<Outcome<H>> {
+    /// An answer that is in the cache; with the duty to compute it anew, if it is stale and nobody has that.
+    fn cached(&self, key: CacheKey, refresh: &mut Option<Lead>) -> Option<Outcome<H>> {
         let engine = self.engine();
-        let stored = engine.cache.get(&key)?;
-        let response = contain(|| H::from_cache(stored)).ok().flatten()?;
+        let (verdict, duty) = match engine.cache.look(key) {
+            Look::Nothing => return None,
+            Look::Hit(verdict) => (verdict, None),
+            Look::Stale(verdict, duty) => (verdict, duty),
+        };
+        let result = match verdict {
+            Verdict::Answer(stored) => Ok(contain(|| H::from_cache(stored)).ok().flatten()?),
+            Verdict::Failure(packed) => Err(failed_before(&packed)),
+        };
         engine.monitor.count(Counter::CacheHits);
-        Some(Outcome { result: Ok(response), cache_hit: true, timing: None, charge: None })
+        *refresh = duty;
+        Some(Outcome { result, cache_hit: true, timing: None, charge: None })
+    }
+
+    /// Computes a stale answer anew, for those who ask later, once the message has its answer: on a worker, behind all
+    /// other work. Its slot is busy for as long. In an overload, or where there is no
+    /// room at once, that is left to a later message.
+    fn refresh(&mut self, slot: u32, request: H::Request, lead: Lead, weight: usize, now: Instant) {
+        let mailbox = Arc::clone(&self.mailbox);
+        let shared = mailbox.engine.pool.seam();
+        let spare = shared.level().has_time_to_spare();
+        if !spare || shared.room.try_acquire(Priority::Low, weight, now).is_err() {
+            drop(lead);
+            drop_logged(request);
+            self.set_returned(slot);
+            return;
+        }
+        let entry = &mut self.entries[slot as usize];
+        (entry.priority, entry.deadline) = (Priority::Low, None);
+        let place = mailbox.slots.get(slot);
+        place.state.reset();
+        *place.label.lock() = (place.state.life(), entry.class, entry.sequence);
+        place.input.put(Input {
+            request,
+            class: entry.class,
+            priority: Priority::Low,
+            accepted: now,
+            deadline: None,
+            charge: Some(Charge::new(&shared.room, weight)),
+            lead: None,
+        });
+        Self::give_lead(&mailbox, slot, lead);
+        self.queue(&mailbox, slot, now);
     }
 
     /// Answers a message that nobody else knows.
@@ -210,13 +257,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                     Err(refusal) => self.withdraw_and_settle(slot, Outcome::failed(refusal)),
                 }
             }
-            Err(NoRoom::Full) => self.hold(slot, priority, bytes, AfterHold::Admission),
+            Err(NoRoom::Full) => self.hold(slot, priority, bytes),
         }
     }
 
-    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize, then: AfterHold) {
+    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize) {
         let waiting = self.engine().pool.seam().room.wait(priority, bytes);
-        self.held.push_back(Held { slot, waiting, bytes, then });
+        self.held.push_back(Held { slot, waiting, bytes, then: AfterHold::Admission });
     }
 
     /// A message has a place in the lanes and its bytes.
@@ -258,6 +305,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 mailbox.resolved(slot, stored);
                 false
             }
+            Lookup::Failure(packed) => {
+                mailbox.engine.monitor.count(Counter::CacheHits);
+                mailbox.failed(slot, packed);
+                false
+            }
         }
     }
 
@@ -273,12 +325,17 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     pub(super) fn take_turn(&mut self, slot: u32, lead: Lead) {
         let mailbox = Arc::clone(&self.mailbox);
         Self::give_lead(&mailbox, slot, lead);
-        let priority = self.entries[slot as usize].priority;
-        let now = clock::now();
-        match mailbox.engine.pool.seam().room.try_acquire(priority, 0, now) {
+        let (room, now) = (&mailbox.engine.pool.seam().room, clock::now());
+        match room.try_return(now) {
             Ok(()) => self.enter(slot, 0, AfterHold::Turn, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
-            Err(NoRoom::Full) => self.hold(slot, priority, 0, AfterHold::Turn),
+            Err(NoRoom::Full) => {
+                reached!("admission: a message whose turn has come waits for a place");
+                // Before those who wait to be admitted, maybe for the bytes that this one holds.
+                let turns = self.held.iter().take_while(|held| held.then == AfterHold::Turn).count();
+                let waiting = room.wait_to_return();
+                self.held.insert(turns, Held { slot, waiting, bytes: 0, then: AfterHold::Turn });
+            }
         }
     }
 
@@ -289,10 +346,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        self.note(slot, now);
         let class = self.entries[slot as usize].class;
+        let prospect = shared.prospect(class, priority);
         let share = &mailbox.slots.get(slot).share;
         let is_short = shared.forecast.queued(share, class, priority) == Level::Short;
+        self.note(slot, now);
         // What is long travels alone: company is to save hand-offs, and they are nothing to it. And beside a sleeping
         // worker company is a loss: the message is better off with a wake of its own.
         let company = self
@@ -301,27 +359,42 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             .filter(|_| is_short && !shared.anyone_asleep())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
+            reached!("admission: a message joins a queued batch");
             self.batches.joined(priority, slot, now);
         } else {
             if is_short {
                 self.batches.opened(priority, slot, now);
             }
             engine.monitor.count(Counter::Batches);
-            shared.submit(Task { job: Arc::clone(mailbox) as _, unit: slot, priority });
+            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, priority };
+            let woke = shared.submit(task, prospect.side());
+            self.near = (prospect == Prospect::Near).then_some((slot, woke));
         }
     }
 
     /// Messages that waited for room; false when some still do.
+    ///
+    /// Turns are given their places in the order in which they stand. Behind them stands one message at most that waits
+    /// to be admitted; it may have been given room before the first of them came, and lacks only this look.
     fn resume_held(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(held) = self.held.front_mut() {
-            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else { return false };
-            let Held { slot, bytes, then, .. } = self.held.pop_front().expect("it was polled");
+        let mut position = 0;
+        while let Some(held) = self.held.get_mut(position) {
+            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else {
+                let last = self.held.len() - 1;
+                if position == last {
+                    return false;
+                }
+                position = last;
+                continue;
+            };
+            let held = self.held.remove(position);
+            let Held { slot, bytes, then, .. } = held.expect("it was polled");
             match room {
                 Ok(()) => self.enter(slot, bytes, then, clock::now()),
                 Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             }
         }
-        true
+        self.held.is_empty()
     }
 }
 

@@ -9,6 +9,9 @@
 //! Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the task's last look finds the
 //! slot, or the reading finds what the task waits for, and wakes it.
 //!
+//! A task that looks out for a message that is near [ignores](Completions::ignore) what comes meanwhile, and is woken for
+//! none of it; it says what it waits for, and looks once more, like any other before it sleeps.
+//!
 //! **An alarm** is for what cannot be returned, since somebody else is still at it; it wakes the task always.
 
 use std::{sync::atomic::Ordering::SeqCst, task::Waker};
@@ -19,6 +22,7 @@ use super::{
 };
 use crate::platform::{
     atomic::{AtomicBool, AtomicU32},
+    stage,
     sync::AtomicWaker,
 };
 
@@ -47,6 +51,7 @@ impl Completions {
     /// Brings a slot back, and wakes the task if it waits for that.
     pub(super) fn bring<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
         let first = self.returned.push(arena, slot);
+        stage::point();
         let awaited = self.awaited.load(SeqCst);
         if awaited == slot || first && awaited == ANY {
             self.waker.wake();
@@ -56,6 +61,7 @@ impl Completions {
     /// Brings a slot back, and wakes the task whatever it waits for.
     pub(super) fn bring_urgently<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
         self.returned.push(arena, slot);
+        stage::point();
         self.waker.wake();
     }
 
@@ -63,6 +69,7 @@ impl Completions {
     pub(super) fn raise_alarm(&self) {
         // A swap, where a store would do: loom would leave open which of a store and a swap comes last.
         self.alarm.swap(true, SeqCst);
+        stage::point();
         self.waker.wake();
     }
 
@@ -74,14 +81,26 @@ impl Completions {
     /// All that came back, in that order; true when there was an alarm. By the task.
     pub(super) fn take<H: MessageHandler>(&self, arena: &Arena<H>, into: &mut Vec<u32>) -> bool {
         self.returned.take(arena, into);
+        stage::point();
         self.alarm.swap(false, SeqCst)
+    }
+
+    /// The task looks for itself for a while: nobody is to wake it. It says what it waits for before it sleeps.
+    pub(super) fn ignore(&self) {
+        self.awaited.store(NOTHING, SeqCst);
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.returned.is_empty() || self.alarm.load(SeqCst)
     }
 
     /// The task is about to wait; false when there is something to take already.
     #[must_use]
     pub(super) fn wait_for(&self, awaited: u32) -> bool {
         self.awaited.store(awaited, SeqCst);
-        self.returned.is_empty() && !self.alarm.load(SeqCst)
+        stage::point();
+        !self.is_ready()
     }
 }
 

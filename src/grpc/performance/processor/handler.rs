@@ -5,7 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::JobScope;
-use crate::grpc::performance::{cache::CacheKey, error::HandlerError, monitor::Class, worker_pool::Priority};
+use crate::grpc::performance::{
+    cache::{CacheKey, Freshness},
+    error::HandlerError,
+    monitor::Class,
+    worker_pool::Priority,
+};
 
 /// CPU-heavy work on one message.
 ///
@@ -66,6 +71,45 @@ pub trait MessageHandler: Send + 'static {
 
     /// The answer from what [`to_cache`](Self::to_cache) made of it; `None`: it cannot be read, and counts as a miss.
     fn from_cache(_stored: Bytes) -> Option<Self::Response> {
+        None
+    }
+
+    /// How long the answer is served from the cache, and what makes it worthless before that: what the request tells of
+    /// it. Asked on the worker, before [`handle`](Self::handle).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use millstream::{Freshness, HandlerError, JobScope, MessageHandler};
+    /// # struct Pictures;
+    /// # struct Request { tenant: u64 }
+    /// # impl MessageHandler for Pictures {
+    /// #     type Request = Request;
+    /// #     type Response = Option<Vec<u8>>;
+    /// #     fn handle(&mut self, _: Request, _: &mut JobScope<'_>) -> Result<Self::Response, HandlerError> {
+    /// #         Ok(None)
+    /// #     }
+    /// fn freshness(request: &Request) -> Freshness {
+    ///     Freshness::new().path(&format!("tenant/{}/pictures", request.tenant))
+    /// }
+    ///
+    /// fn freshness_of(response: &Option<Vec<u8>>, asked: Freshness) -> Freshness {
+    ///     if response.is_some() { asked } else { asked.ttl(Duration::from_secs(1)) }
+    /// }
+    /// # }
+    /// ```
+    fn freshness(_request: &Self::Request) -> Freshness {
+        Freshness::new()
+    }
+
+    /// The same, when the answer is known; `asked` is what [`freshness`](Self::freshness) said. What it adds counts from
+    /// before the computation: an answer with a tag that was invalidated meanwhile is not served to those who ask later.
+    fn freshness_of(_response: &Self::Response, asked: Freshness) -> Freshness {
+        asked
+    }
+
+    /// For how long a failure is the answer to all equal messages, those who wait for this one included; `None`: each
+    /// tries by itself. A message that was withdrawn (cancelled, too late) is never a failure of this kind.
+    fn cache_error(_error: &HandlerError) -> Option<Duration> {
         None
     }
 

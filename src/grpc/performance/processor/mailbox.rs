@@ -23,18 +23,20 @@ use super::{
     JobScope, MessageHandler, Timing,
     completions::Completions,
     engine::{Engine, StreamPermit},
+    failure,
     slot::{Arena, Input, Outcome},
 };
 use crate::{
     grpc::performance::{
-        cache::{FlightSink, Lead},
-        error::{Interruption, OptimizationError, Refusal},
+        cache::{FlightSink, Freshness, Lead},
+        error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
         worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
     },
     platform::{
         clock,
         contain::{contain, drop_logged},
+        stage::reached,
     },
 };
 
@@ -77,6 +79,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let place = self.slots.get(slot);
         place.outcome.put(outcome);
         if place.state.finish().is_err() {
+            reached!("mailbox: an outcome that nobody waits for");
             drop_logged(place.outcome.take());
         }
         self.give_back(slot);
@@ -88,15 +91,15 @@ impl<H: MessageHandler> Mailbox<H> {
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
+            let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
             let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
-            let response = handler.handle(request, &mut scope)?;
-            if let Some(lead) = lead
-                && let Some(stored) = H::to_cache(&response)
-            {
-                lead.complete(stored);
+            let result = handler.handle(request, &mut scope);
+            if let Some((lead, asked)) = lead {
+                let late = deadline.is_some_and(|deadline| deadline <= clock::now());
+                Self::land(lead.class(class), asked, &result, late || state.withdrawn().is_some());
             }
-            Ok(response)
+            Ok(result?)
         });
         let finished = clock::now();
         if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
@@ -111,6 +114,26 @@ impl<H: MessageHandler> Mailbox<H> {
             Err(OptimizationError::Panicked(text))
         });
         Outcome { result, cache_hit: false, timing: Some(timing), charge }
+    }
+
+    /// Tells and keeps what came of a message, as far as the handler wants that; else the lead passes to the next.
+    fn land(lead: Lead, asked: Freshness, result: &Result<H::Response, HandlerError>, withdrawn: bool) {
+        match result {
+            Ok(response) => {
+                if let Some(stored) = H::to_cache(response) {
+                    lead.fresh(H::freshness_of(response, asked)).complete(stored);
+                }
+            }
+            // What a withdrawn message says is about itself.
+            Err(error) if !withdrawn => {
+                if let Some(ttl) = H::cache_error(error)
+                    && let Some(packed) = failure::pack(error)
+                {
+                    lead.fresh(asked).fail(packed, ttl);
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     /// Takes a message that has no worker away from the stream's task's side or the supervisor's, and frees it.
@@ -145,6 +168,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
+            reached!("mailbox: a worker comes for a message that was withdrawn");
             self.give_back(slot);
             return;
         }
@@ -162,6 +186,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let room = &self.engine.pool.seam().room;
         if room.is_overdrawn() {
+            reached!("mailbox: answers have piled up");
             let (held, limit) = (room.bytes_held(), room.byte_capacity());
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
@@ -201,35 +226,47 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn abandon(&self, slot: u32, life: Life, why: Interruption) {
         let place = self.slots.get(slot);
-        if place.state.withdraw_from(life, why).is_some() {
+        let open = place.state.withdraw_from(life, why).is_some();
+        // A message whose deadline has passed is answered, and still holds up those who follow it. From the withdrawal on
+        // the worker may give the slot back, and somebody else's watch be in it.
+        if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
+            if !open {
+                reached!("mailbox: followers are taken from a leader that was answered before");
+            }
+            watch.abandon();
+        }
+        if open {
             if why == Interruption::Overstayed {
                 self.engine.monitor.count(Counter::Overstays);
-            }
-            // From now on the worker may give the slot back, and somebody else's watch be in it.
-            if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
-                watch.abandon();
             }
             self.completions.raise_alarm();
         }
     }
 }
 
-impl<H: MessageHandler> FlightSink for Mailbox<H> {
-    fn resolved(&self, slot: u32, value: Bytes) {
+impl<H: MessageHandler> Mailbox<H> {
+    /// Answers a message that no worker has, with what somebody else has computed.
+    fn answer_with(&self, slot: u32, result: impl FnOnce() -> Result<H::Response, OptimizationError>) {
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             self.give_back(slot);
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is its own");
-        let result = match contain(|| H::from_cache(value)) {
-            Ok(Some(response)) => Ok(response),
-            Ok(None) => Err(unreadable()),
-            Err(text) => Err(OptimizationError::Panicked(text)),
-        };
+        let result = contain(result).unwrap_or_else(|text| Err(OptimizationError::Panicked(text)));
         let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
         drop_logged(input.request);
         self.conclude(slot, outcome);
+    }
+}
+
+impl<H: MessageHandler> FlightSink for Mailbox<H> {
+    fn resolved(&self, slot: u32, value: Bytes) {
+        self.answer_with(slot, || H::from_cache(value).ok_or_else(unreadable));
+    }
+
+    fn failed(&self, slot: u32, failure: Bytes) {
+        self.answer_with(slot, || Err(failed_before(&failure)));
     }
 
     fn your_turn(&self, slot: u32, lead: Lead) {
@@ -237,6 +274,7 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
         self.completions.bring_urgently(&self.slots, slot);
         // The task may have left before it could see the turn; then nobody else will.
         if self.closed.load(SeqCst) {
+            reached!("mailbox: a turn comes to a stream that has ended");
             let lead = self.slots.get(slot).turn.lock().take();
             drop(lead);
         }
@@ -244,6 +282,14 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
 }
 
 /// A stored answer that the handler does not understand.
-pub(super) fn unreadable() -> OptimizationError {
+fn unreadable() -> OptimizationError {
     OptimizationError::CacheError("the handler cannot read back what it stored (from_cache gave None)".into())
+}
+
+/// What an equal message has failed with.
+pub(super) fn failed_before(packed: &[u8]) -> OptimizationError {
+    match failure::unpack(packed) {
+        Some(error) => error.into(),
+        None => OptimizationError::CacheError("a failure was stored that is none of the handler's".into()),
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
         monitor::Class,
         worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
-    platform::{atomic::AtomicU32, sync::Mutex},
+    platform::{atomic::AtomicU32, stage, sync::Mutex},
 };
 
 /// What a worker needs of a message.
@@ -110,11 +110,13 @@ impl Link {
     /// Chains a slot behind this one; false when a worker has come for it already. Release pairs with the Acquire of
     /// `cut`: who follows the link sees the slot filled. Relaxed on failure: there is nothing to follow.
     pub(super) fn extend(&self, slot: u32) -> bool {
+        stage::point();
         self.0.compare_exchange(OPEN, slot, Release, Relaxed).is_ok()
     }
 
     /// Ends the chain here; gives what was chained. Acquire pairs with the Release of `extend`.
     pub(super) fn cut(&self) -> Option<u32> {
+        stage::point();
         match self.0.swap(CUT, Acquire) {
             OPEN | CUT => None,
             slot => Some(slot),

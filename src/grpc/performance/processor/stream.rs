@@ -10,7 +10,8 @@
 //!
 //! **One answer.** A message is answered when its `outcome` is set and its turn has come, and `outcome` is set once: from
 //! the slot that was returned, or here, by who withdrew it. A slot is free again when its message was answered *and* it
-//! was returned, in whichever order.
+//! was returned, in whichever order. (One that was answered with a stale answer may go on to compute a fresh one: see
+//! `admission`.)
 //!
 //! **Bounded.** There are never more than `stream_channel_capacity` slots, messages that were answered at their deadline
 //! and still occupy a worker included.
@@ -44,9 +45,9 @@ use crate::grpc::performance::{
     cache::CacheKey,
     error::{Interruption, OptimizationError, Refusal},
     monitor::{self, Class},
-    worker_pool::{Priority, Waiting},
+    worker_pool::{Expected, Priority, Waiting},
 };
-use crate::platform::{clock, contain::drop_logged};
+use crate::platform::{clock, contain::drop_logged, stage::reached};
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
@@ -103,6 +104,22 @@ pub(super) enum AfterHold {
     Turn,
 }
 
+/// A message that the task looks out for; whatever comes back ends that.
+struct Near<'a, H: MessageHandler> {
+    mailbox: &'a Mailbox<H>,
+    slot: u32,
+}
+
+impl<H: MessageHandler> Expected for Near<'_, H> {
+    fn has_begun(&self) -> bool {
+        !self.mailbox.slots.get(self.slot).state.is_queued()
+    }
+
+    fn is_over(&self) -> bool {
+        self.mailbox.completions.is_ready()
+    }
+}
+
 /// The answers of one stream, each message exactly once.
 ///
 /// Made by [`OptimizedStreamProcessor::stream`](super::OptimizedStreamProcessor::stream). It ends when the input is over
@@ -130,6 +147,8 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
+    /// The message queued last, if its outcome is near, and whether a worker was woken for it.
+    pub(super) near: Option<(u32, bool)>,
     _permit: Option<Arc<StreamPermit>>,
 }
 
@@ -164,6 +183,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             capacity,
             in_flight: 0,
             back: Vec::new(),
+            near: None,
             _permit: permit,
         }
     }
@@ -197,7 +217,12 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let place = self.mailbox.slots.get(slot);
         if place.state.is_finished() {
             let outcome = place.outcome.take().expect("a finished message has an outcome");
-            self.set_outcome(slot, outcome);
+            if self.entries[slot as usize].is_open() {
+                self.set_outcome(slot, outcome);
+            } else {
+                // It was answered from the cache, and computed for those who ask later.
+                drop_logged(outcome);
+            }
         } else if place.state.withdrawn().is_some() {
             // A turn that it was offered meanwhile goes to the next.
             drop(place.turn.lock().take());
@@ -261,6 +286,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             if self.mailbox.withdraw(slot, Interruption::DeadlineExceeded).is_some() {
                 self.set_outcome(slot, Outcome::failed(Interruption::DeadlineExceeded));
                 if let Some(held) = self.held.iter().position(|held| held.slot == slot) {
+                    reached!("stream: a deadline passes while the message waits for room");
                     self.held.remove(held);
                     self.set_returned(slot);
                 }
@@ -315,6 +341,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
     }
 
+    /// Looks out for a message that is near; true when something has come back.
+    fn look_out(&mut self) -> bool {
+        let Some((slot, woke)) = self.near.take() else { return false };
+        self.mailbox.completions.ignore();
+        let near = Near { mailbox: &self.mailbox, slot };
+        self.engine().pool.seam().await_briefly(&near, woke)
+    }
+
     /// When the stream has been silent for too long.
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.in_flight == 0 && self.input.is_some();
@@ -344,6 +378,9 @@ where
             if this.in_flight == 0 && this.input.is_none() {
                 return Poll::Ready(this.failure.take().map(Err));
             }
+            if !more_at_hand && this.look_out() {
+                continue;
+            }
             if !this.mailbox.completions.wait_for(this.awaited()) {
                 continue;
             }
@@ -370,12 +407,14 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
         for slot in 0..self.entries.len() as u32 {
             let place = self.mailbox.slots.get(slot);
             let entry = &mut self.entries[slot as usize];
+            // Even a message that was answered may have been offered a turn since, for others to wait for.
+            let turn = place.turn.lock().take();
+            drop(turn);
             if entry.tag.is_none() {
                 continue;
             }
             if entry.outcome.is_none() {
                 self.mailbox.withdraw(slot, Interruption::Cancelled);
-                drop(place.turn.lock().take());
                 if place.state.is_finished() {
                     drop_logged(place.outcome.take());
                 }

@@ -2,6 +2,9 @@
 //!
 //! The timer is armed for the earliest deadline that was ever asked for, and not moved when that message is answered in
 //! time: it then fires once for nothing, which is cheaper than moving it for every message.
+//!
+//! tokio's timer counts milliseconds, and rounds up twice: a deadline to the next one, and the sleep until then again. So
+//! it fires up to two late. It is armed a little early ([`LEAD`]), and where it then fires too early, once more.
 
 use std::{
     cmp::Reverse,
@@ -9,10 +12,15 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::time::{Sleep, sleep_until};
+
+use crate::platform::clock;
+
+/// Half of what one rounding may cost: three of four deadlines have come when it fires, and are the less late for it.
+const LEAD: Duration = Duration::from_micros(500);
 
 /// Entries beyond twice the live ones that are kept before the dead are swept out.
 const SLACK: usize = 64;
@@ -28,8 +36,10 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Notes a deadline.
+    /// Notes a deadline. With the first one comes the memory of the alarm, which a stream that has found its stride may
+    /// need at any moment: whenever it first has nothing to do.
     pub(super) fn add(&mut self, deadline: Instant, slot: u32, sequence: u64) {
+        self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
         self.due.push(Reverse((deadline, slot, sequence)));
     }
 
@@ -65,9 +75,11 @@ impl Timer {
         if let Some(wanted) = wanted
             && self.armed.is_none_or(|armed| wanted < armed)
         {
+            let early = wanted.checked_sub(LEAD).filter(|early| *early > clock::now());
+            let at = early.unwrap_or(wanted);
             match &mut self.alarm {
-                Some(alarm) => alarm.as_mut().reset(wanted.into()),
-                None => self.alarm = Some(Box::pin(sleep_until(wanted.into()))),
+                Some(alarm) => alarm.as_mut().reset(at.into()),
+                None => self.alarm = Some(Box::pin(sleep_until(at.into()))),
             }
             self.armed = Some(wanted);
         }

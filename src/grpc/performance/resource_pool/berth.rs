@@ -1,9 +1,9 @@
 //! A place for one boxed value, from which any thread may take it: one exchange in, one exchange out.
 //!
-//! `crossbeam`'s `AtomicCell` would do but for three things that the pool's [`desks`](super::desks) live by: a berth can
-//! be closed, one can look whether anything is there without writing to it, and a value that holds the berth alive can be
-//! left at it without holding on to it twice. The last one is measured: to count references with each checkout costs more
-//! than all the rest, once two threads do it.
+//! `crossbeam`'s `AtomicCell` would do but for four things. The pool's [`desks`](super::desks) need a berth that can be
+//! closed, at which one can look without writing to it, and at which a value that holds the berth alive can be left
+//! without holding on to it twice; the last is measured: to count references with each checkout costs more than all the
+//! rest, once two threads do it. And Miri objects to how `AtomicCell` moves a pointer, by way of an integer.
 
 #![allow(unsafe_code)]
 

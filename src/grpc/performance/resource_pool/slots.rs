@@ -28,11 +28,9 @@ use std::{
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
 };
 
-use crossbeam::{
-    atomic::AtomicCell,
-    utils::{Backoff, CachePadded},
-};
+use crossbeam::utils::{Backoff, CachePadded};
 
+use super::berth::Berth;
 use crate::platform::atomic::{AtomicU32, AtomicU64};
 use crate::platform::contain::drop_contained;
 
@@ -112,7 +110,7 @@ pub(super) struct Slots<T> {
     full: Stack,
     vacant: Stack,
     links: Box<[AtomicU32]>,
-    values: Box<[AtomicCell<Option<Box<T>>>]>,
+    values: Box<[Berth<T>]>,
 }
 
 impl<T> Slots<T> {
@@ -121,13 +119,12 @@ impl<T> Slots<T> {
     /// # Panics
     /// When `capacity` is 2^24 - 1 or more.
     pub(super) fn new(capacity: usize) -> Self {
-        const { assert!(AtomicCell::<Option<Box<T>>>::is_lock_free()) };
         assert!(capacity < NOTHING as usize, "a pool keeps at most {} values, not {capacity}", NOTHING - 1);
         let slots = Self {
             full: Stack::empty(),
             vacant: Stack::empty(),
             links: iter::repeat_with(|| AtomicU32::new(NOTHING)).take(capacity).collect(),
-            values: iter::repeat_with(AtomicCell::default).take(capacity).collect(),
+            values: iter::repeat_with(|| Berth::new(None)).take(capacity).collect(),
         };
         for number in (0..capacity as u32).rev() {
             slots.vacant.push(number, &slots.links);
@@ -163,7 +160,8 @@ impl<T> Slots<T> {
         let Some(number) = self.vacant.pop(&self.links) else {
             return Err(value);
         };
-        self.values[number as usize].store(Some(value));
+        let put = self.values[number as usize].put(value);
+        assert!(put.is_ok(), "a vacant slot was emptied before its number was put down");
         self.full.push(number, &self.links);
         Ok(())
     }
@@ -230,7 +228,7 @@ mod tests {
         // They go on.
         assert_eq!(slots.values[taker as usize].take(), Some(Box::new(1)));
         slots.vacant.push(taker, &slots.links);
-        slots.values[giver as usize].store(Some(Box::new(2)));
+        slots.values[giver as usize].put(Box::new(2)).unwrap();
         slots.full.push(giver, &slots.links);
         assert_eq!(slots.take(), Some(Box::new(2)));
     }

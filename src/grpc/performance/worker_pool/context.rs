@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::state::JobState;
-use crate::grpc::performance::error::Interruption;
+use crate::{grpc::performance::error::Interruption, platform::clock};
 
 /// Checkpoints between two that look at the clock. Whoever waits for the job has a timer, and withdraws the job at its
 /// deadline; where nobody looks at that timer (a client that does not read its answers), the job notices by itself.
@@ -44,7 +44,7 @@ impl<'a> JobContext<'a> {
     fn check_deadline(&mut self) -> Result<(), Interruption> {
         let Some(deadline) = self.deadline else { return Ok(()) };
         self.checkpoints = self.checkpoints.wrapping_add(1);
-        if self.checkpoints % LOOKS_AT_THE_CLOCK == 0 && Instant::now() >= deadline {
+        if self.checkpoints.is_multiple_of(LOOKS_AT_THE_CLOCK) && clock::now() >= deadline {
             return Err(Interruption::DeadlineExceeded);
         }
         Ok(())

@@ -6,10 +6,9 @@
 //!
 //! A worker that runs out of work in between has left its core already, and begins to count anew.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::platform::stage;
 
 /// How long a worker steps aside: so short that a message which comes meanwhile is late by less than a wake or two, so
 /// long that the two switches of the core are a small part of it.
@@ -43,8 +42,7 @@ impl Floor {
             return false;
         }
         stretch.0 = None;
-        // It may come back early, when somebody has woken it before; then the next time is as soon.
-        thread::park_timeout(MOMENT);
+        stage::pause(MOMENT);
         true
     }
 }

@@ -22,12 +22,12 @@ use crossbeam::utils::CachePadded;
 
 use self::service_times::ServiceTimes;
 use super::{crew::Level, priority::Priority};
-use crate::grpc::performance::monitor::Class;
+use crate::{grpc::performance::monitor::Class, platform::atomic};
 
 /// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
 /// goes to whoever takes it off.
 #[derive(Debug, Default)]
-pub(crate) struct Share(AtomicU64);
+pub(crate) struct Share(atomic::AtomicU64);
 
 /// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
 /// that there is a share; the rest are nanoseconds.
@@ -50,15 +50,16 @@ impl Share {
         self.0.store(nanoseconds << LOW_BITS | HELD | rank as u64, Relaxed);
     }
 
-    /// In which lanes the message waits: the front's when it was taken off already.
+    /// In which lanes the message waits, or has waited.
     pub(super) fn level(&self) -> Level {
         let lane = self.0.load(Relaxed) & (HELD - 1);
         if (lane as usize) < RANKS { Level::Short } else { Level::Long }
     }
 
-    /// What was put, once. Relaxed: a swap, so that one of many gets it, and what it carries is a number.
+    /// What was put, once; only in which lanes it was is kept. Relaxed: a read-modify-write, so that one of many gets it,
+    /// and what it carries is a number.
     fn take(&self) -> Option<(usize, u64)> {
-        let share = self.0.swap(0, Relaxed);
+        let share = self.0.fetch_and(HELD - 1, Relaxed);
         (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, share >> LOW_BITS))
     }
 }
@@ -179,6 +180,7 @@ impl Forecast {
 }
 
 #[cfg(test)]
+#[cfg(not(millstream_loom))]
 mod tests {
     use super::*;
 
@@ -285,5 +287,30 @@ mod tests {
         let forecast = learnt();
         assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
         assert!(forecast.wait(Level::Short, Priority::Normal, true) > Duration::ZERO);
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn whoever_takes_a_message_off_gives_its_place_back_and_nobody_else() {
+        loom::model(|| {
+            let queued = Arc::new((Forecast::new(1), Share::default()));
+            queued.0.queued(&queued.1, Class::DEFAULT, Priority::Normal);
+            // The worker that starts it, and whoever displaces it; its own stream expires it.
+            let others = [(), ()].map(|()| {
+                let queued = Arc::clone(&queued);
+                thread::spawn(move || queued.0.unqueued(&queued.1))
+            });
+            let mine = queued.0.unqueued(&queued.1);
+            let theirs = others.map(|other| usize::from(other.join().unwrap()));
+            assert_eq!(usize::from(mine) + theirs.iter().sum::<usize>(), 1);
+        });
     }
 }

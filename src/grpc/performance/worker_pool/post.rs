@@ -22,13 +22,13 @@ use std::{
         OnceLock,
         atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use super::{handoff::Handoff, job::Task, state::Life};
 use crate::platform::{
     atomic::{AtomicBool, AtomicU64},
+    stage::{self, reached},
     whereabouts::ThreadNumber,
 };
 
@@ -98,6 +98,7 @@ impl Post {
     /// The worker begins a task.
     pub(super) fn occupy(&self, task: Task, life: Life, now: Instant) {
         self.task.put((task, life));
+        stage::point();
         // Relaxed: published by the store of the phase.
         self.started.store(now.saturating_duration_since(self.epoch).as_nanos() as u64, Relaxed);
         // Only the worker leaves IDLE, so a plain store is enough, and it knows the phase; Release pairs with the
@@ -111,6 +112,7 @@ impl Post {
         // Relaxed: only the phase may be stale, and that does not matter.
         let idle = self.phase.load(Relaxed) & !PHASE;
         for (phase, outcome) in [(BUSY, Return::Stay), (SUNK, Return::Surface)] {
+            stage::point();
             // AcqRel: one of this step and that of `seize` happens, and the task goes with it. A post that is not BUSY
             // any more never is again in this turn, so that trying SUNK next is enough.
             if self.phase.compare_exchange(idle | phase, idle, AcqRel, Acquire).is_ok() {
@@ -118,6 +120,7 @@ impl Post {
                 return outcome;
             }
         }
+        reached!("post: a thread comes back to a post that was seized");
         Return::Leave
     }
 
@@ -134,6 +137,7 @@ impl Post {
     /// it has just finished.
     pub(super) fn seize(&self, turn: Turn) -> Option<(Task, Life)> {
         let seized = turn.busy & !PHASE | SEIZED;
+        stage::point();
         // AcqRel: acquires the task from `occupy`; see `vacate`.
         self.phase.compare_exchange(turn.busy, seized, AcqRel, Acquire).ok()?;
         self.task.take()
@@ -156,7 +160,7 @@ impl Post {
     /// supervisor away, and nobody waits for this thread.
     pub(super) fn await_settled(&self) {
         while !self.settled.load(Acquire) {
-            thread::yield_now();
+            stage::give_way();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Room: how many messages may wait, how many bytes may be in flight, and who gets the next place.
 //!
-//! **What is counted.** A *place* is held by a message from its admission until a worker starts it (or it is refused);
-//! its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one compare-exchange
-//! takes both or neither, and the bounds are exact at every moment.
+//! **What is counted.** A *place* is held by a message from its admission until a worker starts it (or it is refused, or
+//! withdrawn); its *bytes* are held until it has been answered. Both sit in one atomic word, [`Usage`], so that one
+//! compare-exchange takes both or neither, and the bounds are exact at every moment.
 //!
 //! The bound on bytes is exact for what is accepted. An answer that weighs more than its message is charged when it is
 //! there, and may exceed the bound; then nothing more is accepted, and nothing accepted is started
@@ -15,6 +15,10 @@
 //! whoever releases one: [`Room::settle`] takes room *for* the head of a queue and then tells it, so that a woken waiter
 //! never has to compete. The turn between the priorities is that of the lanes, and moves on only when a place was given:
 //! the head whose turn it is may be large, and nobody takes the bytes that it waits for.
+//!
+//! **Who comes back** (a message that gave its place away, to wait for an equal one, and is to compute after all) holds its
+//! bytes, and lacks a place only. It waits in a queue of its own, which is served before all others: those there may wait
+//! for the very bytes that it holds. For the same reason the bound on bytes does not hold it up.
 //!
 //! **Settling** is done by one thread at a time, and nobody waits for it: `settling` counts the calls, the first caller
 //! settles, the others leave at once, and it goes round again until the count has stood still. A release that comes
@@ -50,11 +54,15 @@ use crate::{
     platform::{
         atomic::AtomicUsize,
         clock,
+        stage::{self, reached},
         sync::{Mutex, SegQueue},
     },
 };
 
 pub(crate) use self::{charge::Charge, usage::NoRoom, waiter::Waiting};
+
+/// The queue of those who come back; those of the priorities are before it, by rank.
+const RETURNING: usize = 3;
 
 /// The bounds, and who holds what of them.
 pub(crate) struct Room {
@@ -64,9 +72,9 @@ pub(crate) struct Room {
     pressure: Pressure,
     /// Places handed to waiters who have not looked yet.
     promised: AtomicUsize,
-    /// Waiters queued and not yet dealt with, by rank.
-    waiting: [AtomicUsize; 3],
-    queues: [SegQueue<Arc<Waiter>>; 3],
+    /// Waiters queued and not yet dealt with, by queue.
+    waiting: [AtomicUsize; 4],
+    queues: [SegQueue<Arc<Waiter>>; 4],
     settling: CachePadded<AtomicUsize>,
     /// What the settling thread remembers between rounds; only ever tried by the one that settles.
     desk: Mutex<Desk>,
@@ -77,7 +85,7 @@ pub(crate) struct Room {
 /// The heads of the queues, and whose turn it is.
 #[derive(Default)]
 struct Desk {
-    heads: [Option<Arc<Waiter>>; 3],
+    heads: [Option<Arc<Waiter>>; 4],
     turn: usize,
 }
 
@@ -89,8 +97,8 @@ impl Room {
             bytes: config.max_bytes_in_flight,
             pressure: Pressure::new(config.backpressure_threshold, config.backpressure_window),
             promised: AtomicUsize::new(0),
-            waiting: [(); 3].map(|()| AtomicUsize::new(0)),
-            queues: [(); 3].map(|()| SegQueue::new()),
+            waiting: [(); 4].map(|()| AtomicUsize::new(0)),
+            queues: [(); 4].map(|()| SegQueue::new()),
             settling: CachePadded::new(AtomicUsize::new(0)),
             desk: Mutex::new(Desk::default()),
             sleepers,
@@ -130,9 +138,10 @@ impl Room {
 
     /// Takes a place and `bytes`, at once or not at all.
     pub(crate) fn try_acquire(&self, priority: Priority, bytes: usize, now: Instant) -> Result<(), NoRoom> {
-        let ahead = &self.waiting[..=priority.rank()];
+        stage::point();
+        let ahead = self.waiting[..=priority.rank()].iter().chain(&self.waiting[RETURNING..]);
         // SeqCst as everything that concerns waiters: see the module.
-        if ahead.iter().any(|count| count.load(SeqCst) > 0) {
+        if ahead.into_iter().any(|count| count.load(SeqCst) > 0) {
             return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
         }
         self.take(bytes, now)
@@ -141,9 +150,28 @@ impl Room {
     /// Queues for a place and `bytes` (at most [`byte_capacity`](Self::byte_capacity)).
     pub(crate) fn wait(self: &Arc<Self>, priority: Priority, bytes: usize) -> Waiting {
         debug_assert!(bytes <= self.bytes, "a message larger than the room waits for ever");
+        self.wait_in(priority.rank(), bytes)
+    }
+
+    /// Takes a place, at once or not at all, for a message that holds its bytes.
+    pub(crate) fn try_return(&self, now: Instant) -> Result<(), NoRoom> {
+        if self.waiting[RETURNING].load(SeqCst) > 0 {
+            return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
+        }
+        self.take_place(now)
+    }
+
+    /// Queues for a place, for a message that holds its bytes.
+    pub(crate) fn wait_to_return(self: &Arc<Self>) -> Waiting {
+        self.wait_in(RETURNING, 0)
+    }
+
+    fn wait_in(self: &Arc<Self>, queue: usize, bytes: usize) -> Waiting {
         let waiter = Arc::new(Waiter::new(bytes));
-        self.waiting[priority.rank()].fetch_add(1, SeqCst);
-        self.queues[priority.rank()].push(Arc::clone(&waiter));
+        self.waiting[queue].fetch_add(1, SeqCst);
+        stage::point();
+        self.queues[queue].push(Arc::clone(&waiter));
+        stage::point();
         self.settle();
         Waiting::new(Arc::clone(self), waiter)
     }
@@ -151,6 +179,7 @@ impl Room {
     /// Gives back places and bytes, to who waits first.
     pub(crate) fn release(&self, places: usize, bytes: usize) {
         let left = self.usage.give(places, bytes);
+        stage::point();
         if self.waiting.iter().any(|count| count.load(SeqCst) > 0) {
             self.settle();
         }
@@ -186,7 +215,9 @@ impl Room {
     /// A waiter looks at the place that it was promised: its own from now on, if the room is still open.
     fn claim(&self, bytes: usize) -> Result<(), NoRoom> {
         self.promised.fetch_sub(1, SeqCst);
+        stage::point();
         if self.usage.read().closed {
+            reached!("room: a promise is claimed after the closing");
             self.release(1, bytes);
             return Err(NoRoom::Closed);
         }
@@ -195,28 +226,42 @@ impl Room {
 
     /// A waiter leaves without having looked at the place that it was promised.
     fn decline(&self, bytes: usize) {
+        reached!("room: a promise is declined");
         self.promised.fetch_sub(1, SeqCst);
         self.release(1, bytes);
     }
 
     fn take(&self, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+        let share = self.open_share(now);
+        // Sustained load leaves less than everything, but always room for one message when there is no other.
+        let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
+        self.usage.take(bytes, self.places(share), byte_limit)
+    }
+
+    fn take_place(&self, now: Instant) -> Result<(), NoRoom> {
+        self.usage.take(0, self.places(self.open_share(now)), usize::MAX)
+    }
+
+    fn places(&self, share: f64) -> usize {
+        ((self.messages as f64 * share) as usize).max(1)
+    }
+
+    fn open_share(&self, now: Instant) -> f64 {
         let usage = self.usage.read();
         let load = (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
-        let share = self.pressure.open_share(load, now);
-        // Sustained load leaves less than everything, but always room for one message when there is no other.
-        let messages = ((self.messages as f64 * share) as usize).max(1);
-        let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
-        self.usage.take(bytes, messages, byte_limit)
+        self.pressure.open_share(load, now)
     }
 
     /// Hands room to waiters. See the module.
     pub(super) fn settle(&self) {
         if self.settling.fetch_add(1, SeqCst) != 0 {
+            reached!("room: somebody else settles");
             return;
         }
         loop {
             let calls = self.settling.load(SeqCst);
             self.hand_over();
+            stage::point();
             if self.settling.compare_exchange(calls, 0, SeqCst, SeqCst).is_ok() {
                 break;
             }
@@ -229,17 +274,19 @@ impl Room {
         let mut desk = self.desk.try_lock().expect("one thread settles at a time");
         let now = clock::now();
         loop {
-            for rank in 0..self.queues.len() {
-                self.fetch_head(&mut desk, rank);
+            for queue in 0..self.queues.len() {
+                self.fetch_head(&mut desk, queue);
             }
-            let next = lanes::order(desk.turn).into_iter().find(|&rank| desk.heads[rank].is_some());
-            let Some(rank) = next else { return };
-            let head = desk.heads[rank].as_ref().expect("the rank was chosen for its head");
-            match self.take(head.bytes(), now) {
+            let mut order = [RETURNING].into_iter().chain(lanes::order(desk.turn));
+            let Some(queue) = order.find(|&queue| desk.heads[queue].is_some()) else { return };
+            let head = desk.heads[queue].as_ref().expect("the queue was chosen for its head");
+            let returns = queue == RETURNING;
+            match if returns { self.take_place(now) } else { self.take(head.bytes(), now) } {
                 Ok(()) => {
+                    stage::point();
                     self.promised.fetch_add(1, SeqCst);
                     if head.grant() {
-                        desk.turn += 1;
+                        desk.turn += usize::from(!returns);
                     } else {
                         // It left in this moment; its room goes to the next.
                         self.promised.fetch_sub(1, SeqCst);
@@ -249,26 +296,26 @@ impl Room {
                 Err(NoRoom::Closed) => head.close(),
                 Err(NoRoom::Full) => return,
             }
-            self.dismiss(&mut desk, rank);
+            self.dismiss(&mut desk, queue);
         }
     }
 
     /// Makes the head of a queue one that still waits, if there is one.
-    fn fetch_head(&self, desk: &mut Desk, rank: usize) {
-        while desk.heads[rank].as_ref().is_none_or(|head| head.has_left()) {
-            if desk.heads[rank].is_some() {
-                self.dismiss(desk, rank);
+    fn fetch_head(&self, desk: &mut Desk, queue: usize) {
+        while desk.heads[queue].as_ref().is_none_or(|head| head.has_left()) {
+            if desk.heads[queue].is_some() {
+                self.dismiss(desk, queue);
             }
-            match self.queues[rank].pop() {
-                Some(waiter) => desk.heads[rank] = Some(waiter),
+            match self.queues[queue].pop() {
+                Some(waiter) => desk.heads[queue] = Some(waiter),
                 None => return,
             }
         }
     }
 
-    fn dismiss(&self, desk: &mut Desk, rank: usize) {
-        desk.heads[rank] = None;
-        self.waiting[rank].fetch_sub(1, SeqCst);
+    fn dismiss(&self, desk: &mut Desk, queue: usize) {
+        desk.heads[queue] = None;
+        self.waiting[queue].fetch_sub(1, SeqCst);
     }
 }
 

@@ -17,18 +17,21 @@ use super::{
     forecast::{Forecast, Share},
     haste::Haste,
     job::Task,
+    lookout::{Expected, Lookout, Prospect},
     priority::Priority,
     room::Room,
     roster::{Queued, Roster},
+    sleepers::Side,
     supervisor::Event,
 };
 use crate::{
     grpc::performance::{
         config::OptimizationConfig,
         error::Interruption,
+        monitor::Class,
         overload::{Condition, OverloadLevel, Policy, Standing},
     },
-    platform::affinity::Core,
+    platform::{affinity::Core, clock},
 };
 
 pub(crate) struct Shared {
@@ -40,6 +43,7 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
+    lookout: Lookout,
     pub(super) haste: Haste,
     /// Threads that run something long.
     pub(super) long_running: AtomicUsize,
@@ -60,10 +64,16 @@ fn background_seats(config: &OptimizationConfig) -> usize {
 }
 
 impl Shared {
-    pub(super) fn new(config: &OptimizationConfig, events: Sender<Event>, haste: Haste) -> Self {
+    pub(super) fn new(
+        config: &OptimizationConfig,
+        cores: &[Core],
+        events: Sender<Event>,
+        haste: Haste,
+    ) -> Self {
+        let half = (config.worker_count / 2).max(1);
         let capacity = config.worker_queue_capacity;
-        let front = Crew::new(capacity, config.worker_count);
-        let background = Crew::new(capacity, background_seats(config));
+        let front = Crew::new(capacity, config.worker_count, cores);
+        let background = Crew::new(capacity, background_seats(config), cores);
         let sleepers = [&front, &background].map(|crew| Arc::clone(&crew.sleepers));
         Self {
             room: Arc::new(Room::new(config, sleepers.into())),
@@ -72,7 +82,8 @@ impl Shared {
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
-            most_spinning: (config.worker_count / 2).max(1),
+            most_spinning: half,
+            lookout: Lookout::new(config.await_spin, half),
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count).by_length(config.enable_length_scheduling)),
@@ -82,18 +93,20 @@ impl Shared {
             afloat: Once::new(),
             policy: Policy::new(config),
             roster: Roster::new(config.worker_queue_capacity),
-            epoch: Instant::now(),
+            epoch: clock::now(),
         }
     }
 
-    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it.
-    pub(crate) fn submit(&self, task: Task) {
+    /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it; `side` is
+    /// where the submitter would have that be. True when somebody was woken for it.
+    pub(crate) fn submit(&self, task: Task, side: Side) -> bool {
         match task.job.share(task.unit).level() {
             Level::Short => {
-                self.front.submit(task);
+                let woke = self.front.submit(task, side);
                 self.tell_if_pressed();
+                woke
             }
-            Level::Long => self.background.submit(task),
+            Level::Long => self.background.submit(task, side),
         }
     }
 
@@ -132,6 +145,27 @@ impl Shared {
         }
     }
 
+    /// What to expect of a message that is about to be queued.
+    pub(crate) fn prospect(&self, class: Class, priority: Priority) -> Prospect {
+        let wait = self.predicted_wait(self.forecast.level(class), priority);
+        self.lookout.prospect(self.forecast.service(class), wait)
+    }
+
+    /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
+    pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
+        // What is long is never near, and so never looked out for.
+        let nudge = || {
+            self.front.sleepers.wake_one(Side::Elsewhere);
+        };
+        self.lookout.await_briefly(message, (!woke).then_some(nudge))
+    }
+
+    /// Tasks in the lanes, for who sees to it that none is forgotten.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [Level::Short, Level::Long].map(|level| self.crew(level).lanes.waiting())
+    }
+
     /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
     /// finds nothing to do, and says so.
     pub(super) fn leave_queue(&self, share: &Share) -> bool {
@@ -145,11 +179,10 @@ impl Shared {
     /// A message was withdrawn, maybe while it was queued: its place is free at once, and what is left of it in its lane
     /// is swept out when there is much of that.
     pub(crate) fn withdrawn(&self, share: &Share) {
-        // Read before the share is taken off, with which it goes. Who comes too late for it has nothing to sweep.
         let crew = self.crew(share.level());
         if self.leave_queue(share) && crew.lanes.count_death(self.room.places_held()) {
             crew.lanes.sweep();
-            crew.notify();
+            crew.notify(Side::Any);
             if self.is_over() {
                 // Nobody else may come for what died in the sweep.
                 self.refuse_all(Interruption::ShutDown);

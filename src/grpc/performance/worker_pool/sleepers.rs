@@ -29,6 +29,10 @@
 //! wakes may find a task and uncount itself, so `searching` may be lower than what is true, below zero even, and a
 //! submitter then wakes one more than it had to. It is never higher: that would leave a task to nobody.
 //!
+//! **Which sleeper.** The waker says on which [`Side`]: on another core while it goes on using its own, be it for the work
+//! that it keeps or to look out for the outcome of what it gave away; on its own core when it is about to sleep itself,
+//! which spares both the interrupt of a core that has fallen asleep. Where nobody sleeps on that side, any other will do.
+//!
 //! **Cost.** Without sleepers `notify` is a fence and two loads.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -36,9 +40,22 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crossbeam::utils::CachePadded;
 
 use crate::platform::{
+    affinity::{Core, current_core},
     atomic::{AtomicIsize, AtomicU64, fence},
     park::ParkingSpot,
+    stage::{self, reached},
 };
+
+/// Where the worker is to be that is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// On the waker's core.
+    Here,
+    /// On another core.
+    Elsewhere,
+    /// On whichever.
+    Any,
+}
 
 const BITS: usize = u64::BITS as usize;
 
@@ -47,43 +64,67 @@ pub(super) struct Sleepers {
     /// One bit for each seat.
     asleep: Box<[CachePadded<AtomicU64>]>,
     spots: Box<[CachePadded<ParkingSpot>]>,
+    /// The core of each seat, if it has one for itself.
+    homes: Box<[Option<Core>]>,
 }
 
 impl Sleepers {
-    pub(super) fn new(seats: usize) -> Self {
+    /// Seats on `cores` in turn; none: wherever the platform puts them.
+    pub(super) fn new(seats: usize, cores: &[Core]) -> Self {
+        let home = |seat: usize| cores.get(seat % cores.len().max(1)).copied();
         Self {
             searching: CachePadded::new(AtomicIsize::new(0)),
             asleep: (0..seats.div_ceil(BITS)).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             spots: (0..seats).map(|_| CachePadded::new(ParkingSpot::new())).collect(),
+            homes: (0..seats).map(home).collect(),
         }
     }
 
-    /// Something was pushed; `waiting` tells how many tasks nobody has taken.
-    pub(super) fn notify(&self, waiting: impl FnOnce() -> usize) {
+    /// Something was pushed; `waiting` tells how many tasks nobody has taken. True when that woke somebody.
+    pub(super) fn notify(&self, side: Side, waiting: impl FnOnce() -> usize) -> bool {
+        stage::point();
         // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
         // Relaxed, here and in `wake_one`: the fence above orders them.
         let searching = self.searching.load(Relaxed);
+        stage::point();
         if searching > 0 && searching as usize >= waiting() {
-            return;
+            reached!("sleepers: a task is left to a searcher");
+            return false;
         }
-        self.wake_one();
+        self.wake_one(side)
     }
 
-    /// Wakes a sleeper, if there is one.
-    fn wake_one(&self) {
+    /// Wakes a sleeper, if there is one: on that side, if there is one there.
+    pub(super) fn wake_one(&self, side: Side) -> bool {
+        // Relaxed: as below.
+        if self.asleep.iter().all(|bits| bits.load(Relaxed) == 0) {
+            return false;
+        }
+        let suited = match side {
+            Side::Any => false,
+            Side::Here => self.wake_where(|home| home.is_some() && home == current_core()),
+            Side::Elsewhere => self.wake_where(|home| home.is_none() || home != current_core()),
+        };
+        suited || self.wake_where(|_| true)
+    }
+
+    fn wake_where(&self, suits: impl Fn(Option<Core>) -> bool) -> bool {
         for (word, bits) in self.asleep.iter().enumerate() {
             let mut sleeping = bits.load(Relaxed);
             while sleeping != 0 {
                 let bit = sleeping & sleeping.wrapping_neg();
-                sleeping = bits.fetch_and(!bit, SeqCst);
-                if sleeping & bit != 0 {
+                sleeping &= !bit;
+                let seat = word * BITS + bit.trailing_zeros() as usize;
+                if suits(self.homes[seat]) && self.take_bit(seat) {
+                    stage::point();
                     self.searching.fetch_add(1, SeqCst);
-                    self.spots[word * BITS + bit.trailing_zeros() as usize].unpark();
-                    return;
+                    self.spots[seat].unpark();
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// Wakes everybody: the pool is closing, or has something to tell.
@@ -114,8 +155,9 @@ impl Sleepers {
     /// A searcher found a task, and is about to run it; if anything still waits, somebody is to be woken for that.
     pub(super) fn end_search(&self, waiting: impl Fn() -> usize) {
         self.searching.fetch_sub(1, SeqCst);
+        stage::point();
         if waiting() > 0 {
-            self.notify(waiting);
+            self.notify(Side::Elsewhere, waiting);
         }
     }
 
@@ -129,6 +171,7 @@ impl Sleepers {
     ) -> Option<T> {
         loop {
             self.announce_sleep(seat);
+            stage::point();
             let found = look();
             if found.is_some() || is_over() {
                 self.recall_sleep(seat);
@@ -144,6 +187,7 @@ impl Sleepers {
     /// A searcher found nothing, and is about to sleep. It looks at the lanes once more after this.
     fn announce_sleep(&self, seat: usize) {
         self.asleep[seat / BITS].fetch_or(1 << (seat % BITS), SeqCst);
+        stage::point();
         self.searching.fetch_sub(1, SeqCst);
         // Pairs with the fence in `notify`.
         fence(SeqCst);
@@ -154,6 +198,8 @@ impl Sleepers {
     fn recall_sleep(&self, seat: usize) {
         if self.take_bit(seat) {
             self.searching.fetch_add(1, SeqCst);
+        } else {
+            reached!("sleepers: a wake crosses the last look");
         }
     }
 

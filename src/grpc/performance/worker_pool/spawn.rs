@@ -2,14 +2,14 @@
 //!
 //! One allocation holds the closure, its state and its outcome. The worker writes the outcome and then moves the state
 //! to finished; the future registers its waker and then looks at the state: so either the future sees the outcome, or
-//! the worker sees the waker.
+//! the worker sees the waker. Where the outcome is near, the future looks out for it before it registers anything.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -21,6 +21,7 @@ use super::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lookout::{Expected, Prospect},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
     state::{JobState, Life, WithdrawnFrom},
@@ -152,16 +153,30 @@ where
 }
 
 /// The future's view of a job, whatever its closure.
-trait Outcome<T>: Send + Sync {
+trait Outcome<T>: Expected + Send + Sync {
     /// The job has its room: what it weighs is given back when it is done.
     fn charge(&self, charge: Charge);
     /// It is about to be queued.
     fn enter_queue(&self, priority: Priority);
+    /// What kind of work it is.
+    fn class(&self) -> Class;
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
+    /// The same, for who does not want to be woken.
+    fn take_outcome(&self) -> Poll<Result<T, OptimizationError>>;
     /// Takes the job away, if it has no outcome yet.
     fn withdraw(&self, why: Interruption);
     /// What it adds to the work that waits.
     fn share(&self) -> &Share;
+}
+
+impl<F: Send, T: Send> Expected for ClosureJob<F, T> {
+    fn has_begun(&self) -> bool {
+        !self.state.is_queued()
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.is_finished() || self.state.withdrawn().is_some()
+    }
 }
 
 impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
@@ -173,8 +188,16 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
         self.forecast.queued(&self.share, self.class, priority);
     }
 
+    fn class(&self) -> Class {
+        self.class
+    }
+
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
         self.waker.register(cx.waker());
+        self.take_outcome()
+    }
+
+    fn take_outcome(&self) -> Poll<Result<T, OptimizationError>> {
         if self.state.is_finished() {
             return Poll::Ready(self.outcome.take().expect("a finished job has one outcome, for one future"));
         }
@@ -201,6 +224,8 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 enum Stage {
     /// There was no room yet.
     Unqueued(Waiting, Task),
+    /// Was put into a lane just now, whether or not somebody was woken for it; its outcome is near.
+    Near { woke: bool },
     /// In a lane, or further.
     Queued,
     /// It was never accepted.
@@ -233,15 +258,27 @@ impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
     fn queue(&mut self, task: Task) {
         self.job.charge(Charge::new(&self.shared.room, self.weight));
-        self.stage = Stage::Queued;
+        let prospect = self.shared.prospect(self.job.class(), task.priority);
         self.job.enter_queue(task.priority);
-        self.shared.submit(task);
+        let woke = self.shared.submit(task, prospect.side());
+        self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
+    }
+
+    /// The outcome, if it is there, or comes while this looks out for it.
+    fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
+        let outcome = self.job.take_outcome();
+        let Stage::Near { woke } = self.stage else { return outcome };
+        self.stage = Stage::Queued;
+        if outcome.is_pending() && self.shared.await_briefly(&*self.job, woke) {
+            return self.job.take_outcome();
+        }
+        outcome
     }
 
     /// Takes the job away; its place, if it is queued, is free at once.
     fn withdraw(&self, why: Interruption) {
         self.job.withdraw(why);
-        if matches!(self.stage, Stage::Queued) {
+        if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
             self.shared.withdrawn(self.job.share());
         }
     }
@@ -278,12 +315,18 @@ impl<T> Future for JobHandle<T> {
             return Poll::Ready(Err(refusal.into()));
         }
         assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
-        let mut outcome = this.job.poll_outcome(cx);
+        // Outcomes that are there at once, again and again, are no reason to keep others from this thread.
+        let progress = ready!(tokio::task::coop::poll_proceed(cx));
+        let mut outcome = this.look();
+        if outcome.is_pending() {
+            outcome = this.job.poll_outcome(cx);
+        }
         if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
             this.withdraw(Interruption::DeadlineExceeded);
             outcome = this.job.poll_outcome(cx);
         }
         if outcome.is_ready() {
+            progress.made_progress();
             this.stage = Stage::Over;
         }
         outcome

@@ -22,7 +22,10 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crate::{grpc::performance::error::Interruption, platform::atomic::AtomicU32};
+use crate::{
+    grpc::performance::error::Interruption,
+    platform::{atomic::AtomicU32, stage},
+};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -104,6 +107,7 @@ impl JobState {
     /// # Errors
     /// The phase that it is in, maybe of another life.
     fn step(&self, life: Life, from: u8, to: u8) -> Result<(), u8> {
+        stage::point();
         // AcqRel, and Acquire on failure: each transition pairs with the one before it, so that with the right to the
         // input or the outcome goes what was written there, and what its last owner did with it.
         self.0
@@ -142,6 +146,11 @@ impl JobState {
         }
         // In one life a job never goes back to Queued, so trying the other phase once is enough.
         self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
+    }
+
+    /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.load(Relaxed) as u8 == QUEUED
     }
 
     /// The same, only if nobody has started it: then the input is the caller's.

@@ -13,11 +13,10 @@ mod overruns;
 use std::{
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
-    thread,
     time::{Duration, Instant},
 };
 
-use crossbeam::{channel::Receiver, select};
+use crossbeam::channel::Receiver;
 use tokio::sync::oneshot;
 
 use self::overruns::Overruns;
@@ -30,7 +29,11 @@ use super::{
 };
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
-    platform::{affinity::Core, clock},
+    platform::{
+        affinity::Core,
+        clock,
+        stage::{self, Heard, reached},
+    },
 };
 
 /// How soon an empty seat is tried again when the system gave no thread for it.
@@ -133,12 +136,10 @@ impl Supervisor {
                     wake = wake.min(deadline);
                 }
             }
-            let pause = wake.saturating_duration_since(clock::now());
-            // `shared` holds a sender of each.
-            select! {
-                recv(self.events) -> event => self.handle(event.expect("`shared` holds a sender")),
-                recv(self.overruns.bell()) -> _ => self.overruns.rung(),
-                default(pause) => {}
+            match stage::receive(&self.events, self.overruns.bell(), wake) {
+                Heard::Letter(event) => self.handle(event),
+                Heard::Bell => self.overruns.rung(),
+                Heard::Nothing => {}
             }
         }
     }
@@ -168,7 +169,7 @@ impl Supervisor {
         }
         for (post, turn) in overdue {
             if let Some((task, life)) = post.seize(turn) {
-                overstay::report(&task, life, post.thread(), now - turn.started);
+                overstay::report(&task, life, post.thread(), now - turn.started, &self.shared.forecast);
                 self.forget(&post);
                 self.stuck += 1;
                 task.job.abandon(task.unit, life, Interruption::Overstayed);
@@ -199,8 +200,12 @@ impl Supervisor {
         if self.shared.is_over() {
             return true;
         }
+        if may_be_empty > 0 {
+            reached!("supervisor: a seat stays empty");
+        }
         for &seat in empty.iter().skip(may_be_empty) {
             if let Err(error) = self.seat_worker(seat) {
+                reached!("supervisor: the system gives no thread");
                 tracing::warn!(seat, %error, "no thread for an empty seat of the worker pool");
                 return false;
             }
@@ -215,9 +220,7 @@ impl Supervisor {
         let post = Arc::new(Post::new(self.epoch));
         let worker = Worker::new(Arc::clone(&self.shared), Seat { level, number }, Arc::clone(&post));
         let core = (!self.cores.is_empty()).then(|| self.cores[number % self.cores.len()]);
-        thread::Builder::new()
-            .name(format!("millstream-{letter}{}", self.started))
-            .spawn(move || worker.main(core))?;
+        stage::spawn(format!("millstream-{letter}{}", self.started), move || worker.main(core))?;
         self.started += 1;
         self.seats[seat] = Some(post);
         Ok(())
@@ -255,11 +258,13 @@ impl Supervisor {
         let mut unfinished = 0;
         // A submitter may stand between taking its place and pushing; it is a few instructions away.
         while !self.shared.is_over() {
+            reached!("supervisor: the deadline leaves messages unstarted");
             unfinished += self.shared.refuse_all(Interruption::ShutDown);
-            thread::yield_now();
+            stage::give_way();
         }
         for post in self.posts() {
             if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+                reached!("supervisor: a running message is left behind");
                 task.job.abandon(task.unit, life, Interruption::ShutDown);
                 unfinished += 1;
             }

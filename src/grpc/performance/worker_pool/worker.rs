@@ -15,12 +15,14 @@ use super::{
     job::Task,
     lanes::TURNS,
     post::{Post, Return},
+    sleepers::Side,
     supervisor::Event,
 };
 use crate::platform::{
     affinity::{Core, pin_current_thread},
     clock,
     scheduling::{give_way, give_way_wholly},
+    stage,
 };
 
 /// Looks between two readings of the clock while spinning.
@@ -110,8 +112,9 @@ impl Worker {
     fn work(&mut self, task: Task) -> Return {
         let shared = &*self.shared;
         if let Some(rest) = task.job.split(task.unit) {
-            self.crew().lanes.push_rest(self.seat.number, Task { unit: rest, ..task.clone() });
-            self.crew().notify();
+            let crew = self.crew();
+            crew.lanes.push_rest(self.seat.number, Task { unit: rest, ..task.clone() });
+            crew.notify(Side::Elsewhere);
         }
         shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);
@@ -192,6 +195,6 @@ fn spin<T>(spin: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
             return None;
         }
         // A thread that waits for this core (tokio's, say) may well be the one that brings the next task.
-        std::thread::yield_now();
+        stage::give_way();
     }
 }

@@ -5,13 +5,16 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::{Flight, Flights, Relief};
-use crate::platform::clock;
+use super::{
+    super::{freshness::Freshness, invalidation::Moment},
+    Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting,
+};
+use crate::{grpc::performance::monitor::Class, platform::clock};
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ use crate::platform::clock;
 pub enum Lookup {
     /// The answer.
     Hit(Bytes),
+    /// There is none, as was found not long ago (see [`Lead::fail`]).
+    Failure(Bytes),
     /// Nobody has it: compute it.
     Lead(Lead),
     /// Somebody is computing it: the follower will be told.
@@ -33,6 +38,10 @@ pub enum Lookup {
 pub trait FlightSink: Send + Sync {
     /// The answer that the follower was waiting for.
     fn resolved(&self, token: u32, value: Bytes);
+
+    /// There is no answer, and whoever computed has said that the others are to be content with that: see
+    /// [`Lead::fail`].
+    fn failed(&self, token: u32, failure: Bytes);
 
     /// Whoever computed has given up: the follower computes now, for itself and for all that still wait. If it does not
     /// want to any more, it drops the lead, here or later, and the next one is asked.
@@ -55,39 +64,77 @@ impl fmt::Debug for Follower {
 
 /// The duty to compute an answer, for oneself and for all that ask meanwhile.
 ///
-/// It ends with [`complete`](Self::complete), or [`resolve_without_storing`](Self::resolve_without_storing). Dropping
-/// it (a failure, a panic, a cancellation) makes one of the followers compute; the others go on waiting.
+/// It ends with [`complete`](Self::complete), [`resolve_without_storing`](Self::resolve_without_storing), or
+/// [`fail`](Self::fail). Dropping it (a failure, a panic, a cancellation) makes one of the followers compute; the others
+/// go on waiting.
 #[must_use = "dropping it passes the turn to somebody else"]
 pub struct Lead {
     turn: Turn,
+    terms: Terms,
 }
 
 impl Lead {
     pub(super) fn new(turn: Turn) -> Self {
-        Self { turn }
+        Self { turn, terms: Terms::default() }
     }
 
-    /// Gives the answer to all followers, and stores it, unless the key was invalidated meanwhile. Nothing of that
-    /// happens if the lead was abandoned (see [`watch`](Self::watch)).
+    /// How long the answer is good for, and what makes it worthless.
+    ///
+    /// Of what is invalidated while the answer is computed, everything counts that the answer depends on, also when
+    /// that is said only at the end.
+    pub fn fresh(mut self, freshness: Freshness) -> Self {
+        self.terms.freshness = freshness;
+        self
+    }
+
+    /// What kind of work it is: whether answers are stored, and compressed, is learnt by class.
+    pub fn class(mut self, class: Class) -> Self {
+        self.terms.place = class.into();
+        self
+    }
+
+    /// Gives the answer to all followers, and stores it, unless the key was invalidated meanwhile, or the answers of its
+    /// class are never asked for again. Nothing of that happens if the lead was abandoned (see [`watch`](Self::watch)).
     pub fn complete(self, value: Bytes) {
         self.complete_at(value, clock::now());
     }
 
     /// As [`complete`](Self::complete), and the time to live starts at `now`.
     pub(crate) fn complete_at(self, value: Bytes, now: Instant) {
-        self.turn.settle(&value, true, now);
+        self.settle(Verdict::Answer(value), Some(now));
     }
 
     /// Gives the answer to all followers, and does not store it.
     pub fn resolve_without_storing(self, value: Bytes) {
-        self.turn.settle(&value, false, clock::now());
+        self.settle(Verdict::Answer(value), None);
+    }
+
+    /// There is no answer, and for so long nobody is to try again: tells all followers, and all who ask until then.
+    /// What the bytes mean is between those who lead and those who ask.
+    pub fn fail(self, failure: Bytes, ttl: Duration) {
+        self.fail_at(failure, ttl, clock::now());
+    }
+
+    pub(crate) fn fail_at(mut self, failure: Bytes, ttl: Duration, now: Instant) {
+        self.terms.freshness = self.terms.freshness.ttl(ttl);
+        self.settle(Verdict::Failure(failure), Some(now));
+    }
+
+    fn settle(&self, verdict: Verdict, store: Option<Instant>) {
+        let finding = Finding { verdict, begun: self.turn.begun, scopes: self.terms.freshness.scopes };
+        self.turn.settle(&finding, store.map(|now| (&self.terms, now)));
+    }
+
+    /// Somebody else has found it, and stored it.
+    pub(super) fn found(self, finding: Finding) {
+        self.turn.settle(&finding, None);
     }
 
     /// A handle for whoever supervises the computation.
     #[must_use]
     pub fn watch(&self) -> FlightWatch {
-        let Turn { flights, flight, number } = &self.turn;
-        FlightWatch { flights: Arc::clone(flights), flight: Arc::downgrade(flight), number: *number }
+        let Turn { flights, flight, number, .. } = &self.turn;
+        FlightWatch::of(flights, flight, *number)
     }
 }
 
@@ -115,11 +162,41 @@ pub struct FlightWatch {
 }
 
 impl FlightWatch {
+    pub(super) fn of(flights: &Arc<Flights>, flight: &Arc<Flight>, number: u64) -> Self {
+        Self { flights: Arc::clone(flights), flight: Arc::downgrade(flight), number }
+    }
+
+    /// Whether the turn is over.
+    #[cfg(test)]
+    pub(in super::super) fn is_over(&self) -> bool {
+        self.flight.upgrade().is_none_or(|flight| !flight.is_at(self.number))
+    }
+
+    /// For a follower that has waited for long: abandons the leader if it is still the same, and watches the one that
+    /// leads now. If the leader has found something and has not come to tell, this is it.
+    pub(in super::super) fn overtake(&mut self) -> Option<Finding> {
+        let flight = self.flight.upgrade()?;
+        match flight.progress() {
+            Ok(turn) if turn == self.number => self.abandon(),
+            Ok(_) => {}
+            Err(finding) => return Some(finding),
+        }
+        match flight.progress() {
+            Ok(turn) => {
+                self.number = turn;
+                None
+            }
+            Err(finding) => Some(finding),
+        }
+    }
+
     /// Makes one of the followers compute, if there is one; the stuck leader tells nobody and stores nothing if it comes
     /// back. Nothing happens if the leader was done already.
     pub fn abandon(&self) {
         if let Some(flight) = self.flight.upgrade() {
-            Turn { flights: Arc::clone(&self.flights), flight, number: self.number }.pass_on();
+            let flights = Arc::clone(&self.flights);
+            let begun = flights.invalidations().now();
+            Turn { flights, flight, number: self.number, begun }.pass_on();
         }
     }
 }
@@ -136,22 +213,33 @@ pub(super) struct Turn {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     number: u64,
+    /// Before its computation began, by the clock of the invalidations.
+    begun: Moment,
 }
 
 impl Turn {
     pub(super) fn first(flights: Arc<Flights>, flight: Arc<Flight>) -> Self {
-        Self { flights, flight, number: 0 }
+        let begun = flights.invalidations().now();
+        Self { flights, flight, number: 0, begun }
+    }
+
+    /// The next one, which begins now.
+    fn next(self, number: u64) -> Self {
+        let begun = self.flights.invalidations().now();
+        Self { number, begun, ..self }
     }
 
     fn is_on(&self) -> bool {
         self.flight.is_at(self.number)
     }
 
-    fn settle(&self, value: &Bytes, store: bool, now: Instant) {
-        if let Some(followers) = self.flight.settle(self.number, value) {
-            let mut landing = Landing { turn: self, followers, value, store, now };
-            landing.tell();
-        }
+    fn settle(&self, finding: &Finding, store: Option<(&Terms, Instant)>) {
+        let Some(settlement) = self.flight.settle(self.number, finding, self.flights.invalidations()) else {
+            return;
+        };
+        let Settlement { told, next } = settlement;
+        let next = next.map(|(follower, number)| Handover::new(follower, self.clone().next(number)));
+        Landing { turn: self, told, next, finding, store }.tell();
     }
 
     /// Gives the turn to the next follower, if this one is still on.
@@ -167,8 +255,7 @@ impl Turn {
             match self.flight.relieve(self.number) {
                 Relief::Past => return None,
                 Relief::Next(follower, number) => {
-                    self.flights.store().counters().misses.add(1);
-                    return Some(Handover { follower, lead: Lead::new(Self { number, ..self }) });
+                    return Some(Handover::new(follower, self.next(number)));
                 }
                 Relief::Nobody if self.flights.close(&self.flight, self.number) => return None,
                 Relief::Nobody => {}
@@ -186,17 +273,21 @@ impl fmt::Debug for Turn {
 /// From settled to off the table. It is finished when it is dropped, also when a sink panics.
 struct Landing<'a> {
     turn: &'a Turn,
-    followers: VecDeque<Follower>,
-    value: &'a Bytes,
-    store: bool,
-    now: Instant,
+    told: VecDeque<Waiting>,
+    next: Option<Handover>,
+    finding: &'a Finding,
+    /// How it is stored, and when; `None`: it is not.
+    store: Option<(&'a Terms, Instant)>,
 }
 
 impl Landing<'_> {
     fn tell(&mut self) {
-        while let Some(Follower { sink, token }) = self.followers.pop_front() {
+        while let Some(Waiting { follower: Follower { sink, token }, .. }) = self.told.pop_front() {
             self.turn.flights.store().counters().joins.add(1);
-            sink.resolved(token, self.value.clone());
+            match self.finding.verdict.clone() {
+                Verdict::Answer(value) => sink.resolved(token, value),
+                Verdict::Failure(failure) => sink.failed(token, failure),
+            }
         }
     }
 }
@@ -204,10 +295,16 @@ impl Landing<'_> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.tell();
+        if let Some(next) = self.next.take() {
+            next.deliver();
+            return;
+        }
         // After the followers, who are not to wait for a copy.
         let Turn { flights, flight, .. } = self.turn;
-        let answer = self.store.then(|| flights.store().prepare(self.value));
-        flights.land(flight, answer, self.now);
+        let now = self.store.map_or_else(clock::now, |(_, now)| now);
+        let answer =
+            self.store.and_then(|(terms, now)| flights.admit(&flight.key(), self.finding, terms, now));
+        flights.land(flight, answer, now);
     }
 }
 
@@ -223,6 +320,11 @@ thread_local! {
 }
 
 impl Handover {
+    fn new(follower: Follower, turn: Turn) -> Self {
+        turn.flights.store().counters().misses.add(1);
+        Self { follower, lead: Lead::new(turn) }
+    }
+
     /// Tells the follower; later, if this thread is telling one already.
     ///
     /// A follower that drops its lead at once comes here again from within `your_turn`. So a queue of followers that

@@ -1,10 +1,15 @@
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::grpc::performance::config::OptimizationConfig;
 
 fn flights() -> Arc<Flights> {
-    Arc::new(Flights::new(Store::new(&OptimizationConfig::default()).unwrap()))
+    Arc::new(Flights::new(&OptimizationConfig::default()).unwrap())
 }
 
 fn key(n: u32) -> CacheKey {
@@ -15,12 +20,17 @@ fn key(n: u32) -> CacheKey {
 #[derive(Default)]
 struct Diary {
     resolved: Mutex<Vec<(u32, Bytes)>>,
+    failed: Mutex<Vec<(u32, Bytes)>>,
     leads: Mutex<Vec<(u32, Lead)>>,
 }
 
 impl FlightSink for Diary {
     fn resolved(&self, token: u32, value: Bytes) {
         self.resolved.lock().push((token, value));
+    }
+
+    fn failed(&self, token: u32, failure: Bytes) {
+        self.failed.lock().push((token, failure));
     }
 
     fn your_turn(&self, token: u32, lead: Lead) {
@@ -44,11 +54,11 @@ impl Diary {
 impl Flights {
     fn ask(self: &Arc<Self>, n: u32, sink: &Arc<impl FlightSink + 'static>, token: u32) -> Lookup {
         let sink = Arc::clone(sink);
-        self.join(key(n), || Follower { sink, token }, Instant::now())
+        self.join(key(n), Wanted::Verdict, || Follower { sink, token }, Instant::now()).into()
     }
 
     fn lead(self: &Arc<Self>, n: u32) -> Lead {
-        match self.join(key(n), || panic!("nobody to follow"), Instant::now()) {
+        match self.join(key(n), Wanted::Verdict, || panic!("nobody to follow"), Instant::now()).into() {
             Lookup::Lead(lead) => lead,
             other => panic!("{other:?}"),
         }
@@ -64,7 +74,7 @@ impl Flights {
     }
 
     fn stored(&self, n: u32) -> Option<Bytes> {
-        self.store.get(&key(n), Instant::now())
+        self.store.get(&key(n), Instant::now()).map(|stored| stored.body.open())
     }
 }
 
@@ -140,6 +150,10 @@ struct Gone(AtomicUsize);
 
 impl FlightSink for Gone {
     fn resolved(&self, _: u32, _: Bytes) {
+        panic!("nobody computed anything");
+    }
+
+    fn failed(&self, _: u32, _: Bytes) {
         panic!("nobody computed anything");
     }
 
@@ -251,10 +265,15 @@ struct Curious {
 
 impl FlightSink for Curious {
     fn resolved(&self, token: u32, _: Bytes) {
-        let again = self.flights.join(key(1), || panic!("the answer is known"), Instant::now());
-        self.seen.lock().push(again);
+        let nobody = || panic!("the answer is known");
+        let again = self.flights.join(key(1), Wanted::Verdict, nobody, Instant::now());
+        self.seen.lock().push(again.into());
         self.flights.invalidate(&key(token));
         self.flights.clear();
+    }
+
+    fn failed(&self, _: u32, _: Bytes) {
+        panic!("nobody fails");
     }
 
     fn your_turn(&self, _: u32, lead: Lead) {
@@ -279,8 +298,13 @@ fn a_sink_may_use_the_cache_and_an_answer_is_known_from_the_moment_it_is_told() 
 fn an_answer_that_came_between_the_look_and_the_start_is_found_by_the_second_look() {
     let (flights, diary) = (flights(), Arc::new(Diary::default()));
     // Boarded without a first look: what a joiner does that was overtaken right after it.
-    drop(flights.store.insert(key(1), flights.store.prepare(b"there"), Instant::now()));
-    let Boarding::Leads(lead) = flights.board(key(1), || panic!("nobody to follow")) else {
+    drop(flights.store.insert(
+        key(1),
+        flights.store.prepare(b"there", None),
+        flights.store.meta(Instant::now()),
+        Instant::now(),
+    ));
+    let Boarding::Leads(lead) = flights.board(key(1), Wanted::Verdict, || panic!("nobody to follow")) else {
         panic!("a flight was on the table");
     };
     drop(lead);
@@ -297,6 +321,11 @@ impl FlightSink for Touchy {
     fn resolved(&self, token: u32, value: Bytes) {
         assert_ne!(token, 0, "as the test wants it");
         self.0.resolved(token, value);
+    }
+
+    fn failed(&self, token: u32, failure: Bytes) {
+        assert_ne!(token, 0, "as the test wants it");
+        self.0.failed(token, failure);
     }
 
     fn your_turn(&self, token: u32, lead: Lead) {
@@ -319,4 +348,5 @@ fn a_sink_that_panics_costs_no_other_follower_anything() {
     assert!(flights.table.is_empty());
 }
 
+mod outdated;
 mod stress;

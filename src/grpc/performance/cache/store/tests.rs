@@ -1,8 +1,11 @@
-use std::{collections::HashMap, sync::Barrier};
+use std::{cell::RefCell, collections::HashMap, sync::Barrier};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+
+mod together;
 
 const MIB: usize = 1 << 20;
 
@@ -22,16 +25,34 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value), Instant::now()));
+        drop(self.insert(key(n), self.prepare(value, None), self.meta(Instant::now()), Instant::now()));
     }
 
     fn has(&self, n: usize) -> bool {
-        self.get(&key(n), Instant::now()).is_some()
+        self.read(n).is_some()
+    }
+
+    fn read(&self, n: usize) -> Option<Bytes> {
+        self.read_at(n, Instant::now())
+    }
+
+    fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
+        self.get(&key(n), now).map(|stored| stored.body.open())
+    }
+
+    /// Of each entry.
+    fn sizes(&self) -> Vec<u64> {
+        let sizes = RefCell::new(Vec::new());
+        self.retain(|_, stored| {
+            sizes.borrow_mut().push(stored.body.size());
+            true
+        });
+        sizes.into_inner()
     }
 
     /// What lies in the table agrees with the books, and is within the budgets.
     fn audit(&self, entries: usize, bytes: usize) {
-        let sizes: Vec<u64> = self.cache.iter().map(|(_, stored)| stored.body.size()).collect();
+        let sizes = self.sizes();
         assert!(sizes.len() <= entries, "{} of {entries} entries", sizes.len());
         assert!(sizes.iter().sum::<u64>() <= bytes as u64, "{} of {bytes} bytes", sizes.iter().sum::<u64>());
         assert_eq!(self.stats().entries, sizes.len());
@@ -96,7 +117,7 @@ fn a_value_that_is_replaced_is_not_counted_as_evicted() {
     store.put(1, b"");
     store.put(1, b"");
     store.put(1, b"longer");
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), "longer");
+    assert_eq!(store.read(1).unwrap(), "longer");
     let stats = store.stats();
     assert_eq!((stats.insertions, stats.evictions, stats.rejected_too_large), (3, 0, 0));
     store.audit(1, ENTRY_OVERHEAD + 6);
@@ -122,43 +143,42 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old"), start));
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
     let due = start + Duration::from_secs(10);
-    assert_eq!(store.get(&key(1), due - Duration::from_nanos(1)).unwrap(), "old");
-    assert_eq!(store.get(&key(1), due), None);
+    assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
+    assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old"), start));
-    drop(store.insert(key(1), store.prepare(b"new"), due));
-    assert_eq!(store.get(&key(1), due).unwrap(), "new");
+    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
+    drop(store.insert(key(1), store.prepare(b"new", None), store.meta(due), due));
+    assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
 
 #[test]
-fn compression_saves_bytes_where_it_can_and_is_counted() {
-    let store = configured(|c| c.enable_cache_compression = true);
+fn what_compression_saves_is_counted() {
+    let store = store(100, MIB);
     let long = vec![42; 100_000];
-    store.put(1, &long);
+    let now = Instant::now();
+    drop(store.insert(key(1), store.prepare(&long, Body::compressed(&long)), store.meta(now), now));
     store.put(2, b"incompressible");
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap(), long);
-    assert_eq!(store.get(&key(2), Instant::now()).unwrap(), "incompressible");
+    assert_eq!(store.read(1).unwrap(), long);
+    assert_eq!(store.read(2).unwrap(), "incompressible");
     let stats = store.stats();
     assert_eq!(stats.compressed, 1);
     assert_eq!(stats.bytes as u64 + stats.bytes_saved, size(long.len()) + size(14));
     assert!(stats.bytes < 2000, "{} bytes", stats.bytes);
     store.audit(2, 2000);
-
-    let plain = configured(|c| c.enable_cache_compression = false);
-    plain.put(1, &long);
-    assert_eq!((plain.stats().compressed, plain.stats().bytes as u64), (0, size(long.len())));
 }
 
 #[test]
 fn compression_makes_room_for_values_that_would_be_too_large() {
-    let store = configured(|c| (c.cache_byte_capacity, c.enable_cache_compression) = (MIB, true));
-    store.put(1, &vec![0; 8 * MIB]);
-    assert_eq!(store.get(&key(1), Instant::now()).unwrap().len(), 8 * MIB);
+    let store = store(100, MIB);
+    let large = vec![0; 8 * MIB];
+    let now = Instant::now();
+    drop(store.insert(key(1), store.prepare(&large, Body::compressed(&large)), store.meta(now), now));
+    assert_eq!(store.read(1).unwrap().len(), 8 * MIB);
 }
 
 #[test]
@@ -245,7 +265,7 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
     for n in 0..100_000 {
         store.put(n, b"");
     }
-    let per_entry = store.cache.memory_used().total() / store.stats().entries;
+    let per_entry = store.tables.memory() / store.stats().entries;
     // Beside the table: two allocations of the value, their headers included.
     let heap = 64;
     assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");
@@ -266,22 +286,11 @@ proptest! {
         }
         store.audit(entries, bytes);
         for (n, len) in last {
-            if let Some(value) = store.get(&key(n), Instant::now()) {
+            if let Some(value) = store.read(n) {
                 prop_assert_eq!(value, vec![n as u8; len]);
             }
         }
         store.clear();
         store.audit(0, 0);
-    }
-}
-
-#[test]
-fn without_time_to_spare_nothing_is_compressed() {
-    let store = configured(|config| config.enable_cache_compression = true);
-    for (spare, compressed) in [(true, 1), (false, 1), (true, 2)] {
-        store.spare_time(spare);
-        store.put(1, &[7; 10_000]);
-        assert!(store.has(1));
-        assert_eq!(store.stats().compressed, compressed);
     }
 }

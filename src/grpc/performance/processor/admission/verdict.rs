@@ -124,7 +124,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         })
     }
 
-    /// Notes a message that is about to be queued, in case that it has to make room for another.
+    /// Notes a message that is about to be queued, in case that it has to make room for another. From now on another
+    /// stream may withdraw it; so its share has been put by now, with which its place is given back.
     pub(in super::super) fn note(&self, slot: u32, now: Instant) {
         let shared = self.engine().pool.seam();
         if !shared.is_crowded() {

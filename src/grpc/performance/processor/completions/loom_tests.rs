@@ -19,6 +19,16 @@ impl Stream {
 
     /// The stream's circle, until all of `slots` came back; `awaited` says what to wait for, given what came.
     fn collect(&self, slots: usize, awaited: impl Fn(&[u32]) -> u32) -> Vec<u32> {
+        self.collect_looking_out(slots, awaited, false)
+    }
+
+    /// The same; `looks_out` for what comes before it sleeps, for as long as a look takes.
+    fn collect_looking_out(
+        &self,
+        slots: usize,
+        awaited: impl Fn(&[u32]) -> u32,
+        looks_out: bool,
+    ) -> Vec<u32> {
         let mut back = Vec::new();
         block_on(poll_fn(|cx| {
             loop {
@@ -33,6 +43,12 @@ impl Stream {
                 }
                 if back.len() == slots {
                     return Poll::Ready(());
+                }
+                if looks_out {
+                    self.completions.ignore();
+                    if self.completions.is_ready() {
+                        continue;
+                    }
                 }
                 if self.completions.wait_for(awaited(&back)) {
                     return Poll::Pending;
@@ -59,6 +75,18 @@ fn a_task_that_waits_for_any_slot_gets_all_of_them() {
         let mut back = stream.collect(2, |_| ANY);
         back.sort_unstable();
         assert_eq!(back, [0, 1]);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_task_that_looks_out_before_it_waits_misses_nothing() {
+    loom::model(|| {
+        let stream = Stream::new(2);
+        let workers = [0, 1].map(|slot| bring(&stream, slot));
+        assert_eq!(stream.collect_looking_out(2, |_| ANY, true).len(), 2);
         for worker in workers {
             worker.join().unwrap();
         }

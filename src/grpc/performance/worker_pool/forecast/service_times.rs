@@ -43,7 +43,7 @@ const REREAD: u32 = 32;
 /// Counts a sample, and keeps the median up to date.
 fn count(spread: &Histogram, median: &AtomicU64, sample: u64) {
     let seen = spread.count(sample);
-    if (seen < REREAD || seen % REREAD == 0)
+    if (seen < REREAD || seen.is_multiple_of(REREAD))
         && let Some(half) = spread.quantile(0.5)
     {
         median.store(half, Relaxed);

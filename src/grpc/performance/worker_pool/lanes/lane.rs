@@ -8,6 +8,7 @@ use super::{
     super::handoff::Handoff,
     ring::{MOST, Ring},
 };
+use crate::platform::stage;
 
 pub(crate) struct Lane<T> {
     free: Ring,
@@ -31,7 +32,7 @@ impl<T> Lane<T> {
         let mut value = value;
         while let Err(back) = self.try_push(value) {
             // More threads than there is slack for were stopped just between their rings; one will go on.
-            std::thread::yield_now();
+            stage::give_way();
             value = back;
         }
     }
@@ -42,12 +43,14 @@ impl<T> Lane<T> {
             return Err(value);
         };
         self.cells[cell].put(value);
+        stage::point();
         self.filled.put(cell);
         Ok(())
     }
 
     pub(crate) fn pop(&self) -> Option<T> {
         let cell = self.filled.take()?;
+        stage::point();
         let value = self.cells[cell].take();
         self.free.put(cell);
         Some(value.expect("a filled cell holds a value, which is its taker's"))

@@ -13,7 +13,7 @@ fn room(messages: usize, bytes: usize) -> Arc<Room> {
         backpressure_threshold: 1.0,
         ..OptimizationConfig::default()
     };
-    Arc::new(Room::new(&config, vec![Arc::new(Sleepers::new(1))]))
+    Arc::new(Room::new(&config, vec![Arc::new(Sleepers::new(1, &[]))]))
 }
 
 fn spawn<T: 'static>(room: &Arc<Room>, run: impl FnOnce(&Arc<Room>) -> T + 'static) -> thread::JoinHandle<T> {

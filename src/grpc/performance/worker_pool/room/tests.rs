@@ -20,7 +20,7 @@ fn room(messages: usize, bytes: usize) -> Arc<Room> {
 }
 
 fn open(config: &OptimizationConfig) -> Arc<Room> {
-    Arc::new(Room::new(config, vec![Arc::new(Sleepers::new(1))]))
+    Arc::new(Room::new(config, vec![Arc::new(Sleepers::new(1, &[]))]))
 }
 
 fn poll(waiting: &mut Waiting) -> Poll<Result<(), NoRoom>> {
@@ -54,6 +54,36 @@ fn nobody_overtakes_a_waiter_of_the_same_priority_even_if_it_would_fit() {
     assert_eq!(room.try_acquire(Priority::High, 1, Instant::now()), Ok(()));
     room.release(1, 90);
     assert_eq!(poll(&mut large), OK);
+}
+
+#[test]
+fn who_comes_back_with_its_bytes_is_served_before_those_who_wait_for_them() {
+    let room = room(10, 100);
+    room.try_acquire(Priority::Normal, 90, Instant::now()).unwrap();
+    room.release(1, 0);
+    let mut large = room.wait(Priority::High, 50);
+    assert_eq!(room.try_return(Instant::now()), Ok(()));
+    room.release(1, 90);
+    assert_eq!(poll(&mut large), OK);
+}
+
+#[test]
+fn who_comes_back_is_not_held_up_by_the_bytes_that_it_holds() {
+    let pressed = OptimizationConfig {
+        worker_queue_capacity: 2,
+        max_bytes_in_flight: 1024,
+        backpressure_threshold: 0.5,
+        backpressure_window: Duration::from_millis(1),
+        ..OptimizationConfig::default()
+    };
+    let room = open(&pressed);
+    let start = Instant::now();
+    room.try_acquire(Priority::Normal, 1000, start).unwrap();
+    room.try_acquire(Priority::Low, 0, start + Duration::from_secs(1)).unwrap_err();
+    let mut back = room.wait_to_return();
+    assert!(poll(&mut back).is_pending(), "half of the places are open, and that one is taken");
+    room.release(1, 0);
+    assert_eq!(poll(&mut back), OK);
 }
 
 #[test]

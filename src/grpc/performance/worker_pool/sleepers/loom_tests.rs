@@ -17,12 +17,12 @@ struct Pool {
 impl Pool {
     fn new(seats: usize, all: usize) -> Arc<Self> {
         let count = || AtomicUsize::new(0);
-        Arc::new(Self { sleepers: Sleepers::new(seats), pushed: count(), taken: count(), all })
+        Arc::new(Self { sleepers: Sleepers::new(seats, &[]), pushed: count(), taken: count(), all })
     }
 
     fn submit(&self) {
         self.pushed.fetch_add(1, Relaxed);
-        self.sleepers.notify(|| self.waiting());
+        self.sleepers.notify(Side::Elsewhere, || self.waiting());
     }
 
     fn waiting(&self) -> usize {

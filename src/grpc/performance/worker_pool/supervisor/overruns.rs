@@ -11,7 +11,8 @@
 //!
 //! A thread can enter the lowest class, but not leave it again, so each that sinks is lost to the front: it ends when its
 //! message is done. `worker_demotions` bounds how many may be on their way at a time, and with them the memory that their
-//! stacks take; at the bound long messages stay where they are, and the pool is as good as first come, first served.
+//! stacks take; at the bound long messages stay where they are, and the pool is as good as first come, first served. So
+//! do they where stuck threads have used up the substitutes: then nobody would take the seat.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -24,7 +25,10 @@ use super::{
     super::post::{Post, Turn},
     Supervisor,
 };
-use crate::platform::scheduling::{cpu_time_of, give_way_wholly};
+use crate::platform::{
+    scheduling::{cpu_time_of, give_way_wholly},
+    stage::reached,
+};
 
 /// Between two looks while there is something to be found, and when there was nothing for a while: a look costs a wake
 /// of the supervisor, some 15 µs of a core.
@@ -111,12 +115,14 @@ impl Supervisor {
         let is_over = now.saturating_duration_since(turn.started) > limit
             && cpu_time.saturating_sub(first.cpu_time) > limit / 2;
         let is_in_the_way = self.shared.front.lanes.waiting() > 0;
-        (is_over && is_in_the_way && self.overruns.sunk.len() < self.overruns.most_sunk).then_some(turn)
+        let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
+        (is_over && is_in_the_way && may_sink).then_some(turn)
     }
 
     /// Sends a thread down with its message, unless that is just done. Its seat is empty then.
     fn sink(&mut self, seat: usize, turn: Turn) {
         let Some(post) = self.seats[seat].take_if(|post| post.sink(turn)) else { return };
+        reached!("supervisor: a thread sinks with its message");
         self.overruns.seen[seat] = None;
         if let Err(error) = give_way_wholly(post.thread()) {
             self.shared.report_afloat(&error);

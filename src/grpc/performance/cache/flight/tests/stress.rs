@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Barrier};
 
 use super::*;
+use crate::grpc::performance::cache::invalidation::Scope;
 
 #[test]
 fn a_thousand_concurrent_equals_are_one_computation() {
@@ -20,6 +21,7 @@ fn a_thousand_concurrent_equals_are_one_computation() {
                     barrier.wait();
                     for n in 0..EACH {
                         match flights.ask(round, diary, thread * EACH + n) {
+                            Lookup::Failure(_) => panic!("nobody fails"),
                             Lookup::Hit(value) => {
                                 assert_eq!(value, "one for all");
                                 hits.fetch_add(1, SeqCst);
@@ -68,6 +70,10 @@ impl FlightSink for Workshop {
         assert_eq!(value, "");
     }
 
+    fn failed(&self, _: u32, _: Bytes) {
+        panic!("no failure is to be known");
+    }
+
     fn your_turn(&self, _: u32, lead: Lead) {
         self.compute(lead);
     }
@@ -96,7 +102,7 @@ fn leaders_that_fail_and_leaders_that_do_not_compute_one_at_a_time() {
 
 /// Ends a lead in one of the ways that there are.
 fn end(flights: &Flights, lead: Lead, how: u32) {
-    match how % 8 {
+    match how % 10 {
         0 => drop(lead),
         1 => lead.watch().abandon(),
         2 => lead.resolve_without_storing(Bytes::from_static(b"chaos")),
@@ -113,6 +119,12 @@ fn end(flights: &Flights, lead: Lead, how: u32) {
             flights.clear();
             drop(lead);
         }
+        6 => lead.fail(Bytes::from_static(b"chaos"), Duration::from_micros(10)),
+        // Whoever joined after this computes anew.
+        7 => {
+            flights.invalidations().invalidate(Scope::tag("chaos"));
+            lead.fresh(Freshness::new().tag("chaos")).complete(Bytes::from_static(b"chaos"));
+        }
         _ => lead.complete(Bytes::from_static(b"chaos")),
     }
 }
@@ -127,6 +139,10 @@ impl FlightSink for Chaos {
     fn resolved(&self, token: u32, value: Bytes) {
         assert_eq!(value, "chaos");
         self.told[token as usize].fetch_add(1, SeqCst);
+    }
+
+    fn failed(&self, token: u32, failure: Bytes) {
+        self.resolved(token, failure);
     }
 
     fn your_turn(&self, token: u32, lead: Lead) {
@@ -157,7 +173,7 @@ fn every_follower_is_told_exactly_once_whatever_happens() {
                     let token = thread * EACH + n;
                     match flights.ask(token % 3, chaos, token) {
                         Lookup::Follow => followed.push(token),
-                        Lookup::Hit(value) => assert_eq!(value, "chaos"),
+                        Lookup::Hit(value) | Lookup::Failure(value) => assert_eq!(value, "chaos"),
                         Lookup::Lead(lead) => held.push_back((lead, token)),
                     }
                     if held.len() > 1 || n % 7 == 0 {
@@ -178,5 +194,75 @@ fn every_follower_is_told_exactly_once_whatever_happens() {
         let expected = usize::from(follows.contains(&(token as u32)));
         assert_eq!(told.load(SeqCst), expected, "follower {token}");
     }
+    assert!(flights.table.is_empty());
+}
+
+/// Something that changes, and is told of when it has.
+struct Source {
+    flights: Arc<Flights>,
+    version: AtomicUsize,
+    /// What everybody knows to have been invalidated.
+    announced: AtomicUsize,
+}
+
+impl Source {
+    fn change(&self) {
+        let version = self.version.fetch_add(1, SeqCst) + 1;
+        self.flights.invalidations().invalidate(Scope::tag("source"));
+        self.announced.fetch_max(version, SeqCst);
+    }
+
+    fn compute(&self, lead: Lead) {
+        let read = self.version.load(SeqCst) as u32;
+        std::thread::yield_now();
+        lead.fresh(Freshness::new().tag("source")).complete(Bytes::copy_from_slice(&read.to_le_bytes()));
+    }
+}
+
+/// The token is what was announced when the follower joined.
+impl FlightSink for Source {
+    fn resolved(&self, token: u32, value: Bytes) {
+        let read = u32::from_le_bytes(value.as_ref().try_into().unwrap());
+        assert!(read >= token, "{read} was told to one who knew of {token}");
+    }
+
+    fn failed(&self, _: u32, _: Bytes) {
+        panic!("nobody fails");
+    }
+
+    fn your_turn(&self, _: u32, lead: Lead) {
+        self.compute(lead);
+    }
+}
+
+#[test]
+fn nobody_who_knows_of_an_invalidation_is_given_what_was_computed_before_it() {
+    let flights = flights();
+    let source = Arc::new(Source {
+        flights: Arc::clone(&flights),
+        version: AtomicUsize::new(0),
+        announced: AtomicUsize::new(0),
+    });
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (flights, source) = (&flights, &source);
+            scope.spawn(move || {
+                for n in 0..20_000 {
+                    if thread == 0 && n % 5 == 0 {
+                        source.change();
+                    }
+                    let known = source.announced.load(SeqCst) as u32;
+                    match flights.ask(1, source, known) {
+                        Lookup::Hit(value) => source.resolved(known, value),
+                        Lookup::Failure(_) => panic!("nobody fails"),
+                        Lookup::Lead(lead) => source.compute(lead),
+                        Lookup::Follow => {}
+                    }
+                }
+            });
+        }
+    });
+    let stats = flights.store.stats();
+    assert_eq!(stats.hits + stats.joins + stats.misses, 80_000);
     assert!(flights.table.is_empty());
 }

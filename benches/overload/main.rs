@@ -1,0 +1,82 @@
+//! What a plane does when more comes than it can do: how much it still does in time, how soon it is well again, and what
+//! that costs.
+//!
+//! ```sh
+//! cargo bench --features cli --bench overload -- [--quick] [--json FILE]
+//! ```
+//! - [`plant`]: a plane in this process, whose messages burn CPU time, exponentially distributed around a millisecond.
+//! - [`offer`]: an open loop: arrivals come as they are due, whatever becomes of those before.
+//! - [`experiments`]: load above the capacity, and after it; [`expiry`]: deadlines while all workers are busy.
+//! - [`refusals`]: what it costs to say no.
+//! - [`memory`]: `millstream serve` as a process of its own, with more payload than it may hold, and more than it can do.
+//! - [`goals`]: what is to be reached.
+//!
+//! Beside naive servers, over gRPC, the bench `grpc_tail` measures the same overload.
+
+mod experiments;
+mod expiry;
+mod figures;
+mod goals;
+mod memory;
+mod offer;
+mod plant;
+mod refusals;
+
+#[path = "../common/arguments.rs"]
+mod arguments;
+#[path = "../common/clock.rs"]
+mod clock;
+#[path = "../common/goal.rs"]
+mod goal;
+#[path = "../common/priority.rs"]
+mod priority;
+#[path = "../common/words.rs"]
+mod words;
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::of_this_process();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let capacity_per_s = experiments::capacity();
+    println!("The capacity is {capacity_per_s:.0} messages a second, of a millisecond in the mean.");
+    let loads = experiments::loads(capacity_per_s, arguments.quick);
+    loads.iter().for_each(|load| println!("{load}"));
+    let recoveries = experiments::recoveries(capacity_per_s, arguments.quick);
+    recoveries.iter().for_each(|recovery| println!("{recovery}"));
+    let expired = expiry::measure();
+    println!("{expired}");
+    let memory = memory::measure(arguments.quick)?;
+    println!("{memory}");
+    let alone = refusals::measure();
+    println!("{alone}");
+    let refusals = memory::refusals(arguments.quick)?;
+    println!("{refusals}");
+    let goals = goals::judge(&loads, &recoveries, &expired, &memory, &alone, &refusals);
+    println!("\nWhat was to be reached:");
+    goals.iter().for_each(|goal| println!("{goal}"));
+    arguments.write(&json!({
+        "capacity_per_s": capacity_per_s,
+        "loads": loads,
+        "recoveries": recoveries,
+        "expiry": expired,
+        "memory": memory,
+        "refusal_alone": alone,
+        "refusals": refusals,
+        "goals": goals,
+    }));
+    Ok(())
+}

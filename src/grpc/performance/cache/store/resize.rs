@@ -1,0 +1,108 @@
+//! Other budgets for a store that is in use.
+//!
+//! **Growing** may need a larger table. Entries are moved to it one by one, and each is in one of three states:
+//! ```text
+//!            old slot    new slot
+//!  before    open        none
+//!  copied    open        hidden     found by whoever removes or replaces, not by readers
+//!  cut off   closed      hidden
+//!  after     closed      open
+//! ```
+//! Whoever removes or replaces looks into the old table first. If it finds the old slot open it closes it: the move fails
+//! to, and closes its copy. If it finds it closed the copy is in the new table by then, hidden or open, and is closed
+//! there; a copy that has been closed is never revealed. So nothing that was removed comes back, and readers miss the
+//! entry for the moment in which it is cut off.
+//!
+//! **Shrinking** lowers the limits, and then throws out what is too much, the least used first. An insertion that took
+//! its room by the old limits either is in its slot by then, or sees the new ones afterwards, and evicts.
+
+use super::{
+    SHARD_BYTES_MIN, Shard, Store,
+    policy::MOST_USES,
+    room,
+    set::{Mark, Set},
+    slot::Entry,
+    table::{Home, Table},
+};
+use crate::grpc::performance::{
+    config::{ConfigError, OptimizationConfig},
+    error::OptimizationError,
+};
+
+impl Store {
+    /// Changes both budgets in place. What does not fit any more is evicted, the least useful first.
+    pub(in super::super) fn resize(&self, entries: usize, bytes: usize) -> Result<(), OptimizationError> {
+        let shards = self.shards.len();
+        check(entries, bytes, shards)?;
+        let _one_at_a_time = self.resizing.lock();
+        for shard in &self.shards {
+            shard.budget.set_limits((entries / shards) as u64, (bytes / shards) as u64);
+        }
+        let grown = self.tables.grow(room(entries, bytes, shards));
+        if let Some((smaller, larger)) = grown {
+            for (number, shard) in self.shards.iter().enumerate() {
+                smaller.shard(number).iter().for_each(|set| self.move_all(set, shard, larger));
+            }
+            self.tables.emptied();
+        }
+        for (number, shard) in self.shards.iter().enumerate() {
+            self.shrink(number, shard);
+        }
+        Ok(())
+    }
+
+    fn move_all(&self, set: &Set, shard: &Shard, larger: &Table) {
+        // Whoever has not yet revealed an entry sees the new generation when it does, and begins anew.
+        for old in set.open(&shard.budget) {
+            let Entry { key, fresh_until, .. } = *old.entry();
+            let stored = old.entry().stored.clone();
+            let size = stored.body.size();
+            let to = larger.set(Home::of(&key, self.shards.len()));
+            // The same bytes, paid for twice until the old slot is left.
+            shard.budget.overdraw(size);
+            let copy = Entry { key, stored, fresh_until };
+            match to.put(copy, Mark::of(&key), old.standing(), &shard.budget) {
+                Ok(copy) if old.close() => drop(copy.reveal()),
+                Ok(copy) => drop(copy.close()),
+                Err(_) => {
+                    shard.budget.give_back(size);
+                    if old.close() {
+                        self.counters.evictions.add(1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn shrink(&self, number: usize, shard: &Shard) {
+        for uses in 0..=MOST_USES {
+            for (_, table) in self.tables.in_use() {
+                for set in table.shard(number) {
+                    while shard.budget.is_overdrawn() {
+                        let Some(victim) = set.evict_used_up_to(uses, &shard.budget) else { break };
+                        self.counters.evictions.add(1);
+                        drop(victim);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check(entries: usize, bytes: usize, shards: usize) -> Result<(), ConfigError> {
+    OptimizationConfig {
+        cache_capacity: entries,
+        cache_byte_capacity: bytes,
+        ..OptimizationConfig::default()
+    }
+    .validate()?;
+    let least = |field, value: usize, least: usize| {
+        if value >= least {
+            return Ok(());
+        }
+        let expected = format!("it must be at least {least}, since the cache was made with {shards} shards");
+        Err(ConfigError { field, value: value.to_string(), expected })
+    };
+    least("cache_capacity", entries, shards)?;
+    least("cache_byte_capacity", bytes, shards * SHARD_BYTES_MIN)
+}

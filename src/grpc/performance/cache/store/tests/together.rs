@@ -1,0 +1,172 @@
+//! Many threads, and threads that are stopped halfway.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+
+use super::*;
+
+const KEYS: usize = 64;
+/// Values say which key they belong to, and in which order they were stored.
+const LENGTH: usize = 300;
+
+fn value(n: usize, version: u32) -> Vec<u8> {
+    let mut value = vec![n as u8; LENGTH];
+    value[..4].copy_from_slice(&version.to_le_bytes());
+    value
+}
+
+fn version(n: usize, value: &[u8]) -> u32 {
+    assert!(
+        value.len() == LENGTH && value[4..].iter().all(|byte| *byte == n as u8),
+        "a value of another key"
+    );
+    u32::from_le_bytes(value[..4].try_into().unwrap())
+}
+
+/// Each key has one writer, which counts its versions up and says which it has replaced or removed. Readers never see
+/// one that had gone before they asked, while others resize and clear.
+#[test]
+fn no_value_of_another_key_is_returned_and_nothing_that_has_gone_comes_back() {
+    const WRITERS: usize = 2;
+    const ROUNDS: u32 = 1500;
+    let store = store(48, MIB);
+    // The oldest version that may still be seen.
+    let least: Vec<AtomicU32> = (0..KEYS).map(|_| AtomicU32::new(0)).collect();
+    let running = AtomicU32::new(WRITERS as u32);
+    std::thread::scope(|scope| {
+        let (store, least, running) = (&store, &least, &running);
+        for writer in 0..WRITERS {
+            scope.spawn(move || {
+                for round in 1..=ROUNDS {
+                    for n in (writer..KEYS).step_by(WRITERS) {
+                        store.put(n, &value(n, round));
+                        least[n].store(round, SeqCst);
+                        if (n as u32 + round).is_multiple_of(3) {
+                            store.remove(&key(n));
+                            least[n].store(round + 1, SeqCst);
+                        }
+                    }
+                }
+                running.fetch_sub(1, SeqCst);
+            });
+        }
+        for reader in 0..2 {
+            scope.spawn(move || {
+                let mut n = reader;
+                while running.load(SeqCst) > 0 {
+                    n = (n + 7) % KEYS;
+                    let oldest = least[n].load(SeqCst);
+                    if let Some(found) = store.read(n) {
+                        let found = version(n, &found);
+                        assert!(found >= oldest, "version {found} of {n} after {oldest}");
+                    }
+                }
+            });
+        }
+        let mut entries = 48;
+        while running.load(SeqCst) > 0 {
+            entries = if entries > 3000 { 16 } else { entries * 2 };
+            store.resize(entries, MIB).unwrap();
+            if entries == 64 {
+                store.clear();
+            }
+        }
+    });
+    store.resize(48, MIB).unwrap();
+    store.audit(48, MIB);
+    store.clear();
+    store.audit(0, 0);
+}
+
+/// What is there is never more than what was allowed, at any moment at which somebody looks.
+#[test]
+fn neither_budget_is_exceeded_at_any_moment() {
+    const BYTES: usize = 100_000;
+    const ENTRIES: usize = 50;
+    let store = store(ENTRIES, BYTES);
+    let (stop, writers) = (AtomicBool::new(false), 4);
+    std::thread::scope(|scope| {
+        let (store, stop) = (&store, &stop);
+        for writer in 0..writers {
+            scope.spawn(move || {
+                for round in 0..4000 {
+                    let n = (round * 7 + writer * 13) % 150;
+                    store.put(n, &vec![n as u8; (round * 31 + writer * 977) % 9000]);
+                    if round % 5 == 0 {
+                        store.remove(&key(n + 1));
+                    }
+                }
+                stop.store(true, SeqCst);
+            });
+        }
+        while !stop.load(SeqCst) {
+            let stats = store.stats();
+            assert!(stats.bytes <= BYTES && stats.entries <= ENTRIES, "{stats:?}");
+        }
+    });
+    store.audit(ENTRIES, BYTES);
+}
+
+#[test]
+fn a_thread_that_is_stopped_while_it_looks_at_an_entry_holds_nobody_up() {
+    let store = store(3, MIB);
+    for n in 0..3 {
+        store.put(n, b"old");
+    }
+    let first = key(0);
+    let request = store.request(&first);
+    let stopped = request.find(store.tables.of(store.tables.generation()), Which::All).next().unwrap();
+    // Replaced, removed and evicted around it.
+    store.put(0, b"new");
+    assert_eq!(store.read(0).unwrap(), "new");
+    for n in 10..200 {
+        store.put(n, b"others");
+        assert!(store.has(n));
+        // One place is taken by what the stopped one looks at.
+        assert!(store.stats().entries <= 3);
+    }
+    assert!(!store.has(0));
+    assert_eq!(stopped.entry().stored.body.clone().open(), "old");
+    // It goes on, and its place is free again.
+    let before = store.stats().entries;
+    drop(stopped);
+    assert_eq!(store.stats().entries, before - 1);
+}
+
+#[test]
+fn a_thread_that_is_stopped_while_it_stores_holds_nobody_up() {
+    let store = store(3, MIB);
+    let first = key(0);
+    let request = store.request(&first);
+    let set = store.tables.of(store.tables.generation()).set(request.home);
+    // It has its room, and its slot, and stops.
+    assert!(request.shard.budget.take(size(3)));
+    let stopped = set.claim_for_test();
+    for n in 0..100 {
+        store.put(n, b"new");
+        assert_eq!(store.read(n).unwrap(), "new");
+        assert!(store.remove(&key(n)));
+        store.put(n, b"again");
+        assert!(store.has(n));
+        assert!(store.stats().entries <= 3);
+    }
+    drop(stopped);
+}
+
+#[test]
+fn entries_that_move_to_a_larger_table_stay_readable_but_for_the_moment_of_the_move() {
+    let store = store(20, 8 * MIB);
+    for n in 0..20 {
+        store.put(n, &value(n, 1));
+    }
+    for entries in [40, 100, 400, 2000, 10_000] {
+        store.resize(entries, 8 * MIB).unwrap();
+        for n in 0..20 {
+            assert_eq!(version(n, &store.read(n).unwrap()), 1, "{n} in {entries}");
+        }
+    }
+    for n in 20..9000 {
+        store.put(n, b"small");
+    }
+    assert!(store.stats().entries > 8500, "{}", store.stats().entries);
+    store.audit(10_000, 8 * MIB);
+}

@@ -1,0 +1,286 @@
+//! Looking out for an outcome that is about to come, before the task that awaits it goes to sleep.
+//!
+//! Once its last task waits, a thread of tokio sleeps, and to wake it costs more than a short message takes: on virtual
+//! cores some 15 µs of the waker, and 40 to 60 until it runs. So a task whose message is expected to be done sooner looks
+//! for the outcome from within its poll. It has registered no waker then, and the worker has nobody to wake.
+//!
+//! **Why in the poll.** A task that yields to look again would let others in; but tokio, whenever it finds such a task
+//! with nothing else to do, wakes a second thread to share the work that there might be, and so makes of each look the
+//! very wake that is to be spared, on the core that the worker needs. A poll of some ten microseconds is what any task
+//! may take.
+//!
+//! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
+//! predicted wait have to be within `await_spin`, no more than one such message may be ahead (with many in flight a task
+//! serves all better by sending the next one), and something must have gone on lately: when everybody sleeps, a worker
+//! that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody looks for longer than that, twice: once until the message is begun, once more
+//! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
+//! lives on what it has won lately ([`Credit`]): where it keeps losing, it is let be, and tried again now and then.
+//!
+//! **Nobody looks in vain** because the message was left to a searcher that does not run (it may be on the very core of
+//! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
+
+use std::{
+    sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use crossbeam::utils::CachePadded;
+
+use super::sleepers::Side;
+
+/// A searcher that runs begins a message within a microsecond.
+const GRACE: Duration = Duration::from_micros(5);
+/// Looks between two readings of the clock. A look and a pause take some 50 ns.
+const LOOKS: u32 = 8;
+
+/// Since the last message that was near: from then on every thread is likely to sleep.
+const WARM: Duration = Duration::from_micros(500);
+
+/// What to expect of a message that is about to be queued, and so what who queues it does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// Its outcome is near: look out for it.
+    Near,
+    /// It would be near, if its worker did not have to be woken from a deep sleep: sleep too.
+    Cold,
+    /// It will take its time.
+    Far,
+}
+
+impl Prospect {
+    /// Where the worker for it had best be.
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::Near => Side::Elsewhere,
+            Self::Cold => Side::Here,
+            Self::Far => Side::Any,
+        }
+    }
+}
+
+/// What came of looking: a balance that losses draw down faster than wins fill it. Below zero it counts the chances that
+/// are still to be let pass. Races cost accuracy only.
+struct Credit(AtomicI32);
+
+impl Credit {
+    const MOST: i32 = 32;
+    const LOSS: i32 = 8;
+    const LET_PASS: i32 = -64;
+
+    /// Whether to look at all.
+    fn allows(&self) -> bool {
+        let balance = self.0.load(Relaxed);
+        if balance < 0 {
+            self.0.store(balance + 1, Relaxed);
+        }
+        balance >= 0
+    }
+
+    fn settle(&self, won: bool) {
+        let balance = self.0.load(Relaxed);
+        let balance = match won {
+            true => (balance + 1).min(Self::MOST),
+            false if balance < Self::LOSS => Self::LET_PASS,
+            false => balance - Self::LOSS,
+        };
+        self.0.store(balance, Relaxed);
+    }
+}
+
+/// A message that a task may look out for.
+pub(crate) trait Expected {
+    /// Whether a worker has come for it.
+    fn has_begun(&self) -> bool;
+    /// Whether there is something to take: its outcome, or why there will be none.
+    fn is_over(&self) -> bool;
+}
+
+pub(crate) struct Lookout {
+    longest: Duration,
+    /// Threads that may look at a time, and those that do.
+    most: usize,
+    looking: CachePadded<AtomicUsize>,
+    credit: CachePadded<Credit>,
+    /// Nanoseconds from `epoch` to the latest message that was near, or would have been.
+    latest: CachePadded<AtomicU64>,
+    epoch: Instant,
+}
+
+/// Counts a thread that looks, for as long as it does.
+struct Looking<'a>(&'a AtomicUsize);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Lookout {
+    pub(super) fn new(longest: Duration, most: usize) -> Self {
+        Self {
+            longest,
+            most,
+            looking: CachePadded::new(AtomicUsize::new(0)),
+            credit: CachePadded::new(Credit(AtomicI32::new(Credit::MOST))),
+            latest: CachePadded::new(AtomicU64::new(0)),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// What to expect of a message; a service time of zero says that nothing is known.
+    pub(super) fn prospect(&self, service: Duration, wait: Duration) -> Prospect {
+        if service.is_zero() || service + wait > self.longest || wait > service {
+            return Prospect::Far;
+        }
+        let now = self.epoch.elapsed().as_nanos() as u64;
+        // Relaxed: it publishes nothing, and of two at once either may be the latest.
+        let since = now.saturating_sub(self.latest.swap(now, Relaxed));
+        if since < WARM.as_nanos() as u64 { Prospect::Near } else { Prospect::Cold }
+    }
+
+    /// Looks out for a message; true when it is over. `nudge` wakes one more worker, for a message that was left to one
+    /// that was awake and does not come.
+    pub(crate) fn await_briefly(
+        &self,
+        message: &(impl Expected + ?Sized),
+        nudge: Option<impl FnOnce()>,
+    ) -> bool {
+        if !self.credit.allows()
+            || self.looking.fetch_update(Relaxed, Relaxed, |n| (n < self.most).then_some(n + 1)).is_err()
+        {
+            return false;
+        }
+        let looking = Looking(&self.looking);
+        let won = self.look(message, nudge);
+        drop(looking);
+        self.credit.settle(won);
+        won
+    }
+
+    fn look(&self, message: &(impl Expected + ?Sized), mut nudge: Option<impl FnOnce()>) -> bool {
+        let queued = Instant::now();
+        let mut begun = None;
+        loop {
+            for _ in 0..LOOKS {
+                if message.is_over() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if begun.is_none() && message.has_begun() {
+                begun = Some(now);
+            }
+            if now - begun.unwrap_or(queued) >= self.longest {
+                return message.is_over();
+            }
+            if begun.is_none()
+                && now - queued >= GRACE
+                && let Some(nudge) = nudge.take()
+            {
+                nudge();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SPIN: Duration = Duration::from_micros(50);
+
+    struct Message {
+        begun: bool,
+        /// Looks after which it is over.
+        looks: Cell<u32>,
+    }
+
+    impl Expected for Message {
+        fn has_begun(&self) -> bool {
+            self.begun
+        }
+
+        fn is_over(&self) -> bool {
+            self.looks.set(self.looks.get().saturating_sub(1));
+            self.looks.get() == 0
+        }
+    }
+
+    fn after(looks: u32) -> Message {
+        Message { begun: true, looks: Cell::new(looks) }
+    }
+
+    fn look(lookout: &Lookout, message: &Message) -> bool {
+        lookout.await_briefly(message, None::<fn()>)
+    }
+
+    #[test]
+    fn what_comes_soon_is_found_and_what_does_not_is_not_waited_for() {
+        let lookout = Lookout::new(SPIN, 1);
+        assert!(look(&lookout, &after(3)));
+        let start = Instant::now();
+        assert!(!look(&lookout, &after(u32::MAX)));
+        assert!(start.elapsed() >= SPIN);
+    }
+
+    #[test]
+    fn only_what_is_learnt_and_short_and_first_in_line_is_near() {
+        let lookout = Lookout::new(SPIN, 1);
+        let prospect = |service, wait| lookout.prospect(service, wait);
+        let short = SPIN / 4;
+        assert_eq!(prospect(SPIN, Duration::from_nanos(1)), Prospect::Far, "its wait counts too");
+        assert_eq!(prospect(short, 2 * short), Prospect::Far, "there is more than one ahead");
+        assert_eq!(prospect(Duration::ZERO, Duration::ZERO), Prospect::Far, "nothing is known of it");
+        assert_ne!(prospect(short, short), Prospect::Far);
+    }
+
+    #[test]
+    fn after_a_pause_a_message_is_not_looked_out_for() {
+        let mut lookout = Lookout::new(SPIN, 1);
+        lookout.epoch -= 2 * WARM;
+        assert_eq!(lookout.prospect(SPIN, Duration::ZERO), Prospect::Cold);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while lookout.prospect(SPIN, Duration::ZERO) != Prospect::Near {
+            assert!(Instant::now() < deadline, "two in a row are never close together");
+        }
+        lookout.epoch -= 2 * WARM;
+        assert_eq!(lookout.prospect(SPIN, Duration::ZERO), Prospect::Cold);
+    }
+
+    #[test]
+    fn a_message_that_nobody_begins_gets_one_wake_of_its_own() {
+        let lookout = Lookout::new(SPIN, 1);
+        let nudges = Cell::new(0);
+        let idle = Message { begun: false, looks: Cell::new(u32::MAX) };
+        lookout.await_briefly(&idle, Some(|| nudges.set(nudges.get() + 1)));
+        assert_eq!(nudges.get(), 1);
+        lookout.await_briefly(&after(u32::MAX), Some(|| nudges.set(nudges.get() + 1)));
+        assert_eq!(nudges.get(), 1, "this one has begun");
+    }
+
+    #[test]
+    fn no_more_threads_look_than_may() {
+        let lookout = Lookout::new(SPIN, 1);
+        lookout.looking.fetch_add(1, Relaxed);
+        assert!(!look(&lookout, &after(1)));
+        lookout.looking.fetch_sub(1, Relaxed);
+        assert!(look(&lookout, &after(1)));
+    }
+
+    #[test]
+    fn looking_that_never_wins_is_let_be_and_tried_again() {
+        let lookout = Lookout::new(SPIN, 1);
+        let losses = 1 + Credit::MOST / Credit::LOSS;
+        for _ in 0..losses {
+            assert!(!look(&lookout, &after(u32::MAX)));
+        }
+        for _ in 0..-Credit::LET_PASS {
+            assert!(!look(&lookout, &after(1)), "let pass");
+        }
+        assert!(look(&lookout, &after(1)), "tried again");
+    }
+}
