@@ -83,7 +83,7 @@ impl Server {
             let read = |what| fs::read_to_string(task.path().join(what)).ok();
             // A thread may just have ended.
             let (Some(name), Some(times)) = (read("comm"), read("schedstat")) else { continue };
-            if !name.starts_with("millstream-w") {
+            if !name.starts_with("millstream-") {
                 sum += times.split_whitespace().next().and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
             }
         }
