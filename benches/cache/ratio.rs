@@ -32,12 +32,14 @@ pub(crate) struct Ratio {
 /// Every trace, capacity and cache; one figure each, since all is deterministic but for the caches' own chance.
 pub(crate) fn run(quick: bool) -> Vec<Ratio> {
     let (keys, requests) = if quick { QUICK } else { FULL };
-    println!("Hit ratios over {keys} keys and {requests} requests, and the distance to OPT in points:\n");
+    println!(
+        "Hit ratios over {keys} keys and {requests} requests (but web12), and the distance to OPT in points:\n"
+    );
     let cache_keys: Vec<CacheKey> = (0..keys).map(|n| CacheKey::of(&[&n.to_le_bytes()])).collect();
     let mut figures = Vec::new();
     for trace in traces::all(keys, requests) {
         for share in CAPACITIES {
-            let capacity = (f64::from(keys) * share) as usize;
+            let capacity = (f64::from(trace.keys) * share) as usize;
             let best = opt(&trace, capacity);
             let mut told = vec![format!("OPT {:.1}", 100.0 * best)];
             let mut row = |cache: &'static str, ratio: f64| {

@@ -20,14 +20,23 @@ const LOOP: f64 = 0.15;
 /// Share of the requests of the loop trace that go round; the others are Zipf's.
 const LOOPED: f64 = 0.5;
 
-/// The traces over so many keys.
+/// The traces over so many keys, and one from outside.
 pub(crate) fn all(keys: u32, requests: usize) -> Vec<Trace> {
     vec![
         Trace { name: "zipf0.9", keys, requests: zipf(keys, 0.9).take(requests).collect() },
         Trace { name: "zipf1.0", keys, requests: zipf(keys, 1.0).take(requests).collect() },
         Trace { name: "zipf0.9+scans", keys, requests: scans(keys, requests) },
         Trace { name: "zipf0.9+loop", keys, requests: looped(keys, requests) },
+        web12(),
     ]
+}
+
+/// What people asked a shop for (`public/README.md`); as long as it is.
+fn web12() -> Trace {
+    let (numbers, _) = include_bytes!("public/web12.u16le").as_chunks();
+    let requests: Vec<_> = numbers.iter().map(|&number| u32::from(u16::from_le_bytes(number))).collect();
+    let keys = 1 + requests.iter().max().expect("there are requests");
+    Trace { name: "web12", keys, requests }
 }
 
 /// Key 0 most often, key `n` by the power `exponent` of `n + 1` less often.

@@ -13,11 +13,12 @@
 //! do not go together.
 
 mod layers;
+mod optional;
 mod preset;
 mod show;
 mod values;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub(crate) struct Sections {
 pub(crate) struct ServerSection {
     #[serde(flatten)]
     pub(crate) transport: ServerOptions,
+    /// Where the pages for whoever runs the server are, or "off".
+    #[serde(with = "optional")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// Whether clients may make handlers panic.
     pub(crate) allow_fault_injection: bool,
 }

@@ -24,6 +24,9 @@ pub(super) struct ServerFlags {
     /// Listen here; port 0 picks a free one. [server.listen]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Answer /metrics, /healthz and /readyz here, by HTTP; port 0 picks a free one. [server.admin_listen]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
     /// Let clients make handlers panic, for tests. [server.allow_fault_injection]
     #[arg(long)]
     allow_fault_injection: bool,
@@ -45,6 +48,9 @@ impl ConfigFlags {
         flags.extend(self.settings.iter().map(|(key, value)| (key.clone(), value.clone(), "--set")));
         if let Some(listen) = server.listen {
             flags.push(("server.listen".to_owned(), listen.to_string(), "--listen"));
+        }
+        if let Some(listen) = server.admin_listen {
+            flags.push(("server.admin_listen".to_owned(), listen.to_string(), "--admin-listen"));
         }
         if server.allow_fault_injection {
             let key = "server.allow_fault_injection".to_owned();

@@ -4,6 +4,7 @@
 //! with UNAVAILABLE, and what was accepted is answered, for as long as `server.drain_timeout` allows. The second ends
 //! the process at once. Signals are listened for before the socket is, so that none is missed.
 
+mod admin;
 mod lean;
 
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ use super::{
     plane,
     signals::Signals,
 };
-use crate::grpc::server::{Drained, Server};
+use crate::grpc::server::{AdminPages, Drained, Server};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -35,7 +36,11 @@ impl Args {
         let (wanted, drain_timeout) = (options.listen, options.drain_timeout);
         let server = Server::bind(options).await.with_context(|| format!("cannot listen on {wanted}"))?;
         let plane = plane::build(&sections)?;
-        announce(&server).context("cannot write to stdout")?;
+        let admin = match sections.server.admin_listen {
+            Some(listen) => Some(admin::bind(listen, &server, &plane.processor).await?),
+            None => None,
+        };
+        announce(&server, admin.as_ref()).context("cannot write to stdout")?;
 
         let server = server.on_drain(plane.begin_drain(drain_timeout));
         let (stop, stopped) = oneshot::channel();
@@ -62,13 +67,17 @@ impl Args {
                 Ok(Exit::Failed)
             }
             never = lean::keep_lean(&plane.processor) => match never {},
+            never = admin::serve(admin) => match never {},
         }
     }
 }
 
-/// Whoever started the server waits for this line.
-fn announce(server: &Server) -> io::Result<()> {
+/// Whoever started the server waits for these lines.
+fn announce(server: &Server, admin: Option<&AdminPages>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "listening on {}", server.local_addr())?;
+    if let Some(admin) = admin {
+        writeln!(stdout, "admin on {}", admin.local_addr())?;
+    }
     stdout.flush()
 }

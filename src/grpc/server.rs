@@ -23,11 +23,13 @@
 //!   what large messages take until the data plane has accepted them has a budget (`server/reception.rs`).
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
+//! - **Who runs the process** has pages of their own (`server/admin.rs`), on a socket of its own.
 //! - **hyper** is driven here, and not by tonic's own server, which neither counts nor ends what this one has to.
 //! - **h2** is named in `Cargo.toml` for its version alone: before 0.4.16 a peer can flood it with empty frames, and
 //!   up to 0.4.19 honest streams of small messages were cut off.
 
 mod accept;
+mod admin;
 mod connection;
 mod counts;
 mod floods;
@@ -51,6 +53,7 @@ use super::proto::{
 };
 
 pub use self::{
+    admin::AdminPages,
     counts::{Limit, ServerCounts},
     options::ServerOptions,
 };
@@ -76,6 +79,7 @@ pub struct Server {
     local_addr: SocketAddr,
     options: ServerOptions,
     counts: ServerCounts,
+    drain: watch::Sender<bool>,
     on_drain: Box<dyn FnOnce() + Send>,
 }
 
@@ -108,7 +112,15 @@ impl Server {
         options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(options.listen).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, options, counts: ServerCounts::default(), on_drain: Box::new(|| ()) })
+        let drain = watch::Sender::new(false);
+        Ok(Self {
+            listener,
+            local_addr,
+            options,
+            counts: ServerCounts::default(),
+            drain,
+            on_drain: Box::new(|| ()),
+        })
     }
 
     /// Where the server listens, with the port that was picked if none was asked for.
@@ -137,11 +149,14 @@ impl Server {
         service: DataPlaneServer<T>,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let Self { listener, options, counts, on_drain, .. } = self;
-        let drain = watch::Sender::new(false);
+        let Self { listener, options, counts, drain, on_drain, .. } = self;
         counts::describe();
         let routes = routes(service, &options, drain.subscribe(), &counts);
         let transport = Transport::new(&options, routes, drain.subscribe(), counts.clone());
+        let failed = |error: &io::Error| {
+            counts.hit(Limit::Descriptors);
+            tracing::warn!(%error, "cannot accept connections for a moment");
+        };
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
         loop {
@@ -150,7 +165,7 @@ impl Server {
                 biased;
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
-                (socket, peer) = accept::next(|| listener.accept(), &counts), if room => {
+                (socket, peer) = accept::next(|| listener.accept(), failed), if room => {
                     connections.spawn(transport.clone().serve(socket, peer));
                     if connections.len() == options.max_connections {
                         counts.hit(Limit::Connections);

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from millstream.v1 import data_plane_pb2 as pb
-from wire import PATIENCE_S, Code, refusal, request
+from wire import PATIENCE_S, Code, refusal, request, serving
 
 PUSHBACK = "grpc-retry-pushback-ms"
 
@@ -62,20 +62,22 @@ def test_a_call_that_would_be_late_is_refused_at_once_and_told_when_to_come_agai
     assert fresh.stats().would_be_late == 2
 
 
-def test_a_stock_client_comes_again_when_it_was_told_to_and_is_served(fresh):
-    workers = fresh.stats().workers
-    stub = retrying(fresh)
-    learn(fresh, "100ms")
-    with ThreadPoolExecutor(6 * workers) as pool:
-        call = lambda id: fresh.stub.Process(request("echo", id=id, busy="100ms"), timeout=PATIENCE_S)
-        backlog = [pool.submit(call, id) for id in range(6 * workers)]
-        fresh.await_stats(lambda stats: stats.queued >= 5 * workers)
-        accepted = fresh.stats().accepted
-        # Half a second and more to wait, of which it may have 40%: it is refused, and comes again when that is over.
-        assert stub.Process(request("echo", b"again"), timeout=1.2).result == b"again"
-        assert fresh.stats().accepted == accepted + 2
-        for answer in backlog:
-            answer.result()
+def test_a_stock_client_comes_again_when_it_was_told_to_and_is_served():
+    # A tenth of its time may be spent waiting, so that a machine with other things to do can be slow and still in time.
+    with serving("--set", "deadline_wait_share=0.1") as server:
+        workers = server.stats().workers
+        stub = retrying(server)
+        learn(server, "100ms")
+        with ThreadPoolExecutor(6 * workers) as pool:
+            call = lambda id: server.stub.Process(request("echo", id=id, busy="100ms"), timeout=PATIENCE_S)
+            backlog = [pool.submit(call, id) for id in range(6 * workers)]
+            server.await_stats(lambda stats: stats.queued >= 5 * workers)
+            accepted = server.stats().accepted
+            # Half a second and more to wait: it is refused, and comes again when that is over.
+            assert stub.Process(request("echo", b"again"), timeout=4).result == b"again"
+            assert server.stats().accepted == accepted + 2
+            for answer in backlog:
+                answer.result()
 
 
 def test_stock_clients_with_retries_add_hardly_anything_to_an_overload(fresh):

@@ -28,7 +28,7 @@ pub(crate) fn millstream(arguments: &[&str]) -> Command {
 pub(crate) struct Serving {
     pub(crate) child: Child,
     pub(crate) addr: String,
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Serving {
@@ -39,11 +39,18 @@ impl Serving {
     /// The server that a command starts.
     pub(crate) async fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = timeout(PATIENCE, stdout.next_line()).await.expect("it says where it listens").unwrap();
-        let line = line.expect("it says where it listens");
-        let addr = line.strip_prefix("listening on ").expect("the line of the contract").to_owned();
-        Self { child, addr, _stdout: stdout }
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut serving = Self { child, addr: String::new(), stdout };
+        let line = serving.next_line().await;
+        serving.addr = line.strip_prefix("listening on ").expect("the line of the contract").to_owned();
+        serving
+    }
+
+    /// The next line that it says on stdout.
+    pub(crate) async fn next_line(&mut self) -> String {
+        let line =
+            timeout(PATIENCE, self.stdout.next_line()).await.expect("it says where it listens").unwrap();
+        line.expect("it says where it listens")
     }
 
     pub(crate) fn url(&self) -> String {

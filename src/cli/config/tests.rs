@@ -1,4 +1,4 @@
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use tempfile::TempDir;
 
@@ -119,6 +119,7 @@ fn values_of_every_type_are_read_from_text_and_from_toml() {
         ("max_bytes_in_flight", "64MiB"),
         ("server.listen", "127.0.0.1:0"),
         ("server.max_message_size", "20MiB"),
+        ("server.admin_listen", "127.0.0.1:0"),
         ("server.allow_fault_injection", "true"),
     ];
     let toml = "
@@ -128,13 +129,18 @@ fn values_of_every_type_are_read_from_text_and_from_toml() {
         backpressure_threshold = 0.5
         enable_metrics = false
         max_bytes_in_flight = 67108864
-        server = { listen = '127.0.0.1:0', max_message_size = '20MiB', allow_fault_injection = true }
+        [server]
+        listen = '127.0.0.1:0'
+        admin_listen = '127.0.0.1:0'
+        max_message_size = '20MiB'
+        allow_fault_injection = true
     ";
     let from_text = from_flags(&settings).unwrap().sections;
     assert_eq!(from_text.plane.worker_timeout, Duration::from_millis(250));
     assert_eq!(from_text.plane.when_full, WhenFull::Shed);
     assert!(!from_text.plane.enable_metrics);
     assert_eq!(from_text.server.transport.max_message_size, 20 << 20);
+    assert_eq!(from_text.server.admin_listen, Some(SocketAddr::from(([127, 0, 0, 1], 0))));
     assert!(from_text.server.allow_fault_injection);
     assert_eq!(from_file(toml).unwrap().sections, from_text);
     let variables = settings.map(|(key, value)| {

@@ -7,13 +7,12 @@
 
 use std::{io, time::Duration};
 
-use super::counts::{Limit, ServerCounts};
-
 /// Long enough to cost nothing, short enough for a client not to notice.
 const REST: Duration = Duration::from_millis(50);
 
-/// The next connection that `listen` gives, whatever fails before it. Dropped early it loses none.
-pub(super) async fn next<C, F>(mut listen: impl FnMut() -> F, counts: &ServerCounts) -> C
+/// The next connection that `listen` gives, whatever fails before it; `failed` hears of each failure that makes it rest.
+/// Dropped early it loses none.
+pub(super) async fn next<C, F>(mut listen: impl FnMut() -> F, failed: impl Fn(&io::Error)) -> C
 where
     F: Future<Output = io::Result<C>>,
 {
@@ -22,8 +21,7 @@ where
             Ok(connection) => return connection,
             Err(error) if broken_off(&error) => {}
             Err(error) => {
-                counts.hit(Limit::Descriptors);
-                tracing::warn!(%error, rest = ?REST, "cannot accept connections");
+                failed(&error);
                 tokio::time::sleep(REST).await;
             }
         }
@@ -37,6 +35,8 @@ fn broken_off(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use tokio::time::Instant;
 
     use super::*;
@@ -48,13 +48,14 @@ mod tests {
         let script = [Ok(1), broken(), broken(), Ok(2), exhausted(), exhausted(), Ok(3)];
         let mut script = script.into_iter();
         let mut listen = || std::future::ready(script.next().unwrap());
-        let counts = ServerCounts::default();
+        let failures = Cell::new(0);
+        let failed = |_: &io::Error| failures.set(failures.get() + 1);
         let start = Instant::now();
-        assert_eq!(next(&mut listen, &counts).await, 1);
-        assert_eq!(next(&mut listen, &counts).await, 2);
-        assert_eq!((start.elapsed(), counts.hits(Limit::Descriptors)), (Duration::ZERO, 0));
-        assert_eq!(next(&mut listen, &counts).await, 3);
+        assert_eq!(next(&mut listen, failed).await, 1);
+        assert_eq!(next(&mut listen, failed).await, 2);
+        assert_eq!((start.elapsed(), failures.get()), (Duration::ZERO, 0));
+        assert_eq!(next(&mut listen, failed).await, 3);
         assert!(start.elapsed() >= 2 * REST, "{:?}", start.elapsed());
-        assert_eq!(counts.hits(Limit::Descriptors), 2);
+        assert_eq!(failures.get(), 2);
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Engine<H: MessageHandler> {
     pub(super) cache: StreamCache,
     pub(super) resources: Arc<ResourcePool<H, BoxedValidator<H>>>,
     pub(super) monitor: StreamPerformanceMonitor,
+    /// Sends all figures to the `metrics` facade.
+    pub(super) publish_metrics: Arc<dyn Fn() + Send + Sync>,
     pub(super) open_streams: Arc<AtomicUsize>,
     pub(super) streams_seen: AtomicU64,
     /// Counts refusals, to spread their hints when to try again.
