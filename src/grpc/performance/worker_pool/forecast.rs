@@ -51,7 +51,7 @@ impl Share {
     }
 
     /// In which lanes the message waits, or has waited.
-    pub(super) fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         let lane = self.0.load(Relaxed) & (HELD - 1);
         if (lane as usize) < RANKS { Level::Short } else { Level::Long }
     }

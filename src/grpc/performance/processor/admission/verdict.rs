@@ -149,11 +149,16 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
 impl<H: MessageHandler> Mailbox<H> {
     /// The turn of a message has come: the queue control hears of its wait, and may find it too long.
-    pub(in super::super) fn waited_too_long(&self, input: &Input<H>, started: Instant) -> Option<Refusal> {
+    pub(in super::super) fn waited_too_long(
+        &self,
+        input: &Input<H>,
+        level: Level,
+        started: Instant,
+    ) -> Option<Refusal> {
         let engine = &*self.engine;
         engine.look(started);
         let shared = engine.pool.seam();
-        if shared.forecast.level(input.class) == Level::Long {
+        if level == Level::Long {
             // It waits for all that is short, by design: no sign that more comes than can be done.
             return None;
         }
