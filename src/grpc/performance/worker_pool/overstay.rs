@@ -22,11 +22,13 @@ pub(crate) struct Description {
 /// Of a thousand messages of a class, those that count as usual for a report.
 const USUAL: f64 = 0.999;
 
-/// Tells of a task that has run for so long on a thread, and how long those of its class run at most, but for one in a
-/// thousand: whether it is stuck, or `worker_timeout` too short. It may end just now: then it is told once too often.
+/// Tells of a task that has run for so long at a seat (none, where it has sunk), on a thread; and how long those of its
+/// class run at most, but for one in a thousand: whether it is stuck, or `worker_timeout` too short. It may end just now:
+/// then it is told once too often.
 pub(super) fn report(
     task: &Task,
     life: Life,
+    seat: Option<usize>,
     thread: Option<ThreadNumber>,
     ran: Duration,
     forecast: &Forecast,
@@ -39,6 +41,7 @@ pub(super) fn report(
             detail = class.detail(),
             stream,
             number,
+            seat,
             thread,
             ?ran,
             usual = forecast.quantile(class, USUAL).map(tracing::field::debug),
@@ -46,6 +49,7 @@ pub(super) fn report(
             "a message overstays worker_timeout: it is answered for, and its thread is replaced"
         ),
         None => tracing::warn!(
+            seat,
             thread,
             ?ran,
             %whereabouts,

@@ -169,7 +169,8 @@ impl Supervisor {
         }
         for (post, turn) in overdue {
             if let Some((task, life)) = post.seize(turn) {
-                overstay::report(&task, life, post.thread(), now - turn.started, &self.shared.forecast);
+                let (thread, ran) = (post.thread(), now - turn.started);
+                overstay::report(&task, life, self.seat_of(&post), thread, ran, &self.shared.forecast);
                 self.forget(&post);
                 self.stuck += 1;
                 task.job.abandon(task.unit, life, Interruption::Overstayed);
@@ -184,11 +185,14 @@ impl Supervisor {
         if self.overruns.strike(post) {
             // Relaxed: a count, of which nothing hangs.
             self.shared.long_running.fetch_sub(1, Relaxed);
-        } else if let Some(seat) =
-            self.seats.iter_mut().find(|seat| seat.as_ref().is_some_and(|seated| Arc::ptr_eq(seated, post)))
-        {
-            *seat = None;
+        } else if let Some(seat) = self.seat_of(post) {
+            self.seats[seat] = None;
         }
+    }
+
+    /// Where a thread sits; nowhere, when it has sunk.
+    fn seat_of(&self, post: &Arc<Post>) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.as_ref().is_some_and(|seated| Arc::ptr_eq(seated, post)))
     }
 
     /// Puts a worker on every empty seat, as far as substitutes are allowed; false when the system gave no thread.
