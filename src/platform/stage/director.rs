@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    thread::{self, Builder, Thread},
+    thread::{self, Builder, JoinHandle, Thread},
     time::{Duration, Instant},
 };
 
@@ -76,6 +76,8 @@ enum Condition {
 struct Actor {
     name: String,
     thread: Option<Thread>,
+    /// None for the first actor, and for one that has gone.
+    life: Option<JoinHandle<()>>,
     condition: Condition,
     weight: u32,
 }
@@ -89,6 +91,9 @@ struct Cast {
     refusals: u8,
     /// How threads have ended that should not have.
     panics: Vec<String>,
+    /// Threads that have handed the baton on for good. What they leave behind as they end (the places of their
+    /// thread-locals, for one) comes into other hands, so whoever has the baton next waits for their end.
+    leaving: Vec<JoinHandle<()>>,
     /// Nobody could run when the first actor was given the baton.
     quiet: bool,
     /// Times that the baton went to another thread.
@@ -127,6 +132,7 @@ impl Stage {
         let first = Actor {
             name: "the test".into(),
             thread: Some(thread::current()),
+            life: None,
             condition: Condition::Ready,
             weight: 1 << chance.random_range(0..4),
         };
@@ -136,6 +142,7 @@ impl Stage {
             restlessness,
             refusals: 0,
             panics: Vec::new(),
+            leaving: Vec::new(),
             quiet: false,
             handovers: 0,
         };
@@ -219,6 +226,10 @@ impl Stage {
             return false;
         }
         cast.handovers += 1;
+        if matches!(cast.actors[me].condition, Condition::Gone) {
+            let life = cast.actors[me].life.take();
+            cast.leaving.extend(life);
+        }
         let thread =
             cast.actors[next].thread.clone().expect("an actor has its thread before it can be chosen");
         drop(cast);
@@ -236,6 +247,10 @@ impl Stage {
             }
             thread::park_timeout(LOST);
             assert!(Instant::now() < patience, "the baton is lost: a thread waits for a lock at a point");
+        }
+        let leaving = std::mem::take(&mut self.cast.lock().leaving);
+        for thread in leaving {
+            thread.join().expect("an actor contains its panics");
         }
     }
 }
@@ -337,7 +352,7 @@ impl Role {
             }
             let weight = 1 << cast.chance.random_range(0..4);
             let name = format!("thread {}", cast.actors.len());
-            cast.actors.push(Actor { name, thread: None, condition: Condition::Gone, weight });
+            cast.actors.push(Actor { name, thread: None, life: None, condition: Condition::Gone, weight });
             cast.actors.len() - 1
         };
         let role = Self { stage: Arc::clone(&self.stage), me };
@@ -351,13 +366,14 @@ impl Role {
                 stage.cast.lock().panics.push(panic);
             }
             drop(entered);
-            stage.hand_over(me, Condition::Gone);
             ROLE.with(|mine| mine.replace(None));
+            stage.hand_over(me, Condition::Gone);
         })?;
         let mut cast = self.stage.cast.lock();
         let name = thread.thread().name().unwrap_or("a thread without a name").to_owned();
         let actor = &mut cast.actors[me];
-        (actor.name, actor.thread, actor.condition) = (name, Some(thread.thread().clone()), Condition::Ready);
+        (actor.name, actor.thread) = (name, Some(thread.thread().clone()));
+        (actor.life, actor.condition) = (Some(thread), Condition::Ready);
         Ok(())
     }
 }
