@@ -104,7 +104,7 @@ fn what_has_gone_wrong_once_does_not_again() {
 fn a_seed_decides_everything() {
     stay_on_one_core();
     for seed in 0..20 {
-        assert_eq!(check(seed), check(seed));
+        assert_eq!(check(seed), check(seed), "seed {seed}");
     }
 }
 

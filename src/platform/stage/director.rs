@@ -365,9 +365,10 @@ impl Role {
             if let Err(panic) = contain(life) {
                 stage.cast.lock().panics.push(panic);
             }
-            drop(entered);
             ROLE.with(|mine| mine.replace(None));
+            // Still in the runtime, whose clock it is that says who can run.
             stage.hand_over(me, Condition::Gone);
+            drop(entered);
         })?;
         let mut cast = self.stage.cast.lock();
         let name = thread.thread().name().unwrap_or("a thread without a name").to_owned();
