@@ -25,7 +25,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak, atomic::Ordering::SeqCst},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -244,7 +244,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         {
             let outcome = match why {
                 Interruption::Displaced => {
-                    Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after() })
+                    Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after(Duration::ZERO) })
                 }
                 why => Outcome::failed(why),
             };
