@@ -10,7 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -349,11 +349,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let prospect = shared.prospect(self.entries[slot as usize].class, priority);
         shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
         self.note(slot, now);
-        // Beside a sleeping worker company is a loss: the message is better off with a wake of its own.
+        // Beside a sleeping worker company is a loss: the message is better off with a wake of its own. And where the wait
+        // is long, company is far ahead of others: each is to wait as long as was predicted, or nobody can tell by the
+        // least wait whether all wait.
         let company = self
             .batches
             .joinable(priority, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
-            .filter(|_| !shared.anyone_asleep())
+            .filter(|_| !shared.anyone_asleep() && shared.is_brief(shared.predicted_wait(priority)))
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
             reached!("admission: a message joins a queued batch");
@@ -398,17 +400,24 @@ where
     H: MessageHandler,
     S: Stream<Item = Result<Message<H::Request, T>, E>>,
 {
-    /// Reads and admits while it can; true when it stopped only to let others live.
+    /// Reads and admits while it can, and may; true when it stopped only to let others live.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..ADMISSIONS_PER_POLL {
+        if self.reading.rests(clock::now) {
+            self.resume_held(cx);
+            return false;
+        }
+        for read in 0..ADMISSIONS_PER_POLL {
             if !self.resume_held(cx) || self.input.is_none() {
                 return false;
             }
             let Some(slot) = self.slot() else { return false };
+            let by_the_clock = self.reading.by_the_clock(self.engine().pool.seam().is_swamped());
+            let mut unwoken = Context::from_waker(Waker::noop());
             let input = self.input.as_mut().expect("checked above");
-            match input.as_mut().poll_next(cx) {
+            match input.as_mut().poll_next(if by_the_clock { &mut unwoken } else { cx }) {
                 Poll::Ready(Some(Ok(message))) => {
                     self.accept(slot, message);
+                    self.reading.found(self.entries[slot as usize].priority == Priority::High);
                     continue;
                 }
                 Poll::Ready(Some(Err(failure))) => {
@@ -416,6 +425,7 @@ where
                     self.input = None;
                 }
                 Poll::Ready(None) => self.input = None,
+                Poll::Pending if by_the_clock => self.reading.pause(read > 0, clock::now()),
                 Poll::Pending => {}
             }
             self.free.push(slot);
