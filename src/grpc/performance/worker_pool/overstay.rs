@@ -1,6 +1,6 @@
 //! The report of a handler that does not come back.
 
-use std::time::Duration;
+use std::{panic::Location, time::Duration};
 
 use super::{job::Task, state::Life};
 use crate::{
@@ -17,6 +17,8 @@ pub(crate) struct Description {
     pub(crate) stream: String,
     /// Its position in that stream.
     pub(crate) number: u64,
+    /// The checkpoint that it came by last.
+    pub(crate) passed: Option<&'static Location<'static>>,
 }
 
 /// Tells of a task that has run for so long at a seat, on a thread. It may end just now: then it is told once too often.
@@ -24,11 +26,12 @@ pub(super) fn report(task: &Task, life: Life, seat: usize, thread: Option<Thread
     let whereabouts = thread.map(Whereabouts::of).unwrap_or_default();
     let thread = thread.map(tracing::field::display);
     match task.job.describe(task.unit, life) {
-        Some(Description { class, stream, number }) => tracing::warn!(
+        Some(Description { class, stream, number, passed }) => tracing::warn!(
             class = class.name(),
             detail = class.detail(),
             stream,
             number,
+            checkpoint = passed.map(tracing::field::display),
             seat,
             thread,
             ?ran,
