@@ -74,7 +74,7 @@ impl Server {
         kib.map(|kib| kib << 10).ok_or_else(|| format!("{path} does not tell the peak"))
     }
 
-    /// CPU time of all threads but the workers and their supervisor.
+    /// CPU time of all threads but the plane's own (and that of the log).
     pub(crate) fn io_cpu(&self) -> Result<Duration, String> {
         let path = format!("/proc/{}/task", self.child.id());
         let tasks = fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -83,7 +83,7 @@ impl Server {
             let read = |what| fs::read_to_string(task.path().join(what)).ok();
             // A thread may just have ended.
             let (Some(name), Some(times)) = (read("comm"), read("schedstat")) else { continue };
-            if !name.starts_with("millstream-w") {
+            if !name.starts_with("millstream-") {
                 sum += times.split_whitespace().next().and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
             }
         }

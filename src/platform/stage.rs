@@ -7,15 +7,18 @@
 //!
 //! ```text
 //!  point, give_way      may go on, or let any other thread that can run go first
-//!  wait, receive        cannot run until it is woken, something is there, or the (virtual) time has come
+//!  wait, receive, pause cannot run until it is woken, something is there, or the (virtual) time has come
 //!  spawn                a new thread, which can run from now on
 //! ```
 //! A thread holds no lock at a point that another takes without trying: that one would wait outside of the director's
 //! sight, and the director says so after a while.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::{channel::Receiver, select};
 
 use super::atomic::AtomicU32;
 
@@ -54,7 +57,21 @@ pub(crate) fn give_way() {
     if let Some(role) = role() {
         return role.give_way();
     }
+    #[cfg(millstream_loom)]
+    return loom::thread::yield_now();
+    #[cfg(not(millstream_loom))]
     std::thread::yield_now();
+}
+
+/// Leaves the core to others for so long.
+pub(crate) fn pause(time: Duration) {
+    #[cfg(test)]
+    #[cfg(not(millstream_loom))]
+    if let Some(role) = role() {
+        return role.sleep(time);
+    }
+    // Nobody wakes a thread here, so that it comes back early only where the platform lets it, which is as well.
+    std::thread::park_timeout(time);
 }
 
 /// A thread of its own.
@@ -71,20 +88,40 @@ pub(crate) fn spawn(name: String, life: impl FnOnce() + Send + 'static) -> io::R
     thread.spawn(life).map(drop)
 }
 
-/// What comes until `deadline`.
-///
-/// # Errors
-/// Nothing came, or nothing will.
+/// What [`receive`] has found.
+pub(crate) enum Heard<T> {
+    Letter(T),
+    Bell,
+    /// Until the deadline.
+    Nothing,
+}
+
+/// What comes until `deadline`. Somebody who may still write and ring has to be there, be it the caller itself.
 pub(crate) fn receive<T: Send + 'static>(
     inbox: &Receiver<T>,
+    bell: &Receiver<()>,
     deadline: Instant,
-) -> Result<T, RecvTimeoutError> {
+) -> Heard<T> {
     #[cfg(test)]
     #[cfg(not(millstream_loom))]
     if let Some(role) = role() {
-        return role.receive(inbox, deadline);
+        return role.receive(inbox, bell, deadline);
     }
-    inbox.recv_deadline(deadline)
+    select! {
+        recv(inbox) -> letter => Heard::Letter(letter.expect("somebody may still write")),
+        recv(bell) -> rung => {
+            rung.expect("somebody may still ring");
+            Heard::Bell
+        }
+        default(deadline.saturating_duration_since(Instant::now())) => Heard::Nothing,
+    }
+}
+
+/// In a simulation, how long it has taken so far.
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+pub(crate) fn virtual_time() -> Option<Duration> {
+    role().map(|role| role.time())
 }
 
 /// Sleeps while `word` is as expected, until [`wake`] or for nothing.

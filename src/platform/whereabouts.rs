@@ -14,6 +14,11 @@ use std::{fmt, fs, time::Duration};
 pub(crate) struct ThreadNumber(u32);
 
 impl ThreadNumber {
+    /// As system calls take it.
+    pub(crate) fn get(self) -> u32 {
+        self.0
+    }
+
     /// Of this thread; `None` where the platform does not tell.
     pub(crate) fn of_this_thread() -> Option<Self> {
         let path = fs::read_link("/proc/thread-self").ok()?;

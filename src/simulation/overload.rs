@@ -10,7 +10,7 @@ use super::{Job, ServiceTimes, poisson_trace};
 use crate::grpc::performance::{
     Class, OptimizationConfig, Priority, WhenFull,
     overload::{Newcomer, Policy, Shares},
-    worker_pool::{Forecast, Share},
+    worker_pool::{Forecast, Level, Share},
 };
 
 /// What is done about jobs that are, or will be, too late.
@@ -215,7 +215,7 @@ impl Plant {
         let all_busy = self.servers.iter().all(|Reverse((free, _))| *free > now);
         let newcomer = Newcomer {
             rank: Priority::Normal.rank(),
-            wait: self.forecast.wait(Priority::Normal, all_busy),
+            wait: self.forecast.wait(Level::Short, Priority::Normal, all_busy),
             service: self.forecast.service(Class::DEFAULT),
             budget: (self.rule == Rule::PredictedWait).then_some(self.deadline),
             mean_service: self.forecast.mean(),

@@ -26,6 +26,11 @@ async fn start(more: &[&str]) -> Serving {
     Serving::start(&[&["--set", &deadline, "--set", "worker_count=2"], more].concat()).await
 }
 
+/// One worker, and what waits waits behind it, however long that takes.
+async fn start_in_line() -> Serving {
+    start(&["--set", "worker_count=1", "--set", "enable_length_scheduling=false"]).await
+}
+
 /// A server that takes its time, so that what ends at once ends for another reason.
 async fn start_patient() -> Serving {
     Serving::start(&["--set", "server.drain_timeout=1h", "--set", "worker_count=1"]).await
@@ -105,7 +110,7 @@ async fn a_handler_in_an_endless_loop_does_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn all_of_them_together_do_not_hold_up_the_end() {
-    let server = start(&["--set", "worker_count=1"]).await;
+    let server = start_in_line().await;
     let _silent = connect(&server, b"").await;
     let _half = connect(&server, b"PRI * HTTP/2").await;
     let mut client = client(&server).await;
@@ -139,7 +144,7 @@ async fn what_was_accepted_is_answered_and_the_server_ends_as_soon_as_it_is() {
 
 #[tokio::test]
 async fn what_the_deadline_leaves_is_answered_unavailable_before_the_end() {
-    let server = start(&["--set", "worker_count=1"]).await;
+    let server = start_in_line().await;
     let mut client = client(&server).await;
     let stuck = request(0, "echo", "x", &[("busy", "60s"), ("stubborn", "true")]);
     let requests = [stuck].into_iter().chain((1..6).map(|id| request(id, "echo", "x", &[])));

@@ -10,6 +10,8 @@ mod common;
 mod compression;
 mod connections;
 mod figures;
+#[cfg(target_os = "linux")]
+mod lengths;
 mod overload_rules;
 mod pools;
 mod room;
@@ -20,12 +22,13 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),
     ("connections", include_str!("connections.rs")),
     ("figures", include_str!("figures.rs")),
+    ("lengths", include_str!("lengths.rs")),
     ("overload", include_str!("../overload.rs")),
     ("overload_rules", include_str!("overload_rules.rs")),
     ("pools", include_str!("pools.rs")),
@@ -58,6 +61,9 @@ promises! {
     worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
     await_spin: threads::who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
+    enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
+    long_work_share: lengths::long_work_keeps_its_share_while_short_work_never_ends;
+    worker_demotions: lengths::no_more_threads_sink_than_may;
     batch_size: batches::no_more_messages_travel_together_than_a_batch_may_have;
     batch_timeout: batches::a_batch_takes_company_for_so_long_after_its_latest_message;
     max_batch_wait: batches::a_batch_takes_company_for_so_long_after_its_first_message;

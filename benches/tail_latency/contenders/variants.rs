@@ -61,6 +61,9 @@ pub(super) const VARIANTS: &[Entry] = &[
         &[PROBE, EXPONENTIAL],
         || pool(|config| OptimizationConfig { worker_niceness: 0, ..config }),
     ),
+    variant("millstream_no_lengths", "WorkerPool::spawn, short and long jobs alike", &[MIXED], || {
+        pool(|config| OptimizationConfig { enable_length_scheduling: false, ..config })
+    }),
     variant(
         "millstream_stream_batch_1",
         "OptimizedStreamProcessor::stream, no message travels with another",

@@ -108,6 +108,12 @@ pub struct OptimizationConfig {
     pub await_spin: Duration,
     /// Threads that may stand in for stuck ones at a time.
     pub worker_substitutes: usize,
+    /// Whether messages that run far longer than most are kept out of the way of the others.
+    pub enable_length_scheduling: bool,
+    /// The share of the cores that long messages keep when short ones never end.
+    pub long_work_share: f64,
+    /// Threads that may be under way at a time with a message that turned out long.
+    pub worker_demotions: usize,
 
     /// Messages that travel to a worker together at most.
     pub batch_size: usize,
@@ -213,6 +219,9 @@ impl Default for OptimizationConfig {
             worker_spin: Duration::from_micros(50),
             await_spin: Duration::from_micros(50),
             worker_substitutes: 8,
+            enable_length_scheduling: true,
+            long_work_share: 0.05,
+            worker_demotions: 64,
             batch_size: 10,
             batch_timeout: Duration::from_millis(10),
             max_batch_wait: Duration::from_millis(50),

@@ -316,7 +316,10 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     #[must_use]
     pub fn forecast(&self, class: Class, priority: Priority) -> Timing {
         let shared = self.engine.pool.seam();
-        Timing { queue_wait: shared.predicted_wait(priority), service_time: shared.forecast.service(class) }
+        Timing {
+            queue_wait: shared.predicted_wait(shared.forecast.level(class), priority),
+            service_time: shared.forecast.service(class),
+        }
     }
 
     /// Accepts nothing more, and waits until what was accepted has its answer; see [`WorkerPool::drain`].

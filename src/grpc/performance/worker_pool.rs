@@ -6,7 +6,8 @@
 //! ```
 //! A job passes through four rooms, each with its protocol in its own header: `room` says whether it is accepted,
 //! `lanes` where it waits, `sleepers` who comes for it, `state` who answers for it. `post` and `supervisor` see
-//! to it that a stuck or dead thread costs nobody but its own message.
+//! to it that a stuck or dead thread costs nobody but its own message. There are two crews of workers, one for what is
+//! short and one for what is long: see `crew`.
 //!
 //! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
 //! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
@@ -14,8 +15,11 @@
 //! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
 
 mod context;
+mod crew;
+mod floor;
 mod forecast;
 mod handoff;
+mod haste;
 mod job;
 mod lanes;
 mod lookout;
@@ -36,7 +40,10 @@ use std::{fmt, sync::Arc, time::Instant};
 use crossbeam::channel;
 use tokio::sync::oneshot;
 
-use self::supervisor::{Event, Supervisor};
+use self::{
+    haste::Haste,
+    supervisor::{Event, Supervisor},
+};
 use super::{
     config::{OptimizationConfig, Pinning},
     error::{Fault, OptimizationError},
@@ -57,6 +64,7 @@ pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
 pub(crate) use self::{
+    crew::Level,
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
@@ -130,11 +138,12 @@ impl WorkerPool {
     ) -> Result<Self, OptimizationError> {
         config.validate()?;
         let (events, inbox) = channel::unbounded();
+        let (haste, bell) = Haste::new();
         let cores = cores(config.worker_pinning);
-        let shared = Arc::new(Shared::new(config, &cores, events));
+        let shared = Arc::new(Shared::new(config, &cores, events, haste));
         let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
-        Supervisor::start(Arc::clone(&shared), inbox, config, cores, chore)
+        Supervisor::start(Arc::clone(&shared), inbox, bell, config, cores, chore)
             .and_then(|supervisor| stage::spawn("millstream-sup".into(), move || supervisor.main()))
             .map_err(|error| {
                 // Workers that run already find the room closed, and end.

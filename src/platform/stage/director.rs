@@ -22,11 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam::channel::Receiver;
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use tokio::runtime::Handle;
 
+use super::Heard;
 use crate::platform::{atomic::AtomicU32, clock, contain::contain};
 
 /// Virtual time that a thread which gives way lets pass at most, if nobody else can run.
@@ -99,6 +100,7 @@ pub(crate) struct Stage {
     cast: Mutex<Cast>,
     on: AtomicUsize,
     runtime: Handle,
+    entered: Instant,
 }
 
 /// The calling thread's part in a simulation.
@@ -137,7 +139,8 @@ impl Stage {
             quiet: false,
             handovers: 0,
         };
-        let stage = Arc::new(Self { cast: Mutex::new(cast), on: AtomicUsize::new(0), runtime });
+        let (on, entered) = (AtomicUsize::new(0), clock::now());
+        let stage = Arc::new(Self { cast: Mutex::new(cast), on, runtime, entered });
         ROLE.with(|role| role.replace(Some(Role { stage: Arc::clone(&stage), me: 0 })));
         (stage, OffStage)
     }
@@ -295,14 +298,21 @@ impl Role {
     pub(super) fn receive<T: Send + 'static>(
         &self,
         inbox: &Receiver<T>,
+        bell: &Receiver<()>,
         deadline: Instant,
-    ) -> Result<T, RecvTimeoutError> {
-        let letters = inbox.clone();
-        self.stage.pass(self.me, Condition::Until(deadline, Some(Box::new(move || !letters.is_empty()))));
-        inbox.try_recv().map_err(|why| match why {
-            TryRecvError::Empty => RecvTimeoutError::Timeout,
-            TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-        })
+    ) -> Heard<T> {
+        let (letters, rings) = (inbox.clone(), bell.clone());
+        let any = move || !letters.is_empty() || !rings.is_empty();
+        self.stage.pass(self.me, Condition::Until(deadline, Some(Box::new(any))));
+        if let Ok(letter) = inbox.try_recv() {
+            return Heard::Letter(letter);
+        }
+        bell.try_recv().map_or(Heard::Nothing, |()| Heard::Bell)
+    }
+
+    /// Virtual time since the stage was entered.
+    pub(super) fn time(&self) -> Duration {
+        clock::now() - self.stage.entered
     }
 
     pub(super) fn wait(&self, word: &AtomicU32) {

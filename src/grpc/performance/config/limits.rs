@@ -70,6 +70,14 @@ fn share(field: &'static str, value: f64) -> Result<(), ConfigError> {
     Err(ConfigError::new(field, value, "it must be above 0 and at most 1"))
 }
 
+/// A share that leaves at least as much. NaN is none.
+fn lesser_share(field: &'static str, value: f64) -> Result<(), ConfigError> {
+    if (0.0..=0.5).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, value, "it must be from 0 to 0.5"))
+}
+
 /// Each field by itself, then how they go together.
 pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     // Taken apart so that a new field does not compile until it is looked at here.
@@ -82,6 +90,9 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         worker_spin,
         await_spin,
         worker_substitutes,
+        enable_length_scheduling: _,
+        long_work_share,
+        worker_demotions,
         batch_size,
         batch_timeout,
         max_batch_wait,
@@ -136,6 +147,8 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
     time("await_spin", await_spin, Duration::ZERO..=MILLISECOND)?;
     count("worker_substitutes", worker_substitutes, 0..=1024)?;
+    lesser_share("long_work_share", long_work_share)?;
+    count("worker_demotions", worker_demotions, 0..=1024)?;
     count("batch_size", batch_size, 1..=4096)?;
     time("batch_timeout", batch_timeout, Duration::ZERO..=Duration::from_secs(60))?;
     time("max_batch_wait", max_batch_wait, Duration::ZERO..=Duration::from_secs(60))?;

@@ -27,7 +27,7 @@ use crate::grpc::performance::{
     cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, NoRoom, Priority, Prospect, Task},
+    worker_pool::{Charge, Level, NoRoom, Priority, Prospect, Task},
 };
 use crate::platform::{
     clock,
@@ -346,22 +346,27 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        let prospect = shared.prospect(self.entries[slot as usize].class, priority);
-        shared.forecast.queued(&mailbox.slots.get(slot).share, self.entries[slot as usize].class, priority);
+        let class = self.entries[slot as usize].class;
+        let prospect = shared.prospect(class, priority);
+        let share = &mailbox.slots.get(slot).share;
+        let is_short = shared.forecast.queued(share, class, priority) == Level::Short;
         self.note(slot, now);
-        // Beside a sleeping worker company is a loss: the message is better off with a wake of its own. And where the wait
-        // is long, company is far ahead of others: each is to wait as long as was predicted, or nobody can tell by the
-        // least wait whether all wait.
+        // What is long travels alone: company is to save hand-offs, and they are nothing to it. Beside a sleeping worker
+        // company is a loss: the message is better off with a wake of its own. And where the wait is long, company is far
+        // ahead of others: each is to wait as long as was predicted, or nobody can tell by the least wait whether all wait.
+        let brief = || shared.is_brief(shared.predicted_wait(Level::Short, priority));
         let company = self
             .batches
             .joinable(priority, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
-            .filter(|_| !shared.anyone_asleep() && shared.is_brief(shared.predicted_wait(priority)))
+            .filter(|_| is_short && !shared.anyone_asleep() && brief())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
             reached!("admission: a message joins a queued batch");
             self.batches.joined(priority, slot, now);
         } else {
-            self.batches.opened(priority, slot, now);
+            if is_short {
+                self.batches.opened(priority, slot, now);
+            }
             engine.monitor.count(Counter::Batches);
             let task = Task { job: Arc::clone(mailbox) as _, unit: slot, priority };
             let woke = shared.submit(task, prospect.side());

@@ -173,7 +173,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
-        let waited_too_long = self.waited_too_long(&input, started);
+        let waited_too_long = self.waited_too_long(&input, place.share.level(), started);
         if input.deadline.is_some_and(|deadline| deadline <= started) {
             drop_logged(input);
             self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));

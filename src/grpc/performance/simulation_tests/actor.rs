@@ -13,6 +13,7 @@ use crate::{
     grpc::performance::{
         cache::CacheKey,
         error::{HandlerError, Interruption},
+        monitor::Class,
         processor::{JobScope, MessageHandler},
         worker_pool::{JobContext, Priority},
     },
@@ -96,6 +97,10 @@ impl MessageHandler for Actor {
             _ => 0,
         };
         Ok(weight << WEIGHT_BITS | Ledger::expected(request.number, request.key))
+    }
+
+    fn class(request: &Request) -> Class {
+        request.act.class()
     }
 
     fn priority(request: &Request) -> Priority {

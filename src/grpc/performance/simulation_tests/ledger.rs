@@ -80,6 +80,16 @@ impl Ledger {
         }
     }
 
+    /// Messages that may run at a time, those included that nobody waits for any more.
+    pub(super) fn most_running(&self) -> usize {
+        let OptimizationConfig { worker_count, worker_substitutes, .. } = self.config;
+        let background = match self.config.enable_length_scheduling {
+            true => worker_count + self.config.worker_demotions,
+            false => 0,
+        };
+        worker_count + background + worker_substitutes
+    }
+
     /// Something must not be.
     pub(super) fn fault(&self, what: impl Into<String>) {
         self.faults.lock().push(what.into());
@@ -109,7 +119,7 @@ impl Ledger {
     pub(super) fn begun(&self, number: usize) -> Running<'_> {
         self.note(number as u64);
         let now = clock::now();
-        let most = self.config.worker_count + self.config.worker_substitutes;
+        let most = self.most_running();
         let running = self.running.fetch_add(1, SeqCst) + 1;
         if running > most {
             self.fault(format!("{running} messages run, on at most {most} threads"));

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 use crate::grpc::performance::{
     config::{DeadlineAdmission, MakeRoom, OptimizationConfig, Pinning, WhenFull, WhenFullFor},
+    monitor::Class,
     processor::Order,
     worker_pool::Priority,
 };
@@ -32,6 +33,16 @@ pub(super) enum Act {
     Bomb,
     /// Does not come back before the schedule is over.
     Stuck,
+}
+
+impl Act {
+    /// What its author would call it: most of what takes long has a class of its own, some comes unannounced.
+    pub(super) fn class(self) -> Class {
+        match self {
+            Self::Work { steps: 10.., .. } => Class::new("long"),
+            _ => Class::DEFAULT,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,6 +167,9 @@ fn config(dice: &mut Dice) -> OptimizationConfig {
         // It looks at the platform's clock, which no seed decides.
         await_spin: ms(0),
         worker_substitutes: dice.of(&[0, 1, 3]),
+        enable_length_scheduling: dice.of(&[true, true, false]),
+        long_work_share: dice.of(&[0.0, 0.05, 0.5]),
+        worker_demotions: dice.of(&[0, 1, 3]),
         batch_size: dice.of(&[1, 2, 4, 10]),
         batch_timeout,
         max_batch_wait: batch_timeout + dice.up_to(10),

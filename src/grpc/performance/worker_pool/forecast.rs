@@ -10,6 +10,7 @@
 //!
 //! All of it is a forecast: relaxed counters that publish nothing; a race makes it wrong by one message for a moment.
 
+mod histogram;
 mod service_times;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use crossbeam::utils::CachePadded;
 
 use self::service_times::ServiceTimes;
-use super::priority::Priority;
+use super::{crew::Level, priority::Priority};
 use crate::{grpc::performance::monitor::Class, platform::atomic};
 
 /// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
@@ -28,10 +29,20 @@ use crate::{grpc::performance::monitor::Class, platform::atomic};
 #[derive(Debug, Default)]
 pub(crate) struct Share(atomic::AtomicU64);
 
-/// Bits of a share that name the lane, and below the nanoseconds one that says that there is a share.
-const RANK_BITS: u32 = 2;
-const HELD: u64 = 1 << RANK_BITS;
-const LOW_BITS: u32 = RANK_BITS + 1;
+/// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
+/// that there is a share; the rest are nanoseconds.
+const LANE_BITS: u32 = 3;
+const HELD: u64 = 1 << LANE_BITS;
+const LOW_BITS: u32 = LANE_BITS + 1;
+const RANKS: usize = Priority::ALL.len();
+
+/// The number of a lane among those of both levels.
+fn lane(level: Level, rank: usize) -> usize {
+    match level {
+        Level::Short => rank,
+        Level::Long => RANKS + rank,
+    }
+}
 
 impl Share {
     fn put(&self, rank: usize, nanoseconds: u64) {
@@ -39,18 +50,36 @@ impl Share {
         self.0.store(nanoseconds << LOW_BITS | HELD | rank as u64, Relaxed);
     }
 
-    /// What was put, once. Relaxed: a swap, so that one of many gets it, and what it carries is a number.
+    /// In which lanes the message waits, or has waited.
+    pub(crate) fn level(&self) -> Level {
+        let lane = self.0.load(Relaxed) & (HELD - 1);
+        if (lane as usize) < RANKS { Level::Short } else { Level::Long }
+    }
+
+    /// What was put, once; only in which lanes it was is kept. Relaxed: a read-modify-write, so that one of many gets it,
+    /// and what it carries is a number.
     fn take(&self) -> Option<(usize, u64)> {
-        let share = self.0.swap(0, Relaxed);
+        let share = self.0.fetch_and(HELD - 1, Relaxed);
         (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, share >> LOW_BITS))
     }
 }
 
+/// A class counts as long when half of its messages run for longer than this many times the median over all messages
+/// (levels at 5 and 50 times are what schedulers of unknown lengths use; one is enough with two crews).
+const LONG: u32 = 5;
+/// What runs for less than this is never long: it is over before another thread would be under way in its place, which
+/// takes some 100 µs with all wakes.
+const LEAST_LONG: Duration = Duration::from_micros(500);
+/// What is long while nothing is known.
+const LONG_AT_FIRST: Duration = Duration::from_millis(10);
+
 pub(crate) struct Forecast {
     workers: u64,
     times: ServiceTimes,
-    /// Expected nanoseconds of work in the lanes, by rank.
-    waiting: [CachePadded<AtomicU64>; 3],
+    /// Whether anything counts as long.
+    by_length: bool,
+    /// Expected nanoseconds of work in the lanes of the front, by rank, then in those of the background.
+    waiting: [CachePadded<AtomicU64>; 2 * RANKS],
 }
 
 impl Forecast {
@@ -58,27 +87,53 @@ impl Forecast {
         Self {
             workers: workers as u64,
             times: ServiceTimes::new(),
-            waiting: [(); 3].map(|()| CachePadded::new(AtomicU64::new(0))),
+            by_length: true,
+            waiting: [(); 2 * RANKS].map(|()| CachePadded::new(AtomicU64::new(0))),
         }
     }
 
-    /// A message is about to be queued.
-    pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) {
+    /// The same, for a pool that tells short and long apart, or does not.
+    pub(super) fn by_length(self, by_length: bool) -> Self {
+        Self { by_length, ..self }
+    }
+
+    /// A message is about to be queued; says in which lanes.
+    pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) -> Level {
+        let level = self.level(class);
+        let lane = lane(level, priority.rank());
         let expected = self.times.expected(class);
-        share.put(priority.rank(), expected);
-        self.waiting[priority.rank()].fetch_add(expected, Relaxed);
+        share.put(lane, expected);
+        self.waiting[lane].fetch_add(expected, Relaxed);
+        level
+    }
+
+    /// What a message of this class counts as.
+    pub(crate) fn level(&self, class: Class) -> Level {
+        match self.longest_short() {
+            Some(limit) if self.times.median_of(class) > limit.as_nanos() as u64 => Level::Long,
+            _ => Level::Short,
+        }
+    }
+
+    /// What runs for longer than this is long, whatever its class; `None` where nothing is.
+    pub(super) fn longest_short(&self) -> Option<Duration> {
+        let limit = match self.times.median() {
+            0 => LONG_AT_FIRST,
+            median => (LONG * Duration::from_nanos(median)).max(LEAST_LONG),
+        };
+        self.by_length.then_some(limit)
     }
 
     /// It was started, or withdrawn; true for the first of these calls, the others find nothing to do.
     pub(crate) fn unqueued(&self, share: &Share) -> bool {
-        let Some((rank, expected)) = share.take() else { return false };
+        let Some((lane, expected)) = share.take() else { return false };
         if expected > 0 {
-            self.waiting[rank].fetch_sub(expected, Relaxed);
+            self.waiting[lane].fetch_sub(expected, Relaxed);
         }
         true
     }
 
-    /// Whether there is work of this rank in the lanes.
+    /// Whether there is work of this rank in the front's lanes.
     pub(super) fn has_waiting(&self, rank: usize) -> bool {
         self.waiting[rank].load(Relaxed) > 0
     }
@@ -93,21 +148,34 @@ impl Forecast {
         Duration::from_nanos(self.times.expected(class))
     }
 
+    /// How long this share of the messages of a class run at most, rounded up by a fourth at most; `None` while too few
+    /// were seen to tell. Looks at a hundred counters.
+    pub(crate) fn quantile(&self, class: Class, share: f64) -> Option<Duration> {
+        self.times.quantile(class, share).map(Duration::from_nanos)
+    }
+
     /// How long a message runs in the mean, over all classes; zero while nothing is known.
     pub(crate) fn mean(&self) -> Duration {
         Duration::from_nanos(self.times.mean())
     }
 
-    /// How long a newcomer will wait to be started.
-    pub(crate) fn wait(&self, priority: Priority, all_busy: bool) -> Duration {
-        let ahead: u64 = self.waiting[..=priority.rank()].iter().map(|work| work.load(Relaxed)).sum();
+    /// How long a newcomer will wait to be started. What is long waits for all that is short, of whatever priority, since
+    /// that takes the cores first.
+    pub(crate) fn wait(&self, level: Level, priority: Priority, all_busy: bool) -> Duration {
+        let (front, background) = self.waiting.split_at(RANKS);
+        let up_to = ..=priority.rank();
+        let (short, long) = match level {
+            Level::Short => (&front[up_to], &[][..]),
+            Level::Long => (front, &background[up_to]),
+        };
+        let ahead: u64 = short.iter().chain(long).map(|work| work.load(Relaxed)).sum();
         let running = if all_busy { self.times.mean() } else { 0 };
         Duration::from_nanos((ahead + running) / self.workers)
     }
 
     /// How long all that waits will take.
     pub(super) fn drain(&self) -> Duration {
-        self.wait(Priority::Low, true)
+        self.wait(Level::Long, Priority::Low, true)
     }
 }
 
@@ -134,15 +202,15 @@ mod tests {
 
     #[test]
     fn the_wait_is_the_work_ahead_divided_by_the_workers() {
-        let forecast = learnt();
+        let forecast = learnt().by_length(false);
         let shares: Vec<_> = (0..10).map(|_| Share::default()).collect();
         for share in &shares {
             forecast.queued(share, SLOW, Priority::Normal);
         }
-        let wait = forecast.wait(Priority::Normal, false);
+        let wait = forecast.wait(Level::Short, Priority::Normal, false);
         assert!(near(wait, Duration::from_millis(50)), "{wait:?}");
         assert_eq!(
-            forecast.wait(Priority::High, false),
+            forecast.wait(Level::Short, Priority::High, false),
             Duration::ZERO,
             "who is more urgent does not wait for them"
         );
@@ -150,7 +218,7 @@ mod tests {
             forecast.unqueued(share);
             forecast.unqueued(share);
         }
-        let wait = forecast.wait(Priority::Low, false);
+        let wait = forecast.wait(Level::Short, Priority::Low, false);
         assert!(near(wait, Duration::from_millis(25)), "{wait:?}");
     }
 
@@ -164,10 +232,61 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_long_when_most_of_it_runs_far_longer_than_most_messages() {
+        const MIXED: Class = Class::new("mixed");
+        let forecast = Forecast::new(2);
+        assert_eq!(forecast.level(QUICK), Level::Short);
+        for n in 0..100 {
+            forecast.learn(QUICK, Duration::from_micros(200));
+            forecast.learn(
+                MIXED,
+                if n % 5 == 0 { Duration::from_millis(10) } else { Duration::from_micros(200) },
+            );
+            if n % 10 == 0 {
+                forecast.learn(SLOW, Duration::from_millis(10));
+            }
+        }
+        let levels = [QUICK, SLOW, MIXED, Class::new("unknown")].map(|class| forecast.level(class));
+        assert_eq!(levels, [Level::Short, Level::Long, Level::Short, Level::Short]);
+        assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
+    }
+
+    #[test]
+    fn what_is_long_waits_for_what_is_short_and_not_the_other_way_round() {
+        let forecast = Forecast::new(2);
+        for _ in 0..100 {
+            forecast.learn(QUICK, Duration::from_micros(200));
+        }
+        for _ in 0..10 {
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+        let [long, short] = [(); 2].map(|()| Share::default());
+        assert_eq!(forecast.queued(&long, SLOW, Priority::High), Level::Long);
+        assert_eq!(long.level(), Level::Long);
+        assert_eq!(forecast.wait(Level::Short, Priority::Low, false), Duration::ZERO);
+        assert_eq!(forecast.queued(&short, QUICK, Priority::Low), Level::Short);
+        let wait = forecast.wait(Level::Long, Priority::High, false);
+        assert!(near(wait, Duration::from_micros(5100)), "{wait:?}");
+    }
+
+    #[test]
+    fn the_longest_of_a_thousand_is_known_for_each_class() {
+        let forecast = Forecast::new(2);
+        assert_eq!(forecast.quantile(QUICK, 0.999), None);
+        for n in 0..2000 {
+            forecast.learn(QUICK, Duration::from_micros(if n % 400 == 0 { 900 } else { 10 }));
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+        assert!(forecast.quantile(QUICK, 0.99).is_some_and(|high| high < Duration::from_micros(13)));
+        assert!(forecast.quantile(QUICK, 0.999).is_some_and(|high| high >= Duration::from_micros(900)));
+        assert!(forecast.quantile(SLOW, 0.999).is_some_and(|high| high >= Duration::from_millis(10)));
+    }
+
+    #[test]
     fn while_all_are_busy_the_running_messages_count_too() {
         let forecast = learnt();
-        assert_eq!(forecast.wait(Priority::Normal, false), Duration::ZERO);
-        assert!(forecast.wait(Priority::Normal, true) > Duration::ZERO);
+        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+        assert!(forecast.wait(Level::Short, Priority::Normal, true) > Duration::ZERO);
     }
 }
 

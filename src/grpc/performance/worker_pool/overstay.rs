@@ -2,7 +2,7 @@
 
 use std::{panic::Location, time::Duration};
 
-use super::{job::Task, state::Life};
+use super::{forecast::Forecast, job::Task, state::Life};
 use crate::{
     grpc::performance::monitor::Class,
     platform::whereabouts::{ThreadNumber, Whereabouts},
@@ -21,8 +21,20 @@ pub(crate) struct Description {
     pub(crate) passed: Option<&'static Location<'static>>,
 }
 
-/// Tells of a task that has run for so long at a seat, on a thread. It may end just now: then it is told once too often.
-pub(super) fn report(task: &Task, life: Life, seat: usize, thread: Option<ThreadNumber>, ran: Duration) {
+/// Of a thousand messages of a class, those that count as usual for a report.
+const USUAL: f64 = 0.999;
+
+/// Tells of a task that has run for so long at a seat (none, where it has sunk), on a thread; and how long those of its
+/// class run at most, but for one in a thousand: whether it is stuck, or `worker_timeout` too short. It may end just now:
+/// then it is told once too often.
+pub(super) fn report(
+    task: &Task,
+    life: Life,
+    seat: Option<usize>,
+    thread: Option<ThreadNumber>,
+    ran: Duration,
+    forecast: &Forecast,
+) {
     let whereabouts = thread.map(Whereabouts::of).unwrap_or_default();
     let thread = thread.map(tracing::field::display);
     match task.job.describe(task.unit, life) {
@@ -35,6 +47,7 @@ pub(super) fn report(task: &Task, life: Life, seat: usize, thread: Option<Thread
             seat,
             thread,
             ?ran,
+            usual = forecast.quantile(class, USUAL).map(tracing::field::debug),
             %whereabouts,
             "a message overstays worker_timeout: it is answered for, and its thread is replaced"
         ),

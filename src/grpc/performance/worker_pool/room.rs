@@ -79,7 +79,7 @@ pub(crate) struct Room {
     /// What the settling thread remembers between rounds; only ever tried by the one that settles.
     desk: Mutex<Desk>,
     /// Whom to tell when it is over.
-    sleepers: Arc<Sleepers>,
+    sleepers: Vec<Arc<Sleepers>>,
 }
 
 /// The heads of the queues, and whose turn it is.
@@ -90,7 +90,7 @@ struct Desk {
 }
 
 impl Room {
-    pub(super) fn new(config: &OptimizationConfig, sleepers: Arc<Sleepers>) -> Self {
+    pub(super) fn new(config: &OptimizationConfig, sleepers: Vec<Arc<Sleepers>>) -> Self {
         Self {
             usage: CachePadded::new(Usage::new()),
             messages: config.worker_queue_capacity,
@@ -208,7 +208,7 @@ impl Room {
 
     fn tell_if_over(&self) {
         if self.is_over() {
-            self.sleepers.wake_all();
+            self.sleepers.iter().for_each(|sleepers| sleepers.wake_all());
         }
     }
 

@@ -2,21 +2,26 @@
 
 use std::{
     io,
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use crossbeam::channel::Sender;
 
 use super::{
+    crew::{Crew, Level},
+    floor::Floor,
     forecast::{Forecast, Share},
+    haste::Haste,
     job::Task,
-    lanes::Lanes,
     lookout::{Expected, Lookout, Prospect},
     priority::Priority,
     room::Room,
     roster::{Queued, Roster},
-    sleepers::{Side, Sleepers},
+    sleepers::Side,
     supervisor::Event,
 };
 use crate::{
@@ -31,15 +36,20 @@ use crate::{
 
 pub(crate) struct Shared {
     pub(crate) room: Arc<Room>,
-    pub(super) lanes: Lanes,
-    pub(super) sleepers: Arc<Sleepers>,
+    pub(super) front: Crew,
+    pub(super) background: Crew,
     pub(super) events: Sender<Event>,
     pub(super) niceness: u8,
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
     lookout: Lookout,
+    pub(super) haste: Haste,
+    /// Threads that run something long.
+    pub(super) long_running: AtomicUsize,
+    pub(super) floor: Option<Floor>,
     unpinned: Once,
+    afloat: Once,
     pushy: Once,
     pub(crate) forecast: Arc<Forecast>,
     pub(crate) policy: Policy,
@@ -48,14 +58,27 @@ pub(crate) struct Shared {
     epoch: Instant,
 }
 
+/// Seats for what runs long: as many as workers, on the same cores, so that each core always has one to go on with.
+fn background_seats(config: &OptimizationConfig) -> usize {
+    if config.enable_length_scheduling { config.worker_count } else { 0 }
+}
+
 impl Shared {
-    pub(super) fn new(config: &OptimizationConfig, cores: &[Core], events: Sender<Event>) -> Self {
+    pub(super) fn new(
+        config: &OptimizationConfig,
+        cores: &[Core],
+        events: Sender<Event>,
+        haste: Haste,
+    ) -> Self {
         let half = (config.worker_count / 2).max(1);
-        let sleepers = Arc::new(Sleepers::new(config.worker_count, cores));
+        let capacity = config.worker_queue_capacity;
+        let front = Crew::new(capacity, config.worker_count, cores);
+        let background = Crew::new(capacity, background_seats(config), cores);
+        let sleepers = [&front, &background].map(|crew| Arc::clone(&crew.sleepers));
         Self {
-            room: Arc::new(Room::new(config, Arc::clone(&sleepers))),
-            lanes: Lanes::new(config.worker_queue_capacity, config.worker_count),
-            sleepers,
+            room: Arc::new(Room::new(config, sleepers.into())),
+            front,
+            background,
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
@@ -63,7 +86,11 @@ impl Shared {
             lookout: Lookout::new(config.await_spin, half),
             unpinned: Once::new(),
             pushy: Once::new(),
-            forecast: Arc::new(Forecast::new(config.worker_count)),
+            forecast: Arc::new(Forecast::new(config.worker_count).by_length(config.enable_length_scheduling)),
+            long_running: AtomicUsize::new(0),
+            floor: Floor::of(config.long_work_share),
+            haste,
+            afloat: Once::new(),
             policy: Policy::new(config),
             roster: Roster::new(config.worker_queue_capacity),
             epoch: clock::now(),
@@ -73,13 +100,32 @@ impl Shared {
     /// Queues a task whose place in the room the caller holds, and sees to it that somebody comes for it; `side` is
     /// where the submitter would have that be. True when somebody was woken for it.
     pub(crate) fn submit(&self, task: Task, side: Side) -> bool {
-        self.lanes.push(task);
-        self.notify(side)
+        match task.job.share(task.unit).level() {
+            Level::Short => {
+                let woke = self.front.submit(task, side);
+                self.tell_if_pressed();
+                woke
+            }
+            Level::Long => self.background.submit(task, side),
+        }
+    }
+
+    /// Says so when something short waits and nobody is free for it.
+    pub(super) fn tell_if_pressed(&self) {
+        if self.background.has_seats() && !self.front.sleepers.anyone_free() {
+            self.haste.announce();
+        }
+    }
+
+    /// Whether anything long waits, or is under way.
+    pub(super) fn has_long_work(&self) -> bool {
+        // Relaxed: a hint, looked at again and again.
+        self.long_running.load(Relaxed) > 0 || self.background.lanes.waiting() > 0
     }
 
     /// Whether a worker sleeps: then a message is better queued by itself than behind others.
     pub(crate) fn anyone_asleep(&self) -> bool {
-        self.sleepers.anyone_asleep()
+        self.front.sleepers.anyone_asleep()
     }
 
     /// Accepts nothing more. Workers end when everything is done.
@@ -92,27 +138,32 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn notify(&self, side: Side) -> bool {
-        self.sleepers.notify(side, || self.lanes.waiting())
+    pub(super) fn crew(&self, level: Level) -> &Crew {
+        match level {
+            Level::Short => &self.front,
+            Level::Long => &self.background,
+        }
     }
 
     /// What to expect of a message that is about to be queued.
     pub(crate) fn prospect(&self, class: Class, priority: Priority) -> Prospect {
-        self.lookout.prospect(self.forecast.service(class), self.predicted_wait(priority))
+        let wait = self.predicted_wait(self.forecast.level(class), priority);
+        self.lookout.prospect(self.forecast.service(class), wait)
     }
 
     /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
     pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
+        // What is long is never near, and so never looked out for.
         let nudge = || {
-            self.sleepers.wake_one(Side::Elsewhere);
+            self.front.sleepers.wake_one(Side::Elsewhere);
         };
         self.lookout.await_briefly(message, (!woke).then_some(nudge))
     }
 
     /// Tasks in the lanes, for who sees to it that none is forgotten.
     #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
-        self.lanes.waiting()
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [Level::Short, Level::Long].map(|level| self.crew(level).lanes.waiting())
     }
 
     /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
@@ -128,9 +179,10 @@ impl Shared {
     /// A message was withdrawn, maybe while it was queued: its place is free at once, and what is left of it in its lane
     /// is swept out when there is much of that.
     pub(crate) fn withdrawn(&self, share: &Share) {
-        if self.leave_queue(share) && self.lanes.count_death(self.room.places_held()) {
-            self.lanes.sweep();
-            self.notify(Side::Any);
+        let crew = self.crew(share.level());
+        if self.leave_queue(share) && crew.lanes.count_death(self.room.places_held()) {
+            crew.lanes.sweep();
+            crew.notify(Side::Any);
             if self.is_over() {
                 // Nobody else may come for what died in the sweep.
                 self.refuse_all(Interruption::ShutDown);
@@ -161,9 +213,15 @@ impl Shared {
         });
     }
 
-    /// How long a message of this priority would wait if it were queued now.
-    pub(crate) fn predicted_wait(&self, priority: Priority) -> Duration {
-        self.forecast.wait(priority, !self.sleepers.anyone_free())
+    pub(super) fn report_afloat(&self, error: &io::Error) {
+        self.afloat.call_once(|| {
+            tracing::warn!(%error, "the platform refuses the lowest scheduling class; long work has niceness 19 instead");
+        });
+    }
+
+    /// How long a message of this level and priority would wait if it were queued now.
+    pub(crate) fn predicted_wait(&self, level: Level, priority: Priority) -> Duration {
+        self.forecast.wait(level, priority, !self.crew(level).sleepers.anyone_free())
     }
 
     /// Whether a wait is one that is all right.
@@ -180,7 +238,7 @@ impl Shared {
     pub(crate) fn condition(&self, now: Instant) -> Condition {
         let waiting = |rank: usize| {
             let any = self.forecast.has_waiting(rank);
-            if any { self.predicted_wait(Priority::ALL[rank]) } else { Duration::ZERO }
+            if any { self.predicted_wait(Level::Short, Priority::ALL[rank]) } else { Duration::ZERO }
         };
         let (before, condition) = self.policy.look(self.since_epoch(now), self.forecast.mean(), waiting);
         let Condition { level, load, target } = condition;
@@ -230,7 +288,7 @@ impl Shared {
     /// Takes everything out of the lanes and answers for it.
     pub(super) fn refuse_all(&self, why: Interruption) -> usize {
         let mut refused = 0;
-        while let Some(task) = self.lanes.take_any() {
+        while let Some(task) = self.front.lanes.take_any().or_else(|| self.background.lanes.take_any()) {
             let mut unit = Some(task.unit);
             while let Some(current) = unit {
                 unit = task.job.split(current);

@@ -8,22 +8,31 @@
 //! the thread ends when it comes back. At most `worker_substitutes` threads may be stuck like that at a time; beyond it,
 //! and when the system gives no thread, the seat stays empty until a thread has come back or a second has passed.
 
+mod overruns;
+
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::channel::Receiver;
 use tokio::sync::oneshot;
 
-use super::{Drained, Shared, overstay, post::Post, worker::Worker};
+use self::overruns::Overruns;
+use super::{
+    Drained, Shared,
+    crew::Level,
+    overstay,
+    post::Post,
+    worker::{Seat, Worker},
+};
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::Interruption},
     platform::{
         affinity::Core,
         clock,
-        stage::{self, reached},
+        stage::{self, Heard, reached},
     },
 };
 
@@ -33,9 +42,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the supervisor is told.
 pub(super) enum Event {
     /// A thread has ended as it should.
-    Left { seat: usize, post: Arc<Post> },
+    Left { post: Arc<Post> },
     /// A thread panicked outside every handler: a fault of ours.
-    Died { seat: usize, post: Arc<Post> },
+    Died { post: Arc<Post> },
     /// Accept nothing more, finish what was accepted, refuse what is left at the deadline.
     Drain { deadline: Option<Instant>, done: Option<oneshot::Sender<Drained>> },
 }
@@ -49,6 +58,7 @@ pub(crate) struct Chore {
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     events: Receiver<Event>,
+    /// Those of the front, then those of the background.
     seats: Vec<Option<Arc<Post>>>,
     cores: Vec<Core>,
     timeout: Duration,
@@ -59,6 +69,7 @@ pub(super) struct Supervisor {
     /// Threads started, for their names.
     started: usize,
     chore: Option<Chore>,
+    overruns: Overruns,
     drain: Option<Drain>,
 }
 
@@ -75,14 +86,17 @@ impl Supervisor {
     pub(super) fn start(
         shared: Arc<Shared>,
         events: Receiver<Event>,
+        bell: Receiver<()>,
         config: &OptimizationConfig,
         cores: Vec<Core>,
         chore: Option<Chore>,
     ) -> io::Result<Self> {
+        let (front, background) = (shared.front.seats(), shared.background.seats());
         let mut supervisor = Self {
+            overruns: Overruns::new(bell, front, config.worker_demotions),
             shared,
             events,
-            seats: vec![None; config.worker_count],
+            seats: vec![None; front + background],
             cores,
             timeout: config.worker_timeout,
             substitutes: config.worker_substitutes,
@@ -112,7 +126,7 @@ impl Supervisor {
                 wake = wake.min(*due);
             }
             if let Some(drain) = &self.drain {
-                if self.seats.iter().all(Option::is_none) && self.shared.is_over() {
+                if self.is_everybody_gone() && self.shared.is_over() {
                     return self.conclude(0);
                 }
                 if let Some(deadline) = drain.deadline {
@@ -122,42 +136,71 @@ impl Supervisor {
                     wake = wake.min(deadline);
                 }
             }
-            match stage::receive(&self.events, wake) {
-                Ok(event) => self.handle(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("`shared` holds a sender"),
+            match stage::receive(&self.events, self.overruns.bell(), wake) {
+                Heard::Letter(event) => self.handle(event),
+                Heard::Bell => self.overruns.rung(),
+                Heard::Nothing => {}
             }
         }
+    }
+
+    /// Whether no thread is at work, nor will be.
+    fn is_everybody_gone(&self) -> bool {
+        self.posts().next().is_none()
+    }
+
+    /// Everybody who is at work: on a seat, or sunk.
+    fn posts(&self) -> impl Iterator<Item = &Arc<Post>> {
+        self.seats.iter().flatten().chain(self.overruns.sunk())
     }
 
     /// Looks at every post; says when to look again.
     fn inspect(&mut self, now: Instant) -> Instant {
         let mut next = now + self.timeout;
-        for seat in 0..self.seats.len() {
-            match self.seats[seat].as_ref().and_then(|post| post.turn()) {
+        let mut overdue = Vec::new();
+        for post in self.posts() {
+            match post.turn() {
                 Some(turn) if turn.started + self.timeout > now => {
-                    next = next.min(turn.started + self.timeout)
+                    next = next.min(turn.started + self.timeout);
                 }
-                Some(turn) => {
-                    let post = self.seats[seat].as_ref().expect("it has a turn");
-                    if let Some((task, life)) = post.seize(turn) {
-                        overstay::report(&task, life, seat, post.thread(), now - turn.started);
-                        self.seats[seat] = None;
-                        self.stuck += 1;
-                        task.job.abandon(task.unit, life, Interruption::Overstayed);
-                    }
-                }
+                Some(turn) => overdue.push((Arc::clone(post), turn)),
                 None => {}
             }
         }
+        for (post, turn) in overdue {
+            if let Some((task, life)) = post.seize(turn) {
+                let (thread, ran) = (post.thread(), now - turn.started);
+                overstay::report(&task, life, self.seat_of(&post), thread, ran, &self.shared.forecast);
+                self.forget(&post);
+                self.stuck += 1;
+                task.job.abandon(task.unit, life, Interruption::Overstayed);
+            }
+        }
+        next = self.inspect_overruns(now).map_or(next, |look| next.min(look));
         if self.fill_seats() { next } else { next.min(now + RETRY) }
+    }
+
+    /// A thread is not at work any more.
+    fn forget(&mut self, post: &Arc<Post>) {
+        if self.overruns.strike(post) {
+            // Relaxed: a count, of which nothing hangs.
+            self.shared.long_running.fetch_sub(1, Relaxed);
+        } else if let Some(seat) = self.seat_of(post) {
+            self.seats[seat] = None;
+        }
+    }
+
+    /// Where a thread sits; nowhere, when it has sunk.
+    fn seat_of(&self, post: &Arc<Post>) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.as_ref().is_some_and(|seated| Arc::ptr_eq(seated, post)))
     }
 
     /// Puts a worker on every empty seat, as far as substitutes are allowed; false when the system gave no thread.
     fn fill_seats(&mut self) -> bool {
         // A seat may be left empty for each thread that is stuck beyond the substitutes allowed.
         let may_be_empty = self.stuck.saturating_sub(self.substitutes);
-        let empty: Vec<_> = (0..self.seats.len()).filter(|&seat| self.seats[seat].is_none()).collect();
+        // The background's first.
+        let empty: Vec<_> = (0..self.seats.len()).rev().filter(|&seat| self.seats[seat].is_none()).collect();
         if self.shared.is_over() {
             return true;
         }
@@ -175,10 +218,13 @@ impl Supervisor {
     }
 
     fn seat_worker(&mut self, seat: usize) -> io::Result<()> {
+        let front = self.shared.front.seats();
+        let (level, number, letter) =
+            if seat < front { (Level::Short, seat, 'w') } else { (Level::Long, seat - front, 'b') };
         let post = Arc::new(Post::new(self.epoch));
-        let worker = Worker::new(Arc::clone(&self.shared), seat, Arc::clone(&post));
-        let core = (!self.cores.is_empty()).then(|| self.cores[seat % self.cores.len()]);
-        stage::spawn(format!("millstream-w{}", self.started), move || worker.main(core))?;
+        let worker = Worker::new(Arc::clone(&self.shared), Seat { level, number }, Arc::clone(&post));
+        let core = (!self.cores.is_empty()).then(|| self.cores[number % self.cores.len()]);
+        stage::spawn(format!("millstream-{letter}{}", self.started), move || worker.main(core))?;
         self.started += 1;
         self.seats[seat] = Some(post);
         Ok(())
@@ -186,15 +232,15 @@ impl Supervisor {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Left { post, .. } if post.is_seized() => self.stuck -= 1,
-            Event::Left { seat, .. } => self.seats[seat] = None,
-            Event::Died { seat, post } => {
-                tracing::error!(seat, "a worker thread died; another takes its place");
+            Event::Left { post } if post.is_seized() => self.stuck -= 1,
+            Event::Left { post } => self.forget(&post),
+            Event::Died { post } => {
+                tracing::error!("a worker thread died; another takes its place");
                 if post.is_seized() {
                     self.stuck -= 1;
                     return;
                 }
-                self.seats[seat] = None;
+                self.forget(&post);
                 if let Some((task, _)) = post.turn().and_then(|turn| post.seize(turn)) {
                     task.job.refuse(task.unit, Interruption::WorkerLost);
                 }
@@ -220,7 +266,7 @@ impl Supervisor {
             unfinished += self.shared.refuse_all(Interruption::ShutDown);
             stage::give_way();
         }
-        for post in self.seats.iter().flatten() {
+        for post in self.posts() {
             if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
                 reached!("supervisor: a running message is left behind");
                 task.job.abandon(task.unit, life, Interruption::ShutDown);

@@ -1,9 +1,17 @@
 //! What a worker thread does: take, run, search, sleep.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use super::{
     Shared,
+    crew::{Crew, Level},
+    floor::Stretch,
     job::Task,
     lanes::TURNS,
     post::{Post, Return},
@@ -13,7 +21,7 @@ use super::{
 use crate::platform::{
     affinity::{Core, pin_current_thread},
     clock,
-    scheduling::give_way,
+    scheduling::{give_way, give_way_wholly},
     stage,
 };
 
@@ -22,97 +30,153 @@ const LOOKS: u32 = 16;
 /// Busy-wait hints between two looks: some 100 ns, so that the submitter's cache lines are left alone meanwhile.
 const HINTS: u32 = 8;
 
+/// A place in a crew: one thread's at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat {
+    pub(super) level: Level,
+    pub(super) number: usize,
+}
+
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    seat: usize,
+    seat: Seat,
     post: Arc<Post>,
     turn: usize,
+    stretch: Stretch,
 }
 
 /// Tells the supervisor how the thread ended, on every way out.
 struct LastWords {
     shared: Arc<Shared>,
-    seat: usize,
     post: Arc<Post>,
 }
 
 impl Drop for LastWords {
     fn drop(&mut self) {
         let post = Arc::clone(&self.post);
-        let event = if std::thread::panicking() {
-            Event::Died { seat: self.seat, post }
-        } else {
-            Event::Left { seat: self.seat, post }
-        };
+        let event = if std::thread::panicking() { Event::Died { post } } else { Event::Left { post } };
         self.shared.tell(event);
     }
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, seat: usize, post: Arc<Post>) -> Self {
-        Self { shared, seat, post, turn: 0 }
+    pub(super) fn new(shared: Arc<Shared>, seat: Seat, post: Arc<Post>) -> Self {
+        Self { shared, seat, post, turn: 0, stretch: Stretch::default() }
     }
 
     /// The thread's whole life.
     pub(super) fn main(mut self, core: Option<Core>) {
-        let _last_words =
-            LastWords { shared: Arc::clone(&self.shared), seat: self.seat, post: Arc::clone(&self.post) };
+        let _last_words = LastWords { shared: Arc::clone(&self.shared), post: Arc::clone(&self.post) };
         self.post.sign();
         if let Some(core) = core
             && !pin_current_thread(core)
         {
             self.shared.report_unpinned(core);
         }
-        if self.shared.niceness > 0
-            && let Err(error) = give_way(self.shared.niceness)
-        {
-            self.shared.report_pushy(&error);
-        }
+        self.give_way();
         while let Some(task) = self.pick().or_else(|| self.search()) {
-            if self.work(task) == Return::Leave {
-                return;
+            match self.work(task) {
+                Return::Stay => {}
+                Return::Leave => return,
+                Return::Surface => return self.post.await_settled(),
             }
         }
     }
 
+    /// Takes the scheduling class of its crew.
+    fn give_way(&self) {
+        let shared = &self.shared;
+        match self.seat.level {
+            Level::Short if shared.niceness > 0 => {
+                if let Err(error) = give_way(shared.niceness) {
+                    shared.report_pushy(&error);
+                }
+            }
+            Level::Short => {}
+            Level::Long => {
+                if let Err(error) = give_way_wholly(None) {
+                    shared.report_afloat(&error);
+                }
+            }
+        }
+    }
+
+    fn crew(&self) -> &Crew {
+        self.shared.crew(self.seat.level)
+    }
+
     fn pick(&mut self) -> Option<Task> {
-        pick(&self.shared, self.seat, &mut self.turn)
+        pick(self.shared.crew(self.seat.level), self.seat.number, &mut self.turn)
     }
 
     fn work(&mut self, task: Task) -> Return {
         let shared = &*self.shared;
         if let Some(rest) = task.job.split(task.unit) {
-            shared.lanes.push_rest(self.seat, Task { unit: rest, ..task.clone() });
-            shared.notify(Side::Elsewhere);
+            let crew = self.crew();
+            crew.lanes.push_rest(self.seat.number, Task { unit: rest, ..task.clone() });
+            crew.notify(Side::Elsewhere);
         }
         shared.leave_queue(task.job.share(task.unit));
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = clock::now();
         self.post.occupy(task, job.life(unit), started);
-        job.run(unit, started);
-        self.post.vacate()
+        {
+            let _long = (self.seat.level == Level::Long).then(|| Counted::new(&shared.long_running));
+            job.run(unit, started);
+        }
+        let outcome = self.post.vacate();
+        if let (Return::Stay, Level::Short, Some(floor)) = (outcome, self.seat.level, &shared.floor) {
+            floor.step_aside(&mut self.stretch, started, || shared.has_long_work());
+        }
+        outcome
     }
 
     /// Looks for a task, first spinning, then asleep in between; `None` when the pool is over.
     fn search(&mut self) -> Option<Task> {
-        let Self { shared, seat, turn, .. } = self;
-        let sleepers = &shared.sleepers;
-        let mut look = || pick(shared, *seat, turn);
-        let found = if sleepers.begin_search() <= shared.most_spinning as isize {
+        let Self { shared, seat: Seat { level, number }, turn, stretch, .. } = self;
+        let Crew { sleepers, lanes, .. } = shared.crew(*level);
+        if *level == Level::Short {
+            shared.haste.withdraw();
+            stretch.end();
+        }
+        let mut look = || pick(shared.crew(*level), *number, turn);
+        let searching = sleepers.begin_search();
+        // Whoever spins takes the core from the background.
+        let found = if *level == Level::Short && searching <= shared.most_spinning as isize {
             spin(shared.spin, &mut look)
         } else {
             look()
         };
-        let found = found.or_else(|| sleepers.sleep_until_found(*seat, look, || shared.is_over()));
-        sleepers.end_search(|| shared.lanes.waiting());
+        let found = found.or_else(|| sleepers.sleep_until_found(*number, look, || shared.is_over()));
+        sleepers.end_search(|| lanes.waiting());
+        if *level == Level::Short && lanes.waiting() > 0 {
+            shared.tell_if_pressed();
+        }
         found
     }
 }
 
+/// One of those who run something long, for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        // Relaxed, here and below: a count, of which nothing hangs.
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Takes the next task out of the lanes.
-fn pick(shared: &Shared, seat: usize, turn: &mut usize) -> Option<Task> {
-    let task = shared.lanes.pick(seat, *turn)?;
+fn pick(crew: &Crew, seat: usize, turn: &mut usize) -> Option<Task> {
+    let task = crew.lanes.pick(seat, *turn)?;
     *turn = (*turn + 1) % TURNS;
     Some(task)
 }

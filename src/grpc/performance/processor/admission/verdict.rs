@@ -11,7 +11,7 @@ use crate::grpc::performance::{
     error::Refusal,
     monitor::{Class, Counter},
     overload::{Newcomer, Objection, Standing, Verdict},
-    worker_pool::{Job, Priority, Queued},
+    worker_pool::{Job, Level, Priority, Queued},
 };
 
 /// Somebody who leaves may have less to leave than the newcomer needs; after so many it is refused all the same.
@@ -79,7 +79,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         let newcomer = Newcomer {
             rank: priority.rank(),
-            wait: shared.predicted_wait(priority),
+            wait: shared.predicted_wait(shared.forecast.level(class), priority),
             service: shared.forecast.service(class),
             budget,
             mean_service: shared.forecast.mean(),
@@ -143,17 +143,26 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority: entry.priority,
             since,
             start_by: entry.deadline.map(|deadline| shared.since_epoch(deadline).saturating_sub(service)),
-            expected: since + shared.predicted_wait(entry.priority),
+            expected: since + shared.predicted_wait(shared.forecast.level(entry.class), entry.priority),
         });
     }
 }
 
 impl<H: MessageHandler> Mailbox<H> {
     /// The turn of a message has come: the queue control hears of its wait, and may find it too long.
-    pub(in super::super) fn waited_too_long(&self, input: &Input<H>, started: Instant) -> Option<Refusal> {
+    pub(in super::super) fn waited_too_long(
+        &self,
+        input: &Input<H>,
+        level: Level,
+        started: Instant,
+    ) -> Option<Refusal> {
         let engine = &*self.engine;
         engine.look(started);
         let shared = engine.pool.seam();
+        if level == Level::Long {
+            // It waits for all that is short, by design: no sign that more comes than can be done.
+            return None;
+        }
         let wait = started.saturating_duration_since(input.accepted);
         let (rank, now) = (input.priority.rank(), shared.since_epoch(started));
         let verdict = shared.policy.dequeued(rank, now, wait, shared.forecast.mean());

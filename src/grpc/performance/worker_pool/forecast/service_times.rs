@@ -1,10 +1,11 @@
-//! How long messages of a class take: a decaying mean for each.
+//! How long messages of a class take: a decaying mean and a decaying histogram for each.
 //!
 //! A fixed table, open addressing, one word for the class and one for its mean. A class takes an entry with one
 //! compare-exchange and keeps it; nobody waits for anybody. Beyond the table's size classes share the mean over all.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::histogram::Histogram;
 use crate::grpc::performance::monitor::Class;
 
 /// Entries; a power of two.
@@ -23,11 +24,30 @@ struct Entry {
     /// Hash of the class; 0: free.
     class: AtomicU64,
     mean: Mean,
+    spread: Histogram,
+    /// What half of the messages of the class take at most; 0 while nothing is known.
+    median: AtomicU64,
 }
 
 pub(super) struct ServiceTimes {
     entries: Box<[Entry]>,
     all: Mean,
+    spread: Histogram,
+    /// Over all messages.
+    median: AtomicU64,
+}
+
+/// Samples between two readings of a median, once there are as many: reading it looks at every bucket.
+const REREAD: u32 = 32;
+
+/// Counts a sample, and keeps the median up to date.
+fn count(spread: &Histogram, median: &AtomicU64, sample: u64) {
+    let seen = spread.count(sample);
+    if (seen < REREAD || seen.is_multiple_of(REREAD))
+        && let Some(half) = spread.quantile(0.5)
+    {
+        median.store(half, Relaxed);
+    }
 }
 
 /// Two classes of one hash (once in 2^64) share a mean.
@@ -63,8 +83,18 @@ impl Mean {
 
 impl ServiceTimes {
     pub(super) fn new() -> Self {
-        let free = || Entry { class: AtomicU64::new(0), mean: Mean::default() };
-        Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: Mean::default() }
+        let free = || Entry {
+            class: AtomicU64::new(0),
+            mean: Mean::default(),
+            spread: Histogram::new(),
+            median: AtomicU64::new(0),
+        };
+        Self {
+            entries: (0..ENTRIES).map(|_| free()).collect(),
+            all: Mean::default(),
+            spread: Histogram::new(),
+            median: AtomicU64::new(0),
+        }
     }
 
     fn find(&self, class: Class, take: bool) -> Option<&Entry> {
@@ -88,8 +118,25 @@ impl ServiceTimes {
     pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
         if let Some(entry) = self.find(class, true) {
             entry.mean.update(nanoseconds, SAMPLES);
+            count(&entry.spread, &entry.median, nanoseconds);
         }
         self.all.update(nanoseconds, SAMPLES_OF_ALL);
+        count(&self.spread, &self.median, nanoseconds);
+    }
+
+    /// Nanoseconds that this share of the messages of a class take at most; `None` while too few were seen to tell.
+    pub(super) fn quantile(&self, class: Class, share: f64) -> Option<u64> {
+        self.find(class, false)?.spread.quantile(share)
+    }
+
+    /// Nanoseconds that half of the messages of a class take at most; 0 while nothing is known of it.
+    pub(super) fn median_of(&self, class: Class) -> u64 {
+        self.find(class, false).map_or(0, |entry| entry.median.load(Relaxed))
+    }
+
+    /// The same over all messages.
+    pub(super) fn median(&self) -> u64 {
+        self.median.load(Relaxed)
     }
 
     /// Nanoseconds that a message of the class takes; the mean over all while nothing is known of it.

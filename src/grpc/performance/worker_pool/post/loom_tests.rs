@@ -1,4 +1,4 @@
-//! A worker that comes and goes, and a supervisor that looks, hesitates and seizes.
+//! A worker that comes and goes, and a supervisor that looks, hesitates, and seizes or sinks.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use loom::thread;
 use super::*;
 use crate::grpc::performance::{
     error::Interruption,
-    worker_pool::{Description, Job, Priority, Share},
+    monitor::Class,
+    worker_pool::{Description, Forecast, Job, JobState, Priority, Share},
 };
 
 #[derive(Default)]
@@ -81,5 +82,91 @@ fn a_task_is_kept_by_its_worker_or_seized_and_never_that_of_a_later_turn() {
         assert_eq!(seized.is_some(), post.is_seized(), "the task goes with the post");
         let kept = worker.join().unwrap();
         assert_eq!(kept, seized.unwrap_or(TURNS));
+    });
+}
+
+/// A message, the place that it holds in the room, and its forecast.
+struct Message {
+    state: JobState,
+    share: Share,
+    forecast: Arc<Forecast>,
+}
+
+impl Message {
+    /// True for who gives the place back.
+    fn leave_queue(&self) -> bool {
+        self.forecast.unqueued(&self.share)
+    }
+}
+
+/// What one of the threads has come by.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Did {
+    answers: u32,
+    places: u32,
+    /// Seats that the thread has kept, or filled anew.
+    seats: u32,
+}
+
+/// The worker's part, as in `Worker::work`.
+fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
+    let job: Arc<dyn Job> = Arc::new(Nothing::default());
+    let places = u32::from(message.leave_queue());
+    post.occupy(Task { job, unit: 0, priority: Priority::Normal }, Life::ONLY, start(epoch, 0));
+    let answers = u32::from(message.state.begin().is_ok() && message.state.finish().is_ok());
+    let seats = match post.vacate() {
+        Return::Stay => 1,
+        Return::Leave => 0,
+        Return::Surface => {
+            post.await_settled();
+            0
+        }
+    };
+    Did { answers, places, seats }
+}
+
+/// The supervisor's part: the thread sinks, and then overstays as well, if there is time.
+fn oversee(post: &Post, message: &Message) -> Did {
+    let mut did = Did::default();
+    if post.turn().is_some_and(|turn| post.sink(turn)) {
+        post.settle();
+        did.seats += 1;
+    }
+    let sunk = did.seats > 0;
+    if let Some((_, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+        did.answers += u32::from(message.state.withdraw_from(life, Interruption::Overstayed).is_some());
+        did.seats += u32::from(!sunk);
+    }
+    did
+}
+
+#[test]
+fn a_thread_that_sinks_costs_no_answer_no_place_and_no_seat() {
+    let epoch = Instant::now();
+    let forecast = Arc::new(Forecast::new(1));
+    loom::model(move || {
+        let message =
+            Message { state: JobState::queued(), share: Share::default(), forecast: Arc::clone(&forecast) };
+        message.forecast.queued(&message.share, Class::DEFAULT, Priority::Normal);
+        let scene = Arc::new((Post::new(epoch), message));
+        let worker = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || serve(&scene.0, &scene.1, epoch))
+        };
+        let client = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || Did {
+                answers: u32::from(scene.1.state.withdraw(Interruption::Cancelled).is_some()),
+                places: u32::from(scene.1.leave_queue()),
+                seats: 0,
+            })
+        };
+        let supervisor = oversee(&scene.0, &scene.1);
+        let did = [worker.join().unwrap(), client.join().unwrap(), supervisor];
+        let sum = |part: fn(&Did) -> u32| did.iter().map(part).sum::<u32>();
+        assert_eq!(sum(|did| did.answers), 1, "{did:?}");
+        assert_eq!(sum(|did| did.places), 1, "{did:?}");
+        assert_eq!(sum(|did| did.seats), 1, "{did:?}");
+        assert!(scene.0.task.take().is_none(), "the task has found its owner");
     });
 }

@@ -13,7 +13,7 @@ fn room(messages: usize, bytes: usize) -> Arc<Room> {
         backpressure_threshold: 1.0,
         ..OptimizationConfig::default()
     };
-    Arc::new(Room::new(&config, Arc::new(Sleepers::new(1, &[]))))
+    Arc::new(Room::new(&config, vec![Arc::new(Sleepers::new(1, &[]))]))
 }
 
 fn spawn<T: 'static>(room: &Arc<Room>, run: impl FnOnce(&Arc<Room>) -> T + 'static) -> thread::JoinHandle<T> {
@@ -88,8 +88,8 @@ fn close_beside<T: 'static>(waiter: fn(&Room, Waiting, &AtomicBool) -> T) {
         };
         let releasing = spawn(&room, |room| room.release(1, 0));
         let closing = spawn(&room, |room| room.close());
-        room.sleepers.begin_search();
-        room.sleepers.sleep_until_found(0, || None::<()>, || room.is_over());
+        room.sleepers[0].begin_search();
+        room.sleepers[0].sleep_until_found(0, || None::<()>, || room.is_over());
         ended.swap(true, SeqCst);
         releasing.join().unwrap();
         closing.join().unwrap();
