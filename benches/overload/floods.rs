@@ -26,6 +26,9 @@ const BUSY_MS: f64 = 1.0;
 /// Frames, or pairs of them, in a connection's worth; after the last one it begins anew.
 const FRAMES: u32 = 20_000;
 
+/// A server that takes nothing for so long is not worth waiting for.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frame types and a flag of RFC 9113, 6.
 const DATA: u8 = 0;
@@ -154,6 +157,7 @@ fn give_way() {
 /// One connection's worth; an error when it was cut off.
 fn flood(address: &str, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
     let mut socket = TcpStream::connect(address)?;
+    socket.set_write_timeout(Some(STANDSTILL))?;
     let mut answers = socket.try_clone()?;
     let reader = thread::spawn(move || {
         give_way();
