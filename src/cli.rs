@@ -2,13 +2,14 @@
 //!
 //! What a command has to say goes to stdout, talk about it (logs, progress, failures) to stderr. How it ended is one
 //! of four [`Exit`] codes. Logs are chosen by `MILLSTREAM_LOG`, in the syntax of
-//! [`EnvFilter`]: `info`, `warn,millstream=debug`.
+//! [`EnvFilter`](tracing_subscriber::EnvFilter): `info`, `warn,millstream=debug`.
 
 mod client;
 mod config;
 mod config_command;
 mod config_flags;
 mod load;
+mod logs;
 mod plane;
 mod process;
 mod serve;
@@ -16,17 +17,11 @@ mod signals;
 mod top;
 mod units;
 
-use std::{
-    env,
-    fmt::Display,
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use self::config::{BadConfiguration, LOG_VARIABLE};
+use self::{config::BadConfiguration, logs::Logs};
 
 /// How a run of the tool ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +96,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {
-    log(if matches!(command, Command::Serve(_)) { "info" } else { "warn" })?;
+    let _logs = Logs::to_stderr(if matches!(command, Command::Serve(_)) { "info" } else { "warn" })?;
     match command {
         Command::Config(command) => command.run(),
         Command::Serve(args) => on_runtime(args.run()),
@@ -118,15 +113,4 @@ fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Re
     let exit = runtime.block_on(command);
     runtime.shutdown_background();
     exit
-}
-
-/// Logs go to stderr, in colour only on a terminal whose user has not set `NO_COLOR`.
-fn log(default: &str) -> Result<(), BadUsage> {
-    let chosen = env::var(LOG_VARIABLE).ok();
-    let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(default)).map_err(|error| {
-        BadUsage(format!("{LOG_VARIABLE} = \"{}\": {error}", chosen.as_deref().unwrap_or(default)))
-    })?;
-    let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).init();
-    Ok(())
 }

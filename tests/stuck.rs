@@ -80,5 +80,13 @@ async fn a_stuck_handler_is_told_of_with_its_class_message_worker_time_and_where
         assert!(whereabouts.starts_with("asleep"), "it waits for the test: {whereabouts}");
         assert!(field("thread").is_some_and(|thread| thread.parse::<u32>().is_ok()), "{report:?}");
     }
+    assert_eq!(field("checkpoint"), None, "it came by none");
     drop(keeper);
+    // One that goes round a loop names the place.
+    let (spins, _keeper) = gate();
+    let requests = [request(0, Act::Spin(spins))];
+    all(processor.stream(ready(requests), StreamOptions::default()).unwrap()).await;
+    let report = reports.recv_timeout(LONG).expect("it is told of");
+    let checkpoint = report.iter().find(|(field, _)| *field == "checkpoint").map(|(_, place)| place);
+    assert!(checkpoint.is_some_and(|place| place.starts_with("tests/common/mod.rs:")), "{report:?}");
 }

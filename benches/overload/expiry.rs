@@ -64,7 +64,11 @@ pub(crate) fn occupy(plane: &Plane, runtime: &Runtime, time: Duration) -> JoinSe
 
 /// Two messages occupy both workers for longer than all the others have.
 pub(crate) fn measure() -> Expiry {
-    let plane = plane(|config| config.deadline_admission = DeadlineAdmission::Off);
+    let plane = plane(|config| {
+        config.deadline_admission = DeadlineAdmission::Off;
+        // What occupies the workers is not to sink: fresh ones would take their seats, and be free.
+        config.enable_length_scheduling = false;
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime of this thread needs no other");
     let occupied = occupy(&plane, &runtime, 2 * LENGTH);

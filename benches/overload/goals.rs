@@ -3,6 +3,7 @@
 use crate::{
     experiments::{Load, Recovery},
     expiry::Expiry,
+    floods::Flood,
     goal::{Goal, Part, least, most},
     memory::{Memory, Refusals},
     refusals::Alone,
@@ -19,6 +20,7 @@ pub(crate) fn judge(
     memory: &Memory,
     alone: &Alone,
     refusals: &Refusals,
+    floods: &[Flood],
 ) -> Vec<Goal> {
     let load = |offered: f64| loads.iter().find(|load| load.offered == offered);
     let recovery = |offered: f64| recoveries.iter().find(|recovery| recovery.offered == offered);
@@ -102,6 +104,14 @@ pub(crate) fn judge(
                     20.0,
                 ),
             ],
+        ),
+        Goal::new(
+            0,
+            "while one connection floods with frames, the p99 of the others is at most twice the calm one's",
+            floods
+                .iter()
+                .map(|flood| Part::at_most(flood.kind, Some(flood.p99_ms / flood.calm_p99_ms), 2.0))
+                .collect(),
         ),
     ]
 }

@@ -8,7 +8,8 @@
 //! - [`offer`]: an open loop: arrivals come as they are due, whatever becomes of those before.
 //! - [`experiments`]: load above the capacity, and after it; [`expiry`]: deadlines while all workers are busy.
 //! - [`refusals`]: what it costs to say no.
-//! - [`memory`]: `millstream serve` as a process of its own, with more payload than it may hold, and more than it can do.
+//! - [`memory`]: the server ([`server`]), with more payload than it may hold, and more than it can do.
+//! - [`floods`]: hostile frames on one connection, and the clients of the others.
 //! - [`goals`]: what is to be reached.
 //!
 //! Beside naive servers, over gRPC, the bench `grpc_tail` measures the same overload.
@@ -16,11 +17,13 @@
 mod experiments;
 mod expiry;
 mod figures;
+mod floods;
 mod goals;
 mod memory;
 mod offer;
 mod plant;
 mod refusals;
+mod server;
 
 #[path = "../common/arguments.rs"]
 mod arguments;
@@ -65,7 +68,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     println!("{alone}");
     let refusals = memory::refusals(arguments.quick)?;
     println!("{refusals}");
-    let goals = goals::judge(&loads, &recoveries, &expired, &memory, &alone, &refusals);
+    let floods = floods::measure(arguments.quick)?;
+    floods.iter().for_each(|flood| println!("{flood}"));
+    let goals = goals::judge(&loads, &recoveries, &expired, &memory, &alone, &refusals, &floods);
     println!("\nWhat was to be reached:");
     goals.iter().for_each(|goal| println!("{goal}"));
     arguments.write(&json!({
@@ -76,6 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         "memory": memory,
         "refusal_alone": alone,
         "refusals": refusals,
+        "floods": floods,
         "goals": goals,
     }));
     Ok(())

@@ -41,7 +41,8 @@ impl fmt::Display for Alone {
 }
 
 pub(crate) fn measure() -> Alone {
-    let plane = plane(|_| ());
+    // What occupies the workers is not to sink, or fresh ones would take their seats.
+    let plane = plane(|config| config.enable_length_scheduling = false);
     // What the work takes has to be known.
     offer(&plane, &[Phase { rate_per_s: 500.0, length: Duration::from_millis(200) }], None, 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(code(Interruption::Overstayed.into()), Code::DeadlineExceeded);
         assert_eq!(code(Interruption::ShutDown.into()), Code::Unavailable);
         assert_eq!(code(Refusal::Draining.into()), Code::Unavailable);
-        assert_eq!(code(Refusal::TooManyStreams { limit: 1 }.into()), Code::ResourceExhausted);
+        let retry_after = Duration::from_millis(1);
+        assert_eq!(code(Refusal::TooManyStreams { limit: 1, retry_after }.into()), Code::ResourceExhausted);
         assert_eq!(code(OptimizationError::Panicked("x".into())), Code::Internal);
         assert_eq!(code(HandlerError::invalid_argument("x").into()), Code::InvalidArgument);
         assert_eq!(code(HandlerError::new(FailureKind::Unimplemented, "x").into()), Code::Unimplemented);

@@ -5,6 +5,7 @@
 //! another thread there is no way but a debugger's. A report is not worth a deadlock. So this is what Linux tells of a
 //! thread: whether it runs or sleeps, in which system call and where in the kernel, and how much CPU time it has used. A
 //! handler in an endless loop and one that waits for a lock or a peer are told apart by that. Elsewhere nothing is known.
+//! Where in its own code it was last, the pool remembers by itself: the place of its latest checkpoint.
 
 use std::{fmt, fs, time::Duration};
 

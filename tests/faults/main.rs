@@ -13,6 +13,7 @@ mod scarcity;
 mod serving;
 #[cfg(target_os = "linux")]
 mod soak;
+mod unread_log;
 
 use std::{collections::HashMap, time::Duration};
 

@@ -312,6 +312,31 @@ async fn a_client_is_told_how_many_calls_it_may_have_open() {
 }
 
 #[tokio::test]
+async fn calls_up_to_the_limit_are_open_and_one_more_is_refused_and_harms_nobody() {
+    let server = start(|options| options.max_concurrent_streams = 7).await;
+    let bystander = server.bystander().await;
+    let mut client = RawClient::connect(server.addr).await;
+    for call in 0..7 {
+        client.open(call).await;
+        client.ping().await;
+        assert_eq!(
+            client.next_of(&[raw::PING, raw::RST_STREAM, raw::GO_AWAY]).await.kind,
+            raw::PING,
+            "{call}"
+        );
+    }
+    client.open(7).await;
+    assert_eq!(client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::RST_STREAM);
+    // The others go on, and one that ends makes room for the next.
+    client.half_close(0).await;
+    client.next_end_of_stream(&[raw::HEADERS, raw::RST_STREAM, raw::GO_AWAY]).await;
+    client.open(8).await;
+    client.ping().await;
+    assert_eq!(client.next_of(&[raw::PING, raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::PING);
+    bystander.noticed_nothing().await;
+}
+
+#[tokio::test]
 async fn calls_that_break_the_protocol_end_the_connection_at_the_limit_and_not_before() {
     let server = start(|options| options.max_local_error_reset_streams = 3).await;
     let bystander = server.bystander().await;

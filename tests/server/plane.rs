@@ -21,7 +21,10 @@ use millstream::{
     },
 };
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::{
     PATIENCE, Running,
@@ -154,6 +157,34 @@ async fn send(client: &mut RawClient, call: u32, message: &[u8]) {
 async fn settle(client: &mut RawClient) {
     client.ping().await;
     assert_eq!(client.next_of(&[raw::PING, raw::GO_AWAY]).await.kind, raw::PING);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_up_to_the_limit_are_open_and_one_more_is_told_when_to_come_again() {
+    let plane = start(OptimizationConfig { max_concurrent_connections: 3, ..config() }, |_| {}).await;
+    let bystander = plane.server.bystander().await;
+    let mut client = plane.server.client().await;
+    let refused = || plane.processor.monitor().counts().of(Counter::StreamsRefused);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let (requests, feed) = mpsc::channel(1);
+        let answers = client.stream(ReceiverStream::new(feed)).await.unwrap().into_inner();
+        open.push((requests, answers));
+        assert_eq!(refused(), 0, "{} are open", open.len());
+    }
+    let status = client.stream(tokio_stream::pending::<StreamRequest>()).await.unwrap_err();
+    assert_eq!((status.code(), refused()), (Code::ResourceExhausted, 1));
+    let pushback: u64 =
+        status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
+    let details = status.get_error_details();
+    let delay = details.retry_info().unwrap().retry_delay.unwrap();
+    assert!(pushback >= 100 && delay.as_millis() == u128::from(pushback), "{pushback} ms, {delay:?}");
+    assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_STREAMS");
+    drop(open.pop());
+    plane.until("one has gone", |plane| plane.processor.open_streams() == 2).await;
+    client.stream(tokio_stream::pending::<StreamRequest>()).await.unwrap();
+    assert_eq!(refused(), 1);
+    bystander.noticed_nothing().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,29 @@ async fn a_large_message_waits_for_the_one_before_it_and_small_ones_wait_for_nob
 }
 
 #[tokio::test]
+async fn messages_that_fill_the_room_to_the_last_kilobyte_are_received_together_and_larger_ones_in_turn() {
+    // With its prefix each is half of the room, or a kilobyte off it.
+    let half = (128 << 10) - 5;
+    for (bytes, waits) in [(half - 1024, false), (half, false), (half + 1024, true)] {
+        let server = narrow().await;
+        let bystander = server.bystander().await;
+        let begun = message(bytes);
+        let mut clients = [client(&server).await, client(&server).await];
+        for client in &mut clients {
+            begin(client, 0, &begun[..1000]).await;
+            assert!(!is_answered(client).await);
+        }
+        server.hit(Limit::Receiving, waits.into()).await;
+        for client in &mut clients {
+            client.data(0, begun[1000..].chunks(16_384)).await;
+            client.next_of(&[raw::DATA]).await;
+            client.half_close(0).await;
+        }
+        bystander.noticed_nothing().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_amid_a_large_message_makes_room_for_the_next() {
     let server = narrow().await;
     let large = message(LARGE);

@@ -166,10 +166,14 @@ pub enum Refusal {
         limit: usize,
     },
     /// Too many streams are open.
-    #[error("{limit} streams are open already (max_concurrent_connections = {limit})")]
+    #[error(
+        "{limit} streams are open already (max_concurrent_connections = {limit}); try again in {retry_after:?}"
+    )]
     TooManyStreams {
         /// Streams that may be open.
         limit: usize,
+        /// When to try again.
+        retry_after: Duration,
     },
     /// The data plane is shutting down.
     #[error("the server is shutting down")]
@@ -209,11 +213,9 @@ impl Refusal {
             | Self::WouldBeLate { retry_after, .. }
             | Self::WaitedTooLong { retry_after, .. }
             | Self::Displaced { retry_after }
-            | Self::NotUrgent { retry_after } => Some(*retry_after),
-            Self::TooLarge { .. }
-            | Self::AnswersPileUp { .. }
-            | Self::TooManyStreams { .. }
-            | Self::Draining => None,
+            | Self::NotUrgent { retry_after }
+            | Self::TooManyStreams { retry_after, .. } => Some(*retry_after),
+            Self::TooLarge { .. } | Self::AnswersPileUp { .. } | Self::Draining => None,
         }
     }
 

@@ -7,7 +7,7 @@
 //!                ▼         ▼              returned slots        ▼
 //!  answers ◀─ order ◀─ outcomes ◀═══════ one wake for many ══ mailbox
 //! ```
-//! `stream` is the task's side: it reads, admits (`admission`), groups (`batches`), watches deadlines (`timer`)
+//! `stream` is the task's side: it reads (`reading` says when), admits (`admission`), groups (`batches`), watches deadlines (`timer`)
 //! and answers. `mailbox` is what the workers reach: the messages in flight (`slot`) and the way back
 //! (`completions`). There is no
 //! task and, in the steady state, no allocation for each message.
@@ -23,6 +23,7 @@ mod failure;
 mod handler;
 mod mailbox;
 mod message;
+mod reading;
 mod response;
 mod scope;
 mod slot;

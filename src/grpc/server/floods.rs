@@ -9,7 +9,8 @@
 //! time puts that many back each second. What carries something puts some back as well, since it is what honest
 //! clients send control frames for: a call that is begun or a piece of a message [`EARNED_BY_FRAME`], bytes that the
 //! client is sent one for each [`BYTES_EARN_ONE`]. (Envoy bounds the same frames by the same two measures.) The bucket
-//! never holds more than it did at first. Who takes from an empty one is cut off: the connection ends, and with it its
+//! never holds more than a second's worth, and at first only [`AT_FIRST`]: who is cut off may come again at once, and would
+//! have a full one each time. Who takes from an empty one is cut off: the connection ends, and with it its
 //! calls.
 //!
 //! **Cost.** Frame heads alone are looked at; what is between them is stepped over. The clock is read only when the
@@ -31,6 +32,8 @@ use super::{
     timed_io::{FRAME_HEAD, PREFACE},
 };
 
+/// A handshake takes a handful.
+const AT_FIRST: u32 = 50;
 /// A window update for the call, one for the connection.
 const EARNED_BY_FRAME: u32 = 2;
 /// Clients tell of what they have read in steps of kilobytes; the smallest answers are some hundred bytes.
@@ -66,7 +69,7 @@ impl FrameMeter {
             skip: PREFACE,
             head: [0; FRAME_HEAD],
             known: 0,
-            budget: frames_per_second,
+            budget: frames_per_second.min(AT_FIRST),
             most: frames_per_second,
             refilled: now,
             sent: 0,

@@ -235,6 +235,11 @@ impl Policy {
         self.refusals.decided(refused);
     }
 
+    /// Whether more of what comes is refused than accepted.
+    pub(crate) fn mostly_refuses(&self) -> bool {
+        self.refusals.get() > 0.5
+    }
+
     /// When one that is refused is to come again; the drain of what waits, and more while many are
     /// refused.
     pub(crate) fn retry_after(&self, drain: Duration, chance: f64) -> Duration {

@@ -10,7 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -351,12 +351,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let share = &mailbox.slots.get(slot).share;
         let is_short = shared.forecast.queued(share, class, priority) == Level::Short;
         self.note(slot, now);
-        // What is long travels alone: company is to save hand-offs, and they are nothing to it. And beside a sleeping
-        // worker company is a loss: the message is better off with a wake of its own.
+        // What is long travels alone: company is to save hand-offs, and they are nothing to it. Beside a sleeping worker
+        // company is a loss: the message is better off with a wake of its own. And where the wait is long, company is far
+        // ahead of others: each is to wait as long as was predicted, or nobody can tell by the least wait whether all wait.
+        let brief = || shared.is_brief(shared.predicted_wait(Level::Short, priority));
         let company = self
             .batches
             .joinable(priority, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
-            .filter(|_| is_short && !shared.anyone_asleep())
+            .filter(|_| is_short && !shared.anyone_asleep() && brief())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
             reached!("admission: a message joins a queued batch");
@@ -403,17 +405,24 @@ where
     H: MessageHandler,
     S: Stream<Item = Result<Message<H::Request, T>, E>>,
 {
-    /// Reads and admits while it can; true when it stopped only to let others live.
+    /// Reads and admits while it can, and may; true when it stopped only to let others live.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..ADMISSIONS_PER_POLL {
+        if self.reading.rests(clock::now) {
+            self.resume_held(cx);
+            return false;
+        }
+        for read in 0..ADMISSIONS_PER_POLL {
             if !self.resume_held(cx) || self.input.is_none() {
                 return false;
             }
             let Some(slot) = self.slot() else { return false };
+            let by_the_clock = self.reading.by_the_clock(self.engine().pool.seam().is_swamped());
+            let mut unwoken = Context::from_waker(Waker::noop());
             let input = self.input.as_mut().expect("checked above");
-            match input.as_mut().poll_next(cx) {
+            match input.as_mut().poll_next(if by_the_clock { &mut unwoken } else { cx }) {
                 Poll::Ready(Some(Ok(message))) => {
                     self.accept(slot, message);
+                    self.reading.found(self.entries[slot as usize].priority == Priority::High);
                     continue;
                 }
                 Poll::Ready(Some(Err(failure))) => {
@@ -421,6 +430,7 @@ where
                     self.input = None;
                 }
                 Poll::Ready(None) => self.input = None,
+                Poll::Pending if by_the_clock => self.reading.pause(read > 0, clock::now()),
                 Poll::Pending => {}
             }
             self.free.push(slot);

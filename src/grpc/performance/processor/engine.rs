@@ -1,8 +1,11 @@
 //! What all streams of a processor share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use super::{MessageHandler, Validator, admission::crowd::Crowd};
@@ -14,6 +17,9 @@ use crate::grpc::performance::{
     resource_pool::ResourcePool,
     worker_pool::WorkerPool,
 };
+
+/// Nobody knows how long a stream stays: who finds too many is not to ask again sooner than this.
+const LEAST_STAY: Duration = Duration::from_millis(100);
 
 pub(super) type BoxedValidator<H> = Box<dyn Validator<<H as MessageHandler>::Request>>;
 
@@ -55,7 +61,7 @@ impl<H: MessageHandler> Engine<H> {
             self.open_streams.fetch_update(Relaxed, Relaxed, |open| (open < limit).then_some(open + 1));
         if opened.is_err() {
             self.monitor.count(Counter::StreamsRefused);
-            return Err(Refusal::TooManyStreams { limit });
+            return Err(Refusal::TooManyStreams { limit, retry_after: self.retry_after(LEAST_STAY) });
         }
         self.monitor.count(Counter::StreamsOpened);
         Ok(StreamPermit { open: Arc::clone(&self.open_streams) })

@@ -206,8 +206,10 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     }
 
     fn describe(&self, slot: u32, life: Life) -> Option<Description> {
-        let (labelled, class, number) = *self.slots.get(slot).label.lock();
-        (labelled == life).then(|| Description { class, stream: self.name.clone(), number })
+        let place = self.slots.get(slot);
+        let (labelled, class, number) = *place.label.lock();
+        let passed = place.state.passed();
+        (labelled == life).then(|| Description { class, stream: self.name.clone(), number, passed })
     }
 
     fn displace(&self, slot: u32, life: Life) -> bool {

@@ -22,11 +22,13 @@ impl<'a> JobScope<'a> {
         Self { context, buffers }
     }
 
-    /// Notices that the answer is not wanted any more. One relaxed load; call it every few microseconds.
+    /// Notices that the answer is not wanted any more. One load and one store; call it every few microseconds. A message
+    /// that overstays is reported with the place of the last call.
     ///
     /// # Errors
     /// Why the message was withdrawn. It has been answered; return as soon as possible, with `?`.
     #[inline]
+    #[track_caller]
     pub fn checkpoint(&mut self) -> Result<(), Interruption> {
         self.context.checkpoint()
     }

@@ -25,7 +25,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak, atomic::Ordering::SeqCst},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -37,6 +37,7 @@ use super::{
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
     mailbox::Mailbox,
+    reading::Reading,
     slot::Outcome,
     timer::Timer,
 };
@@ -134,6 +135,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) held: VecDeque<Held>,
     pub(super) batches: Batches,
     pub(super) timer: Timer,
+    pub(super) reading: Reading,
     pub(super) options: StreamOptions,
     pub(super) context: OptimizationContext,
     pub(super) input: Option<Pin<Box<S>>>,
@@ -175,6 +177,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             held: VecDeque::new(),
             batches: Batches::default(),
             timer: Timer::default(),
+            reading: Reading::default(),
             options,
             last_activity: context.session_start,
             context,
@@ -243,9 +246,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             && self.entries[slot as usize].is_open()
         {
             let outcome = match why {
-                Interruption::Displaced => {
-                    Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after() })
-                }
+                Interruption::Displaced => Outcome::failed(Refusal::Displaced {
+                    retry_after: self.engine().retry_after(Duration::ZERO),
+                }),
                 why => Outcome::failed(why),
             };
             self.set_outcome(slot, outcome);
@@ -332,6 +335,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// What a worker is to wake the task for.
     fn awaited(&self) -> u32 {
+        if self.reading.next_tick().is_some() {
+            return NOTHING;
+        }
         let full = self.free.is_empty() && self.entries.len() >= self.capacity;
         match self.options.order {
             Order::Completion => ANY,
@@ -384,7 +390,8 @@ where
             if !this.mailbox.completions.wait_for(this.awaited()) {
                 continue;
             }
-            if this.timer.poll(this.idle_deadline(), cx).is_ready() {
+            let other = [this.idle_deadline(), this.reading.next_tick()].into_iter().flatten().min();
+            if this.timer.poll(other, cx).is_ready() {
                 if this.idle_deadline().is_some_and(|deadline| deadline <= clock::now()) {
                     let silent = this.context.config.stream_timeout;
                     this.input = None;

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::platform::clock;
 
 /// Half of what one rounding may cost: three of four deadlines have come when it fires, and are the less late for it.
-const LEAD: Duration = Duration::from_micros(500);
+pub(super) const LEAD: Duration = Duration::from_micros(500);
 
 /// Entries beyond twice the live ones that are kept before the dead are swept out.
 const SLACK: usize = 64;

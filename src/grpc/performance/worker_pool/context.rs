@@ -1,6 +1,6 @@
 //! What a running job can ask about itself.
 
-use std::time::Instant;
+use std::{panic::Location, time::Instant};
 
 use super::state::JobState;
 use crate::{grpc::performance::error::Interruption, platform::clock};
@@ -27,17 +27,21 @@ impl<'a> JobContext<'a> {
         Self { state: None, deadline: None, checkpoints: 0 }
     }
 
-    /// Notices that the job was withdrawn, or that its deadline has passed. One relaxed load, and now and then a look at
-    /// the clock.
+    /// Notices that the job was withdrawn, or that its deadline has passed. One relaxed load, one store that says which
+    /// checkpoint it was, and now and then a look at the clock.
     ///
     /// # Errors
     /// Why it is to stop; nobody waits for an outcome any more.
     #[inline]
+    #[track_caller]
     pub fn checkpoint(&mut self) -> Result<(), Interruption> {
-        match self.state.and_then(JobState::withdrawn) {
-            None => self.check_deadline(),
-            Some(why) => Err(why),
+        if let Some(state) = self.state {
+            state.pass(Location::caller());
+            if let Some(why) = state.withdrawn() {
+                return Err(why);
+            }
         }
+        self.check_deadline()
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! The report of a handler that does not come back.
 
-use std::time::Duration;
+use std::{panic::Location, time::Duration};
 
 use super::{forecast::Forecast, job::Task, state::Life};
 use crate::{
@@ -17,6 +17,8 @@ pub(crate) struct Description {
     pub(crate) stream: String,
     /// Its position in that stream.
     pub(crate) number: u64,
+    /// The checkpoint that it came by last.
+    pub(crate) passed: Option<&'static Location<'static>>,
 }
 
 /// Of a thousand messages of a class, those that count as usual for a report.
@@ -36,11 +38,12 @@ pub(super) fn report(
     let whereabouts = thread.map(Whereabouts::of).unwrap_or_default();
     let thread = thread.map(tracing::field::display);
     match task.job.describe(task.unit, life) {
-        Some(Description { class, stream, number }) => tracing::warn!(
+        Some(Description { class, stream, number, passed }) => tracing::warn!(
             class = class.name(),
             detail = class.detail(),
             stream,
             number,
+            checkpoint = passed.map(tracing::field::display),
             seat,
             thread,
             ?ran,

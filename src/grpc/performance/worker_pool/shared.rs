@@ -224,6 +224,11 @@ impl Shared {
         self.forecast.wait(level, priority, !self.crew(level).sleepers.anyone_free())
     }
 
+    /// Whether a wait is one that is all right.
+    pub(crate) fn is_brief(&self, wait: Duration) -> bool {
+        wait <= self.policy.target(self.forecast.mean())
+    }
+
     /// The time of the policy.
     pub(crate) fn since_epoch(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.epoch)
@@ -253,6 +258,11 @@ impl Shared {
     /// The level at the last look.
     pub(crate) fn level(&self) -> OverloadLevel {
         self.policy.level()
+    }
+
+    /// Whether CPU time is short, or goes into saying no.
+    pub(crate) fn is_swamped(&self) -> bool {
+        !self.level().has_time_to_spare() || self.policy.mostly_refuses()
     }
 
     /// Whether queued messages are to be noted: there is hardly room, and some may make it for others.

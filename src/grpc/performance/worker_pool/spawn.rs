@@ -135,7 +135,8 @@ where
     }
 
     fn describe(&self, _unit: u32, _life: Life) -> Option<Description> {
-        Some(Description { class: self.class, stream: String::new(), number: 0 })
+        let passed = self.state.passed();
+        Some(Description { class: self.class, stream: String::new(), number: 0, passed })
     }
 
     fn displace(&self, _unit: u32, _life: Life) -> bool {

@@ -20,7 +20,12 @@
 //! a message that overstays, that message may be finished and answered, and the slot filled anew. So it names the life
 //! that it means, and comes too late for any other.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::{
+    panic::Location,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+use crossbeam::atomic::AtomicCell;
 
 use crate::{
     grpc::performance::error::Interruption,
@@ -81,11 +86,15 @@ impl Life {
 
 /// The state of one job. See the module for the protocol.
 #[derive(Debug)]
-pub(crate) struct JobState(AtomicU32);
+pub(crate) struct JobState {
+    word: AtomicU32,
+    /// The checkpoint that its handler came by last, for whoever wants to know where it is stuck. Carries nothing else.
+    passed: AtomicCell<Option<&'static Location<'static>>>,
+}
 
 impl JobState {
     pub(crate) fn queued() -> Self {
-        Self(AtomicU32::new(Life::ONLY.with(QUEUED)))
+        Self { word: AtomicU32::new(Life::ONLY.with(QUEUED)), passed: AtomicCell::new(None) }
     }
 
     /// Back to `Queued`, for the next message in the same place. Only while nobody else has a right to the job.
@@ -93,13 +102,25 @@ impl JobState {
     /// Relaxed: what publishes the job to the workers (a push into a lane, a link in a chain) also publishes this store,
     /// and a supervisor that is late finds another life before it as after it.
     pub(crate) fn reset(&self) {
-        self.0.store(Life(self.life().0 + 1).with(QUEUED), Relaxed);
+        self.word.store(Life(self.life().0 + 1).with(QUEUED), Relaxed);
+        self.passed.store(None);
+    }
+
+    /// The handler has come by a checkpoint: one store, of a plain pointer.
+    #[inline]
+    pub(crate) fn pass(&self, checkpoint: &'static Location<'static>) {
+        self.passed.store(Some(checkpoint));
+    }
+
+    /// The checkpoint that the handler came by last, in the life that it is in.
+    pub(crate) fn passed(&self) -> Option<&'static Location<'static>> {
+        self.passed.load()
     }
 
     /// Which message it serves now. Relaxed: fixed for as long as the caller, or who told it of the job, has a right to
     /// the job.
     pub(crate) fn life(&self) -> Life {
-        Life(self.0.load(Relaxed) >> u8::BITS)
+        Life(self.word.load(Relaxed) >> u8::BITS)
     }
 
     /// One transition.
@@ -110,7 +131,7 @@ impl JobState {
         stage::point();
         // AcqRel, and Acquire on failure: each transition pairs with the one before it, so that with the right to the
         // input or the outcome goes what was written there, and what its last owner did with it.
-        self.0
+        self.word
             .compare_exchange(life.with(from), life.with(to), AcqRel, Acquire)
             .map(|_| ())
             .map_err(|found| found as u8)
@@ -150,7 +171,7 @@ impl JobState {
 
     /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
     pub(crate) fn is_queued(&self) -> bool {
-        self.0.load(Relaxed) as u8 == QUEUED
+        self.word.load(Relaxed) as u8 == QUEUED
     }
 
     /// The same, only if nobody has started it: then the input is the caller's.
@@ -160,14 +181,14 @@ impl JobState {
 
     /// Whether the outcome is there. Acquire pairs with `finish`.
     pub(crate) fn is_finished(&self) -> bool {
-        self.0.load(Acquire) as u8 == FINISHED
+        self.word.load(Acquire) as u8 == FINISHED
     }
 
     /// Why it was withdrawn, if it was. Relaxed: to a worker it is a hint that it looks at again and again, and who acts
     /// on it was told in a way that synchronises (the slot that came back, an alarm, a waker); it carries no data.
     #[inline]
     pub(crate) fn withdrawn(&self) -> Option<Interruption> {
-        reason(self.0.load(Relaxed) as u8)
+        reason(self.word.load(Relaxed) as u8)
     }
 }
 
@@ -216,7 +237,8 @@ mod tests {
 
     #[test]
     fn lives_come_round() {
-        let state = JobState(AtomicU32::new(Life((1 << 24) - 1).with(FINISHED)));
+        let state = JobState::queued();
+        state.word.store(Life((1 << 24) - 1).with(FINISHED), Relaxed);
         state.reset();
         assert_eq!((state.life(), state.begin()), (Life::ONLY, Ok(())));
     }

@@ -25,14 +25,15 @@ impl<H: MessageHandler> Engine<H> {
         }
     }
 
-    /// When to try again, a little different for each message, so that those who were refused together do not come back
-    /// together: multiples of the golden ratio spread evenly, whatever their number.
-    pub(in super::super) fn retry_after(&self) -> Duration {
+    /// When to try again: not before what waits has drained, nor before `least` has passed. A little different for each
+    /// message, so that those who were refused together do not come back together: multiples of the golden ratio spread
+    /// evenly, whatever their number.
+    pub(in super::super) fn retry_after(&self, least: Duration) -> Duration {
         const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
         // Relaxed: each gets a number of its own.
         let chance = (self.refusals.fetch_add(1, Relaxed) as f64 * GOLDEN_RATIO).fract();
         let shared = self.pool.seam();
-        shared.policy.retry_after(shared.drain_estimate(), chance)
+        shared.policy.retry_after(shared.drain_estimate().max(least), chance)
     }
 
     /// Counts an objection; gives the refusal where it is enforced.
@@ -44,7 +45,7 @@ impl<H: MessageHandler> Engine<H> {
         };
         self.monitor.count(counter);
         verdict.enforced.then(|| {
-            let (shared, retry_after) = (self.pool.seam(), self.retry_after());
+            let (shared, retry_after) = (self.pool.seam(), self.retry_after(Duration::ZERO));
             match verdict.objection {
                 Objection::Late => {
                     Refusal::WouldBeLate { wait, budget: budget.unwrap_or_default(), retry_after }
@@ -120,7 +121,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         Err(Refusal::Overloaded {
             waiting: shared.room.places_held(),
             capacity: shared.room.capacity(),
-            retry_after: engine.retry_after(),
+            retry_after: engine.retry_after(Duration::ZERO),
         })
     }
 

@@ -1,0 +1,110 @@
+//! When a stream looks at its input, and at what its workers have done.
+//!
+//! At other times than in an overload: whenever something comes. To be woken for one message costs a thread of tokio, and whoever
+//! wakes it, several times what it takes to refuse it; and in an overload that time is taken from the workers.
+//!
+//! So from the level on at which there is no time to spare, or while more is refused than accepted, a stream that has just
+//! read looks again after a [`TICK`], and reads what has come by then at a stroke:
+//!
+//! ```text
+//!              read something, in an overload
+//!  by arrival ───────────────────────────────► by the clock ─┐ every TICK
+//!             ◄─────────────────────────────── ◄─────────────┘
+//!                nothing came for EMPTY_READS ticks, the overload is over, or a message was urgent
+//! ```
+//! By the clock, the input is asked with a waker that wakes nobody, and workers need not wake the task either. The tick is
+//! what wakes it: it is always set when the input was asked so, and never else ([`Reading::next_tick`]), so that nothing
+//! is forgotten. Timers of one runtime fire together, and with them all streams that go by the clock: one wake for many.
+//!
+//! A message waits for up to two ticks more so, where those before it keep it waiting for many; a stream whose latest
+//! message was urgent is spared that.
+
+use std::time::{Duration, Instant};
+
+use super::timer::LEAD;
+
+/// tokio's timer has no finer one.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+/// Ticks in vain before the input is asked to wake the task again: a stream that carries little is not to be looked at all
+/// the time, nor to be woken for every message that comes a little late.
+const EMPTY_READS: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Reading {
+    tick: Option<Instant>,
+    /// Reads that found nothing, one after the other.
+    empty: u32,
+    /// The latest message was urgent.
+    pub(super) urgent: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { tick: None, empty: EMPTY_READS, urgent: false }
+    }
+}
+
+impl Reading {
+    /// When to look again, if the input will not say so.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        self.tick
+    }
+
+    /// Whether the tick is yet to come. The alarm may be a little early, which is near enough.
+    pub(super) fn rests(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        self.tick = self.tick.filter(|tick| now() + LEAD < *tick);
+        self.tick.is_some()
+    }
+
+    /// A message was read.
+    pub(super) fn found(&mut self, urgent: bool) {
+        self.empty = 0;
+        self.urgent = urgent;
+    }
+
+    /// Whether the input is to be asked without a waker.
+    pub(super) fn by_the_clock(&self, overloaded: bool) -> bool {
+        overloaded && !self.urgent && self.empty < EMPTY_READS
+    }
+
+    /// The input, asked without a waker, had no more; and nothing at all if `read` is false.
+    pub(super) fn pause(&mut self, read: bool, now: Instant) {
+        if !read {
+            self.empty += 1;
+        }
+        self.tick = Some(now + TICK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_by_the_clock_in_an_overload_for_as_long_as_something_comes() {
+        let mut reading = Reading::default();
+        let now = Instant::now();
+        assert!(!reading.by_the_clock(true), "nothing has come yet");
+        reading.found(false);
+        assert!(reading.by_the_clock(true) && !reading.by_the_clock(false));
+        reading.pause(true, now);
+        assert_eq!(reading.next_tick(), Some(now + TICK));
+        assert!(reading.rests(|| now));
+        for _ in 0..EMPTY_READS {
+            assert!(reading.by_the_clock(true));
+            assert!(!reading.rests(|| now + TICK), "the tick has come");
+            assert_eq!(reading.next_tick(), None);
+            reading.pause(false, now);
+        }
+        assert!(!reading.by_the_clock(true));
+    }
+
+    #[test]
+    fn who_is_urgent_does_not_wait_for_the_clock() {
+        let mut reading = Reading::default();
+        reading.found(true);
+        assert!(!reading.by_the_clock(true));
+        reading.found(false);
+        assert!(reading.by_the_clock(true));
+    }
+}
