@@ -6,7 +6,6 @@
 //!
 //! A message changes hands this way some ten times. So the lock is no general one: nobody ever queues at it, and then it
 //! can be opened with a plain store, where a mutex has to look whether somebody waits, with a second read-modify-write.
-//! That is worth some 5 ns each time.
 
 use std::{
     cell::UnsafeCell,
