@@ -10,7 +10,7 @@ use millstream::{OptimizationConfig, Pinning};
 use super::{Contender, Entry, Role, millstream::Pool, per_job, streams::Streams};
 use crate::{
     options::{PROBE, ROUND_TRIP, TINY_JOBS},
-    scenarios::{EXPONENTIAL, MIXED},
+    scenarios::{EXPONENTIAL, MIXED, SMALL},
 };
 
 const fn variant(
@@ -40,7 +40,7 @@ pub(super) const VARIANTS: &[Entry] = &[
     variant(
         "millstream_no_spin",
         "WorkerPool::spawn, workers that sleep at once",
-        &[ROUND_TRIP, EXPONENTIAL],
+        &[ROUND_TRIP, EXPONENTIAL, SMALL],
         || pool(|config| OptimizationConfig { worker_spin: Duration::ZERO, ..config }),
     ),
     variant(
@@ -52,13 +52,13 @@ pub(super) const VARIANTS: &[Entry] = &[
     variant(
         "millstream_unpinned",
         "WorkerPool::spawn, workers that the scheduler places",
-        &[EXPONENTIAL],
+        &[EXPONENTIAL, SMALL],
         || pool(|config| OptimizationConfig { worker_pinning: Pinning::Off, ..config }),
     ),
     variant(
         "millstream_not_nice",
         "WorkerPool::spawn, workers that give way to nobody",
-        &[PROBE, EXPONENTIAL],
+        &[PROBE, EXPONENTIAL, SMALL],
         || pool(|config| OptimizationConfig { worker_niceness: 0, ..config }),
     ),
     variant("millstream_no_lengths", "WorkerPool::spawn, short and long jobs alike", &[MIXED], || {

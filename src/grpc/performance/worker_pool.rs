@@ -14,7 +14,9 @@
 //!
 //! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
 
+mod anchor;
 mod context;
+mod credit;
 mod crew;
 mod floor;
 mod forecast;
@@ -41,6 +43,7 @@ use crossbeam::channel;
 use tokio::sync::oneshot;
 
 use self::{
+    anchor::Anchors,
     haste::Haste,
     supervisor::{Event, Supervisor},
 };
@@ -104,6 +107,7 @@ pub struct WorkerPool {
 
 struct Inner {
     shared: Arc<Shared>,
+    anchors: Anchors,
     workers: usize,
 }
 
@@ -141,7 +145,8 @@ impl WorkerPool {
         let (haste, bell) = Haste::new();
         let cores = cores(config.worker_pinning);
         let shared = Arc::new(Shared::new(config, &cores, events, haste));
-        let inner = Arc::new(Inner { shared: Arc::clone(&shared), workers: config.worker_count });
+        let anchors = Anchors::new(&shared);
+        let inner = Arc::new(Inner { shared: Arc::clone(&shared), anchors, workers: config.worker_count });
         let chore = chore(PoolGlance { shared: Arc::clone(&shared) });
         Supervisor::start(Arc::clone(&shared), inbox, bell, config, cores, chore)
             .and_then(|supervisor| stage::spawn("millstream-sup".into(), move || supervisor.main()))
@@ -175,7 +180,7 @@ impl WorkerPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn::try_spawn(&self.inner.shared, work)
+        spawn::try_spawn(self.inner.anchors.mine(), work)
     }
 
     /// Queues a closure as the options say; it gets a context, whose checkpoints tell it when nobody waits any more.
@@ -184,7 +189,7 @@ impl WorkerPool {
         F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn::spawn(&self.inner.shared, options, work)
+        spawn::spawn(self.inner.anchors.mine(), options, work)
     }
 
     /// Accepts nothing more from this call on; the future waits until everything accepted is done. At the deadline what

@@ -224,7 +224,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority: Priority::Low,
             accepted: now,
             deadline: None,
-            charge: Some(Charge::new(&shared.room, weight)),
+            charge: Charge::new(&shared.room, weight),
             lead: None,
         });
         Self::give_lead(&mailbox, slot, lead);
@@ -272,9 +272,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let shared = mailbox.engine.pool.seam();
         let place = mailbox.slots.get(slot);
         if then == AfterHold::Admission {
-            let mut input = place.input.take().expect("the input of an unqueued message is the task's");
-            input.charge = Some(Charge::new(&shared.room, bytes));
-            place.input.put(input);
+            if let Some(charge) = Charge::new(&shared.room, bytes) {
+                let mut input = place.input.take().expect("the input of an unqueued message is the task's");
+                input.charge = Some(charge);
+                place.input.put(input);
+            }
             if let Some(key) = self.entries[slot as usize].key
                 && !self.lead(slot, key)
             {
@@ -347,7 +349,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
         let class = self.entries[slot as usize].class;
-        let prospect = shared.prospect(class, priority);
+        let prospect = shared.prospect(class, priority, self.in_flight);
         let share = &mailbox.slots.get(slot).share;
         let is_short = shared.forecast.queued(share, class, priority) == Level::Short;
         self.note(slot, now);

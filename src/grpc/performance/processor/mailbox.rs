@@ -31,7 +31,7 @@ use crate::{
         cache::{FlightSink, Freshness, Lead},
         error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Description, Job, JobContext, Life, Share, WithdrawnFrom},
+        worker_pool::{Charge, Description, Forecast, Job, JobContext, Life, Share, WithdrawnFrom},
     },
     platform::{
         clock,
@@ -86,7 +86,7 @@ impl<H: MessageHandler> Mailbox<H> {
     }
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
-    fn handle(&self, slot: u32, input: Input<H>, started: Instant) -> Outcome<H> {
+    fn handle(&self, slot: u32, input: Input<H>, started: Instant, forecast: &Forecast) -> Outcome<H> {
         let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
@@ -102,11 +102,11 @@ impl<H: MessageHandler> Mailbox<H> {
             Ok(result?)
         });
         let finished = clock::now();
-        if let (Some(charge), Ok(Ok(response))) = (&mut charge, &result) {
-            charge.raise_to(H::response_weight(response));
+        if let Ok(Ok(response)) = &result {
+            Charge::raise_to(&mut charge, &engine.pool.seam().room, H::response_weight(response));
         }
         let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
-        engine.pool.seam().forecast.learn(class, timing.service_time);
+        forecast.learn(class, timing.service_time);
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
             engine.monitor.count(Counter::Panics);
@@ -163,7 +163,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         &self.slots.get(slot).share
     }
 
-    fn run(&self, slot: u32, started: Instant) {
+    fn run(&self, slot: u32, started: Instant, forecast: &Forecast) {
         // Before the message begins: who leaves meanwhile has either withdrawn it, or stays charged.
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
@@ -192,7 +192,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
             return;
         }
-        let outcome = self.handle(slot, input, started);
+        let outcome = self.handle(slot, input, started, forecast);
         self.conclude(slot, outcome);
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Input<H: MessageHandler> {
     pub(super) priority: Priority,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
-    /// The bytes of the message, given back with it; `None` until they were acquired.
+    /// The bytes of the message, given back with it; `None` where there are none, and until they were acquired.
     pub(super) charge: Option<Charge>,
     /// The duty to tell the others who wait for the same answer.
     pub(super) lead: Option<Lead>,

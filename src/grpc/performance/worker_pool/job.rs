@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{forecast::Share, overstay::Description, priority::Priority, state::Life};
+use super::{
+    forecast::{Forecast, Share},
+    overstay::Description,
+    priority::Priority,
+    state::Life,
+};
 use crate::grpc::performance::error::Interruption;
 
 /// Work that a worker can run. One object may stand for many units (the messages of a stream), told apart by an index,
@@ -19,8 +24,9 @@ pub(crate) trait Job: Send + Sync {
     /// What a queued unit adds to the work that waits.
     fn share(&self, unit: u32) -> &Share;
 
-    /// Runs one unit, on a worker thread, from `started`, and answers for it, whatever the handler does.
-    fn run(&self, unit: u32, started: Instant);
+    /// Runs one unit, on a worker thread, from `started`, and answers for it, whatever the handler does. The forecast is
+    /// that of the worker's pool: it learns how long the unit ran.
+    fn run(&self, unit: u32, started: Instant, forecast: &Forecast);
 
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);

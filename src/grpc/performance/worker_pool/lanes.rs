@@ -111,7 +111,12 @@ mod tests {
     use super::*;
     use crate::grpc::performance::{
         error::Interruption,
-        worker_pool::{forecast::Share, job::Job, overstay::Description, state::Life},
+        worker_pool::{
+            forecast::{Forecast, Share},
+            job::Job,
+            overstay::Description,
+            state::Life,
+        },
     };
 
     #[derive(Default)]
@@ -124,7 +129,7 @@ mod tests {
         fn share(&self, _: u32) -> &Share {
             &self.0
         }
-        fn run(&self, _: u32, _: Instant) {}
+        fn run(&self, _: u32, _: Instant, _: &Forecast) {}
         fn refuse(&self, _: u32, _: Interruption) {}
         fn is_withdrawn(&self, unit: u32) -> bool {
             unit >= WITHDRAWN

@@ -10,23 +10,24 @@
 //! may take.
 //!
 //! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
-//! predicted wait have to be within `await_spin`, no more than one such message may be ahead (with many in flight a task
-//! serves all better by sending the next one), and something must have gone on lately: when everybody sleeps, a worker
+//! predicted wait have to be within `await_spin`, no more than one such message may be ahead, whoever looks has hardly
+//! anything else under way (with many in flight a thread serves all better by sending the next one, or by taking an
+//! answer that is there), and something must have gone on lately: when everybody sleeps, a worker
 //! that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody looks for longer than that, twice: once until the message is begun, once more
 //! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
-//! lives on what it has won lately ([`Credit`]): where it keeps losing, it is let be, and tried again now and then.
+//! lives on what it has won lately (see `credit`): where it keeps losing, it is let be, and tried again now and then.
 //!
 //! **Nobody looks in vain** because the message was left to a searcher that does not run (it may be on the very core of
 //! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
 
 use std::{
-    sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use crossbeam::utils::CachePadded;
 
-use super::sleepers::Side;
+use super::{credit::Credit, sleepers::Side};
 
 /// A searcher that runs begins a message within a microsecond.
 const GRACE: Duration = Duration::from_micros(5);
@@ -35,6 +36,9 @@ const LOOKS: u32 = 8;
 
 /// Since the last message that was near: from then on every thread is likely to sleep.
 const WARM: Duration = Duration::from_micros(500);
+
+/// Messages that whoever looks may have under way, that one included.
+const COMPANY: usize = 4;
 
 /// What to expect of a message that is about to be queued, and so what who queues it does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,35 +59,6 @@ impl Prospect {
             Self::Cold => Side::Here,
             Self::Far => Side::Any,
         }
-    }
-}
-
-/// What came of looking: a balance that losses draw down faster than wins fill it. Below zero it counts the chances that
-/// are still to be let pass. Races cost accuracy only.
-struct Credit(AtomicI32);
-
-impl Credit {
-    const MOST: i32 = 32;
-    const LOSS: i32 = 8;
-    const LET_PASS: i32 = -64;
-
-    /// Whether to look at all.
-    fn allows(&self) -> bool {
-        let balance = self.0.load(Relaxed);
-        if balance < 0 {
-            self.0.store(balance + 1, Relaxed);
-        }
-        balance >= 0
-    }
-
-    fn settle(&self, won: bool) {
-        let balance = self.0.load(Relaxed);
-        let balance = match won {
-            true => (balance + 1).min(Self::MOST),
-            false if balance < Self::LOSS => Self::LET_PASS,
-            false => balance - Self::LOSS,
-        };
-        self.0.store(balance, Relaxed);
     }
 }
 
@@ -121,10 +96,15 @@ impl Lookout {
             longest,
             most,
             looking: CachePadded::new(AtomicUsize::new(0)),
-            credit: CachePadded::new(Credit(AtomicI32::new(Credit::MOST))),
+            credit: CachePadded::new(Credit::full()),
             latest: CachePadded::new(AtomicU64::new(0)),
             epoch: Instant::now(),
         }
+    }
+
+    /// Whether somebody with so many messages under way may look out for one at all.
+    pub(super) fn suits(in_flight: usize) -> bool {
+        in_flight <= COMPANY
     }
 
     /// What to expect of a message; a service time of zero says that nothing is known.

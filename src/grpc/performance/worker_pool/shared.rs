@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::Sender;
+use crossbeam::{channel::Sender, utils::CachePadded};
 
 use super::{
+    credit::Credit,
     crew::{Crew, Level},
     floor::Floor,
     forecast::{Forecast, Share},
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(super) spin: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
+    /// What their spinning has won.
+    pub(super) spinning: CachePadded<Credit>,
     lookout: Lookout,
     pub(super) haste: Haste,
     /// Threads that run something long.
@@ -83,6 +86,7 @@ impl Shared {
             niceness: config.worker_niceness,
             spin: config.worker_spin,
             most_spinning: half,
+            spinning: CachePadded::new(Credit::full()),
             lookout: Lookout::new(config.await_spin, half),
             unpinned: Once::new(),
             pushy: Once::new(),
@@ -145,8 +149,12 @@ impl Shared {
         }
     }
 
-    /// What to expect of a message that is about to be queued.
-    pub(crate) fn prospect(&self, class: Class, priority: Priority) -> Prospect {
+    /// What to expect of a message that is about to be queued by who has so many under way, this one included.
+    pub(crate) fn prospect(&self, class: Class, priority: Priority, in_flight: usize) -> Prospect {
+        // First, for the rest takes a look at what the workers write for each message.
+        if !Lookout::suits(in_flight) {
+            return Prospect::Far;
+        }
         let wait = self.predicted_wait(self.forecast.level(class), priority);
         self.lookout.prospect(self.forecast.service(class), wait)
     }

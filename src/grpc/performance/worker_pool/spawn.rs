@@ -16,14 +16,15 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
-    Priority, Shared,
+    Priority,
+    anchor::Anchor,
     context::JobContext,
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
     lookout::{Expected, Prospect},
     overstay::Description,
-    room::{Charge, NoRoom, Waiting},
+    room::{Charge, NoRoom, Room, Waiting},
     state::{JobState, Life, WithdrawnFrom},
 };
 use crate::{
@@ -83,15 +84,26 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 }
 
 struct ClosureJob<F, T> {
-    forecast: Arc<Forecast>,
     class: Class,
     share: Share,
     state: JobState,
     work: Handoff<F>,
-    outcome: Handoff<Result<T, OptimizationError>>,
+    /// What the closure gave, or what it panicked with.
+    outcome: Handoff<Result<T, String>>,
     waker: AtomicWaker,
     deadline: Option<Instant>,
+    weight: usize,
+    /// Only where it weighs anything.
     charge: Handoff<Charge>,
+}
+
+impl<F, T> ClosureJob<F, T> {
+    /// What it weighs is free.
+    fn discharge(&self) {
+        if self.weight > 0 {
+            drop(self.charge.take());
+        }
+    }
 }
 
 impl<F, T> Job for ClosureJob<F, T>
@@ -107,7 +119,7 @@ where
         &self.share
     }
 
-    fn run(&self, _unit: u32, started: Instant) {
+    fn run(&self, _unit: u32, started: Instant, forecast: &Forecast) {
         if self.deadline.is_some_and(|deadline| deadline <= started) {
             self.withdraw(Interruption::DeadlineExceeded);
         }
@@ -116,10 +128,10 @@ where
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
         let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
-        self.forecast.learn(self.class, clock::now() - started);
-        self.outcome.put(outcome.map_err(OptimizationError::Panicked));
+        forecast.learn(self.class, clock::now() - started);
+        self.outcome.put(outcome);
         // The charge before the outcome is told: who awaits it finds its bytes free.
-        drop(self.charge.take());
+        self.discharge();
         if self.state.finish().is_err() {
             drop_logged(self.outcome.take());
         }
@@ -156,9 +168,7 @@ where
 /// The future's view of a job, whatever its closure.
 trait Outcome<T>: Expected + Send + Sync {
     /// The job has its room: what it weighs is given back when it is done.
-    fn charge(&self, charge: Charge);
-    /// It is about to be queued.
-    fn enter_queue(&self, priority: Priority);
+    fn charge(&self, room: &Arc<Room>);
     /// What kind of work it is.
     fn class(&self) -> Class;
     fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
@@ -181,12 +191,10 @@ impl<F: Send, T: Send> Expected for ClosureJob<F, T> {
 }
 
 impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
-    fn charge(&self, charge: Charge) {
-        self.charge.put(charge);
-    }
-
-    fn enter_queue(&self, priority: Priority) {
-        self.forecast.queued(&self.share, self.class, priority);
+    fn charge(&self, room: &Arc<Room>) {
+        if let Some(charge) = Charge::new(room, self.weight) {
+            self.charge.put(charge);
+        }
     }
 
     fn class(&self) -> Class {
@@ -200,7 +208,8 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
 
     fn take_outcome(&self) -> Poll<Result<T, OptimizationError>> {
         if self.state.is_finished() {
-            return Poll::Ready(self.outcome.take().expect("a finished job has one outcome, for one future"));
+            let outcome = self.outcome.take().expect("a finished job has one outcome, for one future");
+            return Poll::Ready(outcome.map_err(OptimizationError::Panicked));
         }
         match self.state.withdrawn() {
             Some(why) => Poll::Ready(Err(why.into())),
@@ -211,7 +220,7 @@ impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
     fn withdraw(&self, why: Interruption) {
         if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
             drop_logged(self.work.take());
-            drop(self.charge.take());
+            self.discharge();
         }
         self.waker.wake();
     }
@@ -241,10 +250,9 @@ enum Stage {
 /// Where there was no room at once, the job is queued while this is polled.
 #[must_use = "a dropped handle cancels its job"]
 pub struct JobHandle<T> {
-    shared: Arc<Shared>,
+    shared: Arc<Anchor>,
     job: Arc<dyn Outcome<T>>,
     stage: Stage,
-    weight: usize,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -258,9 +266,10 @@ impl<T> fmt::Debug for JobHandle<T> {
 impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
     fn queue(&mut self, task: Task) {
-        self.job.charge(Charge::new(&self.shared.room, self.weight));
-        let prospect = self.shared.prospect(self.job.class(), task.priority);
-        self.job.enter_queue(task.priority);
+        self.job.charge(&self.shared.room);
+        let class = self.job.class();
+        let prospect = self.shared.prospect(class, task.priority, self.shared.handles());
+        self.shared.forecast.queued(self.job.share(), class, task.priority);
         let woke = self.shared.submit(task, prospect.side());
         self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
     }
@@ -343,7 +352,7 @@ impl<T> Drop for JobHandle<T> {
 }
 
 /// Makes a job of a closure, and queues it if there is room; else its handle waits for that.
-pub(super) fn spawn<F, T>(shared: &Arc<Shared>, options: JobOptions, work: F) -> JobHandle<T>
+pub(super) fn spawn<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> JobHandle<T>
 where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
@@ -362,7 +371,7 @@ where
 }
 
 /// Makes a job of a closure if there is room at once.
-pub(super) fn try_spawn<F, T>(shared: &Arc<Shared>, work: F) -> Result<JobHandle<T>, TrySpawnError<F>>
+pub(super) fn try_spawn<F, T>(shared: &Arc<Anchor>, work: F) -> Result<JobHandle<T>, TrySpawnError<F>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -380,13 +389,12 @@ where
 }
 
 /// A job ready to be queued, and its handle.
-fn prepare<F, T>(shared: &Arc<Shared>, options: JobOptions, work: F) -> (Task, JobHandle<T>)
+fn prepare<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> (Task, JobHandle<T>)
 where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
     let job = Arc::new(ClosureJob {
-        forecast: Arc::clone(&shared.forecast),
         class: options.class,
         share: Share::default(),
         state: JobState::queued(),
@@ -394,13 +402,13 @@ where
         outcome: Handoff::empty(),
         waker: AtomicWaker::new(),
         deadline: options.deadline,
+        weight: options.weight,
         charge: Handoff::empty(),
     });
     let handle = JobHandle {
         shared: Arc::clone(shared),
         job: Arc::clone(&job) as Arc<dyn Outcome<T>>,
         stage: Stage::Over,
-        weight: options.weight,
         deadline: options.deadline,
         timer: None,
     };

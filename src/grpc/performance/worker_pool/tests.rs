@@ -248,7 +248,7 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn share(&self, _: u32) -> &Share {
             &self.1
         }
-        fn run(&self, _: u32, _: Instant) {
+        fn run(&self, _: u32, _: Instant, _: &Forecast) {
             panic!("a fault injected into the worker");
         }
         fn is_withdrawn(&self, _: u32) -> bool {

@@ -123,7 +123,7 @@ impl Worker {
         self.post.occupy(task, job.life(unit), started);
         {
             let _long = (self.seat.level == Level::Long).then(|| Counted::new(&shared.long_running));
-            job.run(unit, started);
+            job.run(unit, started, &shared.forecast);
         }
         let outcome = self.post.vacate();
         if let (Return::Stay, Level::Short, Some(floor)) = (outcome, self.seat.level, &shared.floor) {
@@ -132,7 +132,7 @@ impl Worker {
         outcome
     }
 
-    /// Looks for a task, first spinning, then asleep in between; `None` when the pool is over.
+    /// Looks for a task, first spinning, where that has paid lately, then asleep in between; `None` when the pool is over.
     fn search(&mut self) -> Option<Task> {
         let Self { shared, seat: Seat { level, number }, turn, stretch, .. } = self;
         let Crew { sleepers, lanes, .. } = shared.crew(*level);
@@ -143,8 +143,11 @@ impl Worker {
         let mut look = || pick(shared.crew(*level), *number, turn);
         let searching = sleepers.begin_search();
         // Whoever spins takes the core from the background.
-        let found = if *level == Level::Short && searching <= shared.most_spinning as isize {
-            spin(shared.spin, &mut look)
+        let may_spin = *level == Level::Short && searching <= shared.most_spinning as isize;
+        let found = if may_spin && shared.spinning.allows() {
+            let found = spin(shared.spin, &mut look);
+            shared.spinning.settle(found.is_some());
+            found
         } else {
             look()
         };

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crossbeam::utils::CachePadded;
+
 use super::histogram::Histogram;
 use crate::grpc::performance::monitor::Class;
 
@@ -20,43 +22,58 @@ const SAMPLES_OF_ALL: u64 = 255;
 /// Bits of a mean that count its samples, up to those; the rest are nanoseconds.
 const COUNT_BITS: u32 = 8;
 
+/// Where the mean is below this, one message in [`ONE_IN`] is learnt from: there are many, they are soon over, and what all
+/// workers write for each of them is passed from core to core. Which one is left to the last bits of its own time, on
+/// which its length has no influence to speak of: so long ones among them weigh as much as they should.
+const BRIEF: u64 = 1_000;
+const ONE_IN: u64 = 16;
+
+/// How long messages take, of a class or of all.
+struct Law {
+    mean: Mean,
+    spread: Histogram,
+    /// What half of them take at most; 0 while nothing is known.
+    median: AtomicU64,
+}
+
 struct Entry {
     /// Hash of the class; 0: free.
     class: AtomicU64,
-    mean: Mean,
-    spread: Histogram,
-    /// What half of the messages of the class take at most; 0 while nothing is known.
-    median: AtomicU64,
+    law: Law,
 }
 
 pub(super) struct ServiceTimes {
     entries: Box<[Entry]>,
-    all: Mean,
-    spread: Histogram,
-    /// Over all messages.
-    median: AtomicU64,
+    /// In cache lines of its own: all workers write it, and what is beside it everybody reads.
+    all: CachePadded<Law>,
 }
 
 /// Samples between two readings of a median, once there are as many: reading it looks at every bucket.
 const REREAD: u32 = 32;
 
-/// Counts a sample, and keeps the median up to date.
-fn count(spread: &Histogram, median: &AtomicU64, sample: u64) {
-    let seen = spread.count(sample);
-    if (seen < REREAD || seen.is_multiple_of(REREAD))
-        && let Some(half) = spread.quantile(0.5)
-    {
-        median.store(half, Relaxed);
+impl Law {
+    fn unknown() -> Self {
+        Self { mean: Mean::default(), spread: Histogram::new(), median: AtomicU64::new(0) }
+    }
+
+    /// Learns from a sample, with a mean of so many.
+    fn learn(&self, sample: u64, samples: u64) {
+        if self.mean.is_of(samples) && self.mean.get() < BRIEF && !sample.is_multiple_of(ONE_IN) {
+            return;
+        }
+        self.mean.update(sample, samples);
+        let seen = self.spread.count(sample);
+        if (seen < REREAD || seen.is_multiple_of(REREAD))
+            && let Some(half) = self.spread.quantile(0.5)
+        {
+            self.median.store(half, Relaxed);
+        }
     }
 }
 
 /// Two classes of one hash (once in 2^64) share a mean.
 fn hash(class: Class) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let bytes = class.name().bytes().chain(class.detail().to_le_bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    (hash ^ hash >> 32).max(1)
+    class.hash().max(1)
 }
 
 /// A mean, and how many samples it is of.
@@ -75,6 +92,11 @@ impl Mean {
         self.0.store(new.max(1) << COUNT_BITS | seen, Relaxed);
     }
 
+    /// Whether it is of so many samples, as many as it remembers.
+    fn is_of(&self, most: u64) -> bool {
+        self.0.load(Relaxed) & ((1 << COUNT_BITS) - 1) == most
+    }
+
     /// Nanoseconds; 0 while there was no sample.
     fn get(&self) -> u64 {
         self.0.load(Relaxed) >> COUNT_BITS
@@ -83,18 +105,8 @@ impl Mean {
 
 impl ServiceTimes {
     pub(super) fn new() -> Self {
-        let free = || Entry {
-            class: AtomicU64::new(0),
-            mean: Mean::default(),
-            spread: Histogram::new(),
-            median: AtomicU64::new(0),
-        };
-        Self {
-            entries: (0..ENTRIES).map(|_| free()).collect(),
-            all: Mean::default(),
-            spread: Histogram::new(),
-            median: AtomicU64::new(0),
-        }
+        let free = || Entry { class: AtomicU64::new(0), law: Law::unknown() };
+        Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: CachePadded::new(Law::unknown()) }
     }
 
     fn find(&self, class: Class, take: bool) -> Option<&Entry> {
@@ -117,31 +129,29 @@ impl ServiceTimes {
 
     pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
         if let Some(entry) = self.find(class, true) {
-            entry.mean.update(nanoseconds, SAMPLES);
-            count(&entry.spread, &entry.median, nanoseconds);
+            entry.law.learn(nanoseconds, SAMPLES);
         }
-        self.all.update(nanoseconds, SAMPLES_OF_ALL);
-        count(&self.spread, &self.median, nanoseconds);
+        self.all.learn(nanoseconds, SAMPLES_OF_ALL);
     }
 
     /// Nanoseconds that this share of the messages of a class take at most; `None` while too few were seen to tell.
     pub(super) fn quantile(&self, class: Class, share: f64) -> Option<u64> {
-        self.find(class, false)?.spread.quantile(share)
+        self.find(class, false)?.law.spread.quantile(share)
     }
 
     /// Nanoseconds that half of the messages of a class take at most; 0 while nothing is known of it.
     pub(super) fn median_of(&self, class: Class) -> u64 {
-        self.find(class, false).map_or(0, |entry| entry.median.load(Relaxed))
+        self.find(class, false).map_or(0, |entry| entry.law.median.load(Relaxed))
     }
 
     /// The same over all messages.
     pub(super) fn median(&self) -> u64 {
-        self.median.load(Relaxed)
+        self.all.median.load(Relaxed)
     }
 
     /// Nanoseconds that a message of the class takes; the mean over all while nothing is known of it.
     pub(super) fn expected(&self, class: Class) -> u64 {
-        match self.find(class, false).map_or(0, |entry| entry.mean.get()) {
+        match self.find(class, false).map_or(0, |entry| entry.law.mean.get()) {
             0 => self.mean(),
             mean => mean,
         }
@@ -149,7 +159,7 @@ impl ServiceTimes {
 
     /// Over all messages.
     pub(super) fn mean(&self) -> u64 {
-        self.all.get()
+        self.all.mean.get()
     }
 }
 
@@ -166,6 +176,22 @@ mod tests {
         assert!(
             (0..4 * ENTRIES as u32).all(|detail| times.expected(Class::new("many").refined(detail)) > 900)
         );
+    }
+
+    #[test]
+    fn of_brief_messages_some_are_learnt_from_and_what_is_long_among_them_weighs_as_much_as_it_should() {
+        let times = ServiceTimes::new();
+        let class = Class::DEFAULT;
+        // One in a hundred takes 20 µs, the others 100 ns or so: 300 in the mean.
+        let mut means = Vec::new();
+        for number in 0..200_000_u64 {
+            let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+            times.learn(class, if number % 100 == 0 { 20_000 } else { 70 } + noise);
+            means.push(times.expected(class));
+        }
+        let mean = means.iter().sum::<u64>() / means.len() as u64;
+        assert!((200..400).contains(&mean), "{mean} ns");
+        assert!(times.median_of(class) <= 1_024, "{} ns", times.median_of(class));
     }
 
     #[test]

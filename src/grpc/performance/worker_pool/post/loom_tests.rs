@@ -21,7 +21,7 @@ impl Job for Nothing {
     fn share(&self, _: u32) -> &Share {
         &self.0
     }
-    fn run(&self, _: u32, _: Instant) {}
+    fn run(&self, _: u32, _: Instant, _: &Forecast) {}
     fn is_withdrawn(&self, _: u32) -> bool {
         false
     }

@@ -11,25 +11,27 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Takes over bytes that were acquired.
-    pub(crate) fn new(room: &Arc<Room>, bytes: usize) -> Self {
-        Self { room: Arc::clone(room), bytes }
+    /// Takes over bytes that were acquired. What weighs nothing has nothing to give back.
+    pub(crate) fn new(room: &Arc<Room>, bytes: usize) -> Option<Self> {
+        (bytes > 0).then(|| Self { room: Arc::clone(room), bytes })
     }
 
-    /// The message has become an answer that weighs more: that is charged as well, even beyond the limit, since the
-    /// answer is in memory already. Until it has left nothing more is accepted.
-    pub(crate) fn raise_to(&mut self, bytes: usize) {
-        if bytes > self.bytes {
-            self.room.usage.overdraw(bytes - self.bytes);
-            self.bytes = bytes;
+    /// A message has become an answer that weighs more: that is charged as well, even beyond the limit, since the answer
+    /// is in memory already. Until it has left nothing more is accepted.
+    pub(crate) fn raise_to(charge: &mut Option<Self>, room: &Arc<Room>, bytes: usize) {
+        let charged = charge.as_ref().map_or(0, |charge| charge.bytes);
+        if bytes > charged {
+            room.usage.overdraw(bytes - charged);
+            match charge {
+                Some(charge) => charge.bytes = bytes,
+                None => *charge = Self::new(room, bytes),
+            }
         }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.room.release(0, self.bytes);
-        }
+        self.room.release(0, self.bytes);
     }
 }
