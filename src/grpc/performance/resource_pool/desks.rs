@@ -55,9 +55,8 @@ struct Desk<T: Send> {
 
 /// See the module for the protocol.
 pub(super) struct Desks<T: Send> {
-    /// Padded, for two threads write two neighbours. Not boxed, though `thread_local` makes room for many at a time: every
-    /// step on the way to a desk is one that the exchange there waits for.
-    desks: ThreadLocal<CachePadded<Desk<T>>>,
+    /// Boxed, for `thread_local` makes room for many at a time; padded, for two threads write two neighbours.
+    desks: ThreadLocal<Box<CachePadded<Desk<T>>>>,
     shelf: Slots<T>,
     /// Slots that desks may still take for their berths.
     berths: AtomicUsize,
@@ -140,7 +139,7 @@ impl<T: Homing> Desks<T> {
 
     fn desk(&self) -> Option<&Desk<T>> {
         match self.desks.get() {
-            Some(desk) => Some(&**desk),
+            Some(desk) => Some(desk),
             None => self.set_up(),
         }
     }
@@ -148,7 +147,7 @@ impl<T: Homing> Desks<T> {
     #[cold]
     fn set_up(&self) -> Option<&Desk<T>> {
         // A thread that is about to end may be past the point where it can be told from others; the crate panics then.
-        let desk = contain(|| &**self.desks.get_or(|| CachePadded::new(self.new_desk()))).ok()?;
+        let desk = contain(|| self.desks.get_or(|| Box::new(CachePadded::new(self.new_desk())))).ok()?;
         // Pairs with the one of `close`, see the module.
         fence(SeqCst);
         self.clear_if_closed();

@@ -6,8 +6,8 @@
 //! to a thread that starts later, see [`thread_local`].
 //!
 //! **A cell on loan.** There is a cell for so many threads; those that come later borrow one for each push and pop. Who
-//! borrows leaves its place empty, and is the one to fill it again, with one store; a thread that is stopped meanwhile
-//! keeps one place from the others.
+//! borrows leaves its place empty, and is the one to fill it again; a thread that is stopped meanwhile keeps one place
+//! from the others.
 
 use std::{
     cell::Cell,
@@ -94,8 +94,7 @@ impl Hands {
     /// A cell on loan, and the place it is from. `None`: others are in the midst of a push or a pop with each of them.
     pub(super) fn borrow(&self) -> Option<(&AtomicU32, u32)> {
         self.loans.iter().find_map(|place| {
-            // Acquire pairs with the Release of `give_back`: whoever had the cell before is done with it. Not after a look
-            // that writes nothing, which may see a place as it was, and so every place empty though none is.
+            // Acquire pairs with the Release of `give_back`: whoever had the cell before is done with it.
             let cell = place.swap(NONE, Acquire);
             (cell != NONE).then_some((&**place, cell))
         })
@@ -103,7 +102,8 @@ impl Hands {
 
     /// Ends a loan, with that cell or the one that was got for it.
     pub(super) fn give_back(place: &AtomicU32, cell: u32) {
-        // Nobody else fills an empty place, so a store is enough.
-        place.store(cell, Release);
+        // Nobody else fills an empty place. By an exchange, not by a store, which those who find the place empty meanwhile
+        // might go before again and again: so each comes after the one before, and nobody finds every place empty in vain.
+        place.swap(cell, Release);
     }
 }
