@@ -16,16 +16,17 @@ use crate::{
 pub struct Lane<T>(worker_pool::Lane<T>);
 
 impl<T> Lane<T> {
-    /// Room for at least `capacity` values, while no more than `slack` threads stand still holding a cell.
+    /// Room for `capacity` values, rounded up to a power of two, with a cell for each of so many threads, and `loans` for
+    /// others.
     #[must_use]
-    pub fn new(capacity: usize, slack: usize) -> Self {
-        Self(worker_pool::Lane::new(capacity, slack))
+    pub fn new(capacity: usize, own: usize, loans: usize) -> Self {
+        Self(worker_pool::Lane::new(capacity, own, loans))
     }
 
     /// Queues a value.
     ///
     /// # Errors
-    /// The value, if every cell is in use.
+    /// The value, if there is no room, or every cell on loan.
     pub fn try_push(&self, value: T) -> Result<(), T> {
         self.0.try_push(value)
     }

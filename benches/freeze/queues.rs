@@ -21,8 +21,9 @@ use super::{
 };
 
 const CAPACITY: usize = 1024;
-/// Threads that may stand still in the lane.
-const SLACK: usize = 64;
+/// Threads with a cell of their own in the lane, and cells for others, as in the worker pool.
+const OWN: usize = 128;
+const LOANS: usize = 16;
 /// Later than any moment.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -100,7 +101,7 @@ pub(crate) fn run(injections: usize) -> Vec<Row> {
         ("crossbeam channel", &channel::bounded(CAPACITY)),
         ("flume", &flume::bounded(CAPACITY)),
         ("thingbuf", &ThingBuf::new(CAPACITY)),
-        ("millstream's lane", &Lane::new(CAPACITY - SLACK, SLACK)),
+        ("millstream's lane", &Lane::new(CAPACITY, OWN, LOANS)),
     ];
     let mut rows: Vec<Row> =
         peers.into_iter().flat_map(|(name, queue)| peer(name, queue, injections)).collect();

@@ -1,4 +1,4 @@
-//! How many elements go through a bounded queue, with one thread at each side and with two?
+//! How many elements go through a bounded queue, with one thread at each side and with more?
 //!
 //! Ours is the lane of the worker pool, by itself. Who finds the queue full, or empty, gives up its core after a while:
 //! the same for all.
@@ -19,10 +19,11 @@ pub(crate) const ROOM: Room =
     Room { name: "queue", question: "How many elements go through a bounded queue?", measure };
 
 const CAPACITY: usize = 1024;
-/// Threads that may stand still in the lane; it has no more room than this beyond its capacity.
-const SLACK: usize = 64;
+/// Threads with a cell of their own in the lane, and cells for others, as in the worker pool.
+const OWN: usize = 128;
+const LOANS: usize = 16;
 /// Threads at each side.
-const SIDES: [usize; 3] = [1, 2, 4];
+const SIDES: [usize; 4] = [1, 2, 4, 8];
 /// Elements that pass in one round, for each millisecond that it may take.
 const ELEMENTS_PER_MS: usize = 5_000;
 
@@ -84,7 +85,7 @@ fn measure(effort: &Effort) -> Vec<Measure> {
         ("crossbeam channel", Standing::Peer, &channel::bounded(CAPACITY)),
         ("flume", Standing::Peer, &flume::bounded(CAPACITY)),
         ("thingbuf", Standing::Peer, &ThingBuf::new(CAPACITY)),
-        ("millstream", Standing::Ours, &Lane::new(CAPACITY - SLACK, SLACK)),
+        ("millstream", Standing::Ours, &Lane::new(CAPACITY, OWN, LOANS)),
     ];
     let elements = ELEMENTS_PER_MS * effort.time.as_millis() as usize;
     let at = |side: usize| {

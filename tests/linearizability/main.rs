@@ -44,7 +44,7 @@ fn choice(thread: usize, round: usize, operation: usize) -> usize {
 
 #[test]
 fn a_lane_is_a_queue_first_in_first_out() {
-    let lane = Arc::new(Lane::new(THREADS * EACH, THREADS));
+    let lane = Arc::new(Lane::new(THREADS * EACH, THREADS / 2, THREADS));
     for round in 0..ROUNDS {
         let history = record(|thread, note| {
             for operation in 0..EACH {

@@ -14,6 +14,8 @@
 //! **No starvation.** Of [`TURNS`] picks of a worker, most look at high before normal before low, some at normal first,
 //! one at low first: so the head of any lane waits for at most [`TURNS`] picks of one worker.
 
+mod cells;
+mod hands;
 mod lane;
 mod ring;
 mod sweep;
@@ -27,9 +29,12 @@ use self::lane::Lane;
 use self::sweep::Deaths;
 use super::{job::Task, priority::Priority};
 
-/// Threads that may be stopped at a shared lane before others notice, and at a seat's own.
-const SLACK: usize = 64;
-const SLACK_OF_A_SEAT: usize = 7;
+/// Threads that have a cell of their own in each shared lane. More of them borrow.
+const CELLS_OF_THREADS: usize = 128;
+/// Cells to lend, in a shared lane and at a seat, where everybody borrows. So many threads may be stopped there in the
+/// midst of a push or a pop before another one notices.
+const LOANS: usize = 16;
+const LOANS_OF_A_SEAT: usize = 7;
 
 /// Picks after which every lane has come first.
 pub(super) const TURNS: usize = 16;
@@ -52,9 +57,9 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(capacity: usize, seats: usize) -> Self {
-        let one = || CachePadded::new([(); 3].map(|()| Lane::new(1, SLACK_OF_A_SEAT)));
+        let one = || CachePadded::new([(); 3].map(|()| Lane::new(1, 0, LOANS_OF_A_SEAT)));
         Self {
-            shared: [(); 3].map(|()| Lane::new(capacity + Deaths::room(capacity), SLACK)),
+            shared: [(); 3].map(|()| Lane::new(capacity + Deaths::room(capacity), CELLS_OF_THREADS, LOANS)),
             rests: (0..seats).map(|_| one()).collect(),
             deaths: Deaths::default(),
         }

@@ -1,64 +1,153 @@
 //! One bounded queue, first in first out, for many on both sides, in which nobody waits for a thread that was stopped.
 //!
-//! What is queued lies in a cell; the numbers of the cells go round two [`Ring`]s, one of free cells, one of filled ones.
-//! Whoever holds a number holds its cell, so a cell is one owner's at a time. A thread that is stopped between two rings
-//! keeps one cell from circulation, and nothing else: cells beyond the bound, the slack, make up for that.
+//! What is queued lies in a cell; the numbers of the cells go round a [`Ring`]. A number is at any time in one place: in
+//! a slot of the ring, with a thread or on loan from the [`Hands`], or in the midst of being exchanged by one thread for
+//! another. Whoever has a number has its cell:
+//! ```text
+//!  push: the value into one's cell, the cell into the ring, a vacant one out of it
+//!  pop:  one's cell into the ring, a filled one out of it, the value out of that
+//! ```
+//! So a push and a pop are one exchange each, on the slot, and everything else is the thread's own. `ArrayQueue` takes its
+//! place in the queue first and fills it afterwards; who comes to a place that was taken by a thread which has been stopped
+//! waits there. In return its exchange is on a line that only one side writes: with one or two threads at each side it
+//! passes half as much again, with more about as much (`cargo bench --bench primitives`). A queue of numbers that waits for
+//! nobody beside another one for the free numbers (two rings of Nikolaev's SCQ) takes six exchanges, and passed a quarter.
+//!
+//! **Who may wait.** Only a thread that has no cell of its own, while as many others as there are cells to lend are
+//! stopped in here: [`push`](Lane::push) and [`pop`](Lane::pop) then give up their core and try again.
 
 use super::{
-    super::handoff::Handoff,
-    ring::{MOST, Ring},
+    cells::Cells,
+    hands::{Hand, Hands},
+    ring::{Exchanged, Refused, Ring},
 };
 use crate::platform::stage;
 
+/// See the module.
 pub(crate) struct Lane<T> {
-    free: Ring,
-    filled: Ring,
-    cells: Box<[Handoff<T>]>,
+    ring: Ring,
+    cells: Cells<T>,
+    hands: Hands,
 }
 
 impl<T> Lane<T> {
-    /// Room for at least `capacity`, while no more than `slack` threads stand still holding a cell; who pushes sees to it
-    /// that there is never more.
-    pub(crate) fn new(capacity: usize, slack: usize) -> Self {
-        let cells = (capacity + slack).next_power_of_two().min(MOST);
-        Self {
-            free: Ring::full(cells),
-            filled: Ring::empty(cells),
-            cells: (0..cells).map(|_| Handoff::empty()).collect(),
-        }
+    /// Room for `capacity` values, rounded up to a power of two; with a cell for each of so many threads, and cells to
+    /// lend to others, of which there has to be one at least.
+    pub(crate) fn new(capacity: usize, own: usize, loans: usize) -> Self {
+        let slots = capacity.max(1).next_power_of_two();
+        let cells = slots + own + loans;
+        Self { ring: Ring::new(slots, cells), cells: Cells::new(cells), hands: Hands::new(slots, own, loans) }
     }
 
     pub(super) fn push(&self, value: T) {
         let mut value = value;
         while let Err(back) = self.try_push(value) {
-            // More threads than there is slack for were stopped just between their rings; one will go on.
+            // Who pushes sees to it that there is room. What is missing is a cell to borrow.
             stage::give_way();
             value = back;
         }
     }
 
-    /// As [`push`](Self::push), and gives the value back if every cell is in use.
+    /// As [`push`](Self::push), and gives the value back if there is no room, or no cell.
+    #[inline]
     pub(crate) fn try_push(&self, value: T) -> Result<(), T> {
-        let Some(cell) = self.free.take() else {
-            return Err(value);
-        };
-        self.cells[cell].put(value);
-        stage::point();
-        self.filled.put(cell);
-        Ok(())
+        match self.hands.mine() {
+            Some(hand) if let Some(cell) = hand.cell.get() => {
+                let (kept, put) = self.put(cell, value, hand.tail.get());
+                hand.cell.set(Some(kept.number));
+                hand.tail.set(kept.next);
+                put
+            }
+            hand => self.push_with_a_loan(value, hand),
+        }
     }
 
+    fn push_with_a_loan(&self, value: T, hand: Option<&Hand>) -> Result<(), T> {
+        let Some((place, cell)) = self.hands.borrow() else {
+            return Err(value);
+        };
+        let begin = hand.map_or_else(|| self.ring.tail(), |hand| hand.tail.get());
+        let (kept, put) = self.put(cell, value, begin);
+        Hands::give_back(place, kept.number);
+        if let Some(hand) = hand {
+            hand.tail.set(kept.next);
+        }
+        put
+    }
+
+    /// With a cell that is the caller's; the one that is the caller's afterwards comes back, whatever becomes of the
+    /// value.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn put(&self, cell: u32, value: T, begin: u64) -> (Exchanged, Result<(), T>) {
+        // SAFETY: the number is the caller's, and so the cell; whoever had it before handed the number on by an exchange
+        // in the ring, or a loan's return, after it was done with the cell. A cell that is not in a filled slot is empty.
+        unsafe { self.cells.put(cell, value) };
+        match self.ring.put(cell, begin) {
+            Ok(exchanged) => (exchanged, Ok(())),
+            Err(Refused { next }) => {
+                // SAFETY: the number did not go into the ring, so the cell is the caller's, and filled just now.
+                let value = unsafe { self.cells.take(cell) };
+                (Exchanged { number: cell, next }, Err(value))
+            }
+        }
+    }
+
+    /// Takes the value that was queued first.
+    #[inline]
     pub(crate) fn pop(&self) -> Option<T> {
-        let cell = self.filled.take()?;
-        stage::point();
-        let value = self.cells[cell].take();
-        self.free.put(cell);
-        Some(value.expect("a filled cell holds a value, which is its taker's"))
+        match self.hands.known() {
+            Some(hand) if let Some(cell) = hand.cell.get() => {
+                let (kept, value) = self.take(cell, hand.head.get());
+                hand.cell.set(Some(kept.number));
+                hand.head.set(kept.next);
+                value
+            }
+            _ => self.pop_as_a_stranger(),
+        }
+    }
+
+    /// Who comes for the first time, or has to borrow, looks first whether that pays.
+    fn pop_as_a_stranger(&self) -> Option<T> {
+        while !self.ring.is_empty() {
+            match self.hands.mine() {
+                Some(hand) if hand.cell.get().is_some() => return self.pop(),
+                _ => {}
+            }
+            if let Some((place, cell)) = self.hands.borrow() {
+                let (kept, value) = self.take(cell, self.ring.head());
+                Hands::give_back(place, kept.number);
+                return value;
+            }
+            stage::give_way();
+        }
+        None
+    }
+
+    /// As [`put`](Self::put).
+    #[inline]
+    #[allow(unsafe_code)]
+    fn take(&self, cell: u32, begin: u64) -> (Exchanged, Option<T>) {
+        match self.ring.take(cell, begin) {
+            Ok(exchanged) => {
+                // SAFETY: the exchange took the number out of a filled slot, so the cell is the caller's; who put it there
+                // had filled the cell before.
+                let value = unsafe { self.cells.take(exchanged.number) };
+                (exchanged, Some(value))
+            }
+            Err(Refused { next }) => (Exchanged { number: cell, next }, None),
+        }
     }
 
     /// Values in the lane: never fewer than there are, and more only while others push and pop.
     pub(crate) fn len(&self) -> usize {
-        self.filled.len()
+        self.ring.len()
+    }
+}
+
+impl<T> Drop for Lane<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
     }
 }
 
@@ -80,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_in_order_many_times_around() {
-        let lane = Lane::new(1, 1);
+        let lane = Lane::new(2, 1, 1);
         for round in 0..10_000 {
             assert_eq!(lane.pop(), None);
             lane.push(round);
@@ -93,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_behaves_as_a_deque(steps in prop::collection::vec(prop::option::of(0..1000_u32), 0..2000)) {
-            let (lane, mut model) = (Lane::new(100, 28), VecDeque::new());
+            let (lane, mut model) = (Lane::new(100, 1, 1), VecDeque::new());
             for step in steps {
                 match step {
                     Some(value) if model.len() < 100 => {
@@ -108,10 +197,68 @@ mod tests {
     }
 
     #[test]
+    fn it_is_full_when_as_many_lie_there_as_there_is_room_for_wherever_one_was_last() {
+        for (capacity, own) in [(1, 0), (1, 1), (2, 1), (8, 0), (8, 1)] {
+            let lane = Lane::new(capacity, own, 1);
+            for round in 0..300 {
+                (0..capacity).for_each(|n| lane.try_push((round, n)).unwrap());
+                assert_eq!(lane.try_push((round, capacity)), Err((round, capacity)));
+                assert_eq!(lane.len(), capacity);
+                let kept = round % capacity;
+                assert!((kept..capacity).all(|n| lane.pop() == Some((round, n - kept))));
+                assert_eq!(lane.len(), kept);
+                while lane.pop().is_some() {}
+            }
+        }
+    }
+
+    #[test]
+    fn who_finds_every_cell_lent_gets_its_value_back_and_what_lies_there_goes_with_the_lane() {
+        let lane = Lane::new(4, 0, 1);
+        let value = Arc::new(());
+        let (place, cell) = lane.hands.borrow().unwrap();
+        assert!(lane.try_push(Arc::clone(&value)).is_err());
+        Hands::give_back(place, cell);
+        lane.push(Arc::clone(&value));
+        assert_eq!(Arc::strong_count(&value), 2);
+        drop(lane);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn a_thread_that_stands_still_with_a_cell_in_its_hands_holds_up_nobody() {
+        let lane = Lane::new(2, 2, 1);
+        lane.push(0);
+        let stopped = lane.hands.new_hand();
+        let cell = stopped.cell.get().unwrap();
+        let loan = lane.hands.borrow();
+        for round in 0..100 {
+            lane.push(round + 1);
+            assert_eq!(lane.pop(), Some(round));
+        }
+        // It goes on, from where it was.
+        let (kept, put) = lane.put(cell, 101, stopped.tail.get());
+        assert_eq!((put, lane.len()), (Ok(()), 2));
+        assert_eq!(lane.take(kept.number, stopped.head.get()).1, Some(100));
+        assert_eq!(lane.pop(), Some(101));
+        assert!(loan.is_some());
+    }
+
+    #[test]
     fn many_threads_lose_nothing_and_see_each_producer_in_order() {
+        many_threads(64, 16);
+    }
+
+    #[test]
+    fn nor_do_many_that_have_to_borrow_their_cells() {
+        many_threads(2, 2);
+        many_threads(0, 1);
+    }
+
+    fn many_threads(own: usize, loans: usize) {
         const PRODUCERS: usize = 4;
         const EACH: usize = 50_000;
-        let lane = Arc::new(Lane::new(64, 64));
+        let lane = Arc::new(Lane::new(64, own, loans));
         let (held, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let producers = (0..PRODUCERS).map(|producer| {
             let (lane, held) = (Arc::clone(&lane), Arc::clone(&held));
@@ -157,32 +304,4 @@ mod tests {
 }
 
 #[cfg(all(test, millstream_loom))]
-mod loom_tests {
-    use loom::{sync::Arc, thread};
-
-    use super::*;
-
-    #[test]
-    fn two_takers_and_a_putter_lose_nothing_and_nothing_comes_twice() {
-        loom::model(|| {
-            let ring = Arc::new(Ring::empty(2));
-            ring.put(0);
-            let putter = {
-                let ring = Arc::clone(&ring);
-                thread::spawn(move || ring.put(1))
-            };
-            let taker = {
-                let ring = Arc::clone(&ring);
-                thread::spawn(move || ring.take())
-            };
-            let mut taken: Vec<_> = ring.take().into_iter().collect();
-            putter.join().unwrap();
-            taken.extend(taker.join().unwrap());
-            while let Some(number) = ring.take() {
-                taken.push(number);
-            }
-            taken.sort_unstable();
-            assert_eq!(taken, [0, 1]);
-        });
-    }
-}
+mod loom_tests;

@@ -1,207 +1,238 @@
 //! A queue of small numbers in which nobody waits for anybody: a thread that is stopped at any instruction holds up no
 //! other, neither those who put nor those who take.
 //!
-//! This is the SCQ of R. Nikolaev, "A Scalable, Portable, and Memory-Efficient Lock-Free FIFO Queue" (DISC 2019), written
-//! anew. Puts and takes draw tickets; a ticket names an entry of the ring and the cycle in which it is used. Where a
-//! taker arrives before the putter of its ticket (which may have been stopped), it moves the entry on to its own cycle,
-//! or marks it unsafe while an older number still lies there: the putter then finds its ticket void and draws another.
-//! In `crossbeam`'s `ArrayQueue` the taker waits there instead, and everybody behind it.
+//! Places are numbered for ever: place `p` is slot `p % slots` in lap `p / slots`. A slot is one word, the lap, whether it
+//! is filled, and a number; so one exchange does the whole of a put, or of a take:
+//! ```text
+//!              put: its number in, the other out            take: likewise
+//!  lap n, vacant, a ──────────────────────────▶ lap n, filled, b ──────────────▶ lap n + 1, vacant, c
+//! ```
+//! A slot is never without a number. Who puts one in gets the one that lay there, and who takes one out leaves another:
+//! numbers are exchanged, so that nobody needs a second queue for those that are free ([`lane`](super::lane) says what
+//! they are for).
 //!
-//! The ring has twice as many entries as there are numbers in circulation, so a put always finds room. `threshold` bounds
-//! how many void tickets a taker may draw before the queue counts as empty; every put sets it back.
+//! **Order and bound.** A put goes to the first place that is not filled, since one goes to the next only after it has
+//! seen this one filled; a take goes to the first that has not been vacated, likewise. A slot that is vacant in the lap of
+//! the place where one wants to take says that nothing was put there, nor anywhere behind: the queue is empty at that
+//! moment. A slot still in the lap before, where one wants to put, says that as many lie in the queue as there are slots:
+//! it is full at that moment. Neither has to be looked at twice, however old the place is from which one set out: a place
+//! that is too early shows a later lap, or a filled slot, and a later one is sought.
 //!
-//! Everything is SeqCst: the algorithm is proved in that model, and on x86-64 its read-modify-writes cost the same.
+//! **Where to begin.** Each thread remembers where it was last. `head` and `tail` are for those who find that others were
+//! there since; they are never ahead of the truth, may be behind it, and are brought up once in a while: each
+//! [`AMONG_OTHERS`] places, or where one thread is by itself each [`SOLITARY`], for the write to a line that all read costs
+//! as much as the exchange itself. Who begins too early walks on over slots that lie in one or a few cache lines.
+//!
+//! **No word twice (ABA).** Laps only grow, so a slot never has the same word twice before its laps come round. The bits
+//! that the number leaves them last for 2^63 places, times slots and divided by numbers (rounded up to a power of two): in
+//! the lanes of a pool for 2^60 or more, three centuries at a hundred million a second, and all of that would have to
+//! happen between one load and the exchange after it.
+//!
+//! Everything is SeqCst: whoever looks for work before it sleeps relies on one order for all (see
+//! [`sleepers`](super::super::sleepers)), and on x86-64 an exchange costs the same whatever it is called.
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use crossbeam::utils::CachePadded;
+use crossbeam::utils::{Backoff, CachePadded};
 
-use crate::platform::atomic::{AtomicI64, AtomicU64};
+use crate::platform::{atomic::AtomicU64, stage};
 
-/// An entry, taken apart: bits 0 to 23 the number, 24 whether it is safe, the rest the cycle.
+/// Places after which `head` or `tail` is brought up (powers of two), by a thread that found where it was last outdated, and by one that
+/// did not. Measured (`cargo bench --bench primitives`): at 1 a queue passes a third less.
+const AMONG_OTHERS: u64 = 8;
+const SOLITARY: u64 = 64;
+
+/// How a slot's word is put together: bit 0 whether it is filled, then the number, the rest the lap.
 #[derive(Clone, Copy)]
-struct Entry {
-    cycle: u64,
-    safe: bool,
-    number: u64,
-}
-
-const NUMBER_BITS: u32 = 24;
-const SAFE: u64 = 1 << NUMBER_BITS;
-/// No number. All ones, so that a taker can set it with one `or`.
-const NOTHING: u64 = SAFE - 1;
-/// Numbers that a queue can hold at most.
-pub(super) const MOST: usize = 1 << (NUMBER_BITS - 2);
-
-impl Entry {
-    fn unpack(word: u64) -> Self {
-        Self { cycle: word >> (NUMBER_BITS + 1), safe: word & SAFE != 0, number: word & NOTHING }
-    }
-
-    fn pack(self) -> u64 {
-        self.cycle << (NUMBER_BITS + 1) | if self.safe { SAFE } else { 0 } | self.number
-    }
-}
-
-pub(super) struct Ring {
-    head: CachePadded<AtomicU64>,
-    tail: CachePadded<AtomicU64>,
-    threshold: CachePadded<AtomicI64>,
-    entries: Box<[AtomicU64]>,
-    /// log2 of the number of entries.
+struct Layout {
+    number_bits: u32,
+    /// log2 of the number of slots.
     order: u32,
 }
 
+/// A slot's word, taken apart.
+#[derive(Clone, Copy)]
+struct Slot {
+    lap: u64,
+    filled: bool,
+    number: u32,
+}
+
+impl Layout {
+    fn unpack(self, word: u64) -> Slot {
+        Slot {
+            lap: word >> (self.number_bits + 1),
+            filled: word & 1 == 1,
+            number: ((word >> 1) & ((1 << self.number_bits) - 1)) as u32,
+        }
+    }
+
+    fn pack(self, Slot { lap, filled, number }: Slot) -> u64 {
+        lap << (self.number_bits + 1) | u64::from(number) << 1 | u64::from(filled)
+    }
+
+    fn lap(self, place: u64) -> u64 {
+        place >> self.order
+    }
+
+    fn index(self, place: u64) -> usize {
+        (place & ((1 << self.order) - 1)) as usize
+    }
+
+    /// The place after the last one that the slot at `place` was used for, in the given lap.
+    fn after(self, place: u64, lap: u64) -> u64 {
+        (lap << self.order | self.index(place) as u64) + 1
+    }
+}
+
+/// What one got for one's number, and where to begin the next time.
+pub(super) struct Exchanged {
+    pub(super) number: u32,
+    pub(super) next: u64,
+}
+
+/// There is no room to put a number, or none to be taken; and where to begin the next time.
+pub(super) struct Refused {
+    pub(super) next: u64,
+}
+
+/// See the module.
+pub(super) struct Ring {
+    head: CachePadded<AtomicU64>,
+    tail: CachePadded<AtomicU64>,
+    slots: Box<[AtomicU64]>,
+    layout: Layout,
+}
+
 impl Ring {
-    /// A queue for the numbers below `numbers` (a power of two, at most [`MOST`]), of which it begins with none.
-    pub(super) fn empty(numbers: usize) -> Self {
-        Self::with(numbers, 0)
-    }
-
-    /// A queue that begins with all numbers below `numbers`.
-    pub(super) fn full(numbers: usize) -> Self {
-        Self::with(numbers, numbers)
-    }
-
-    fn with(numbers: usize, present: usize) -> Self {
-        debug_assert!(numbers.is_power_of_two() && numbers <= MOST);
-        let size = numbers * 2;
-        let order = size.trailing_zeros();
-        let mut ring = Self {
-            head: CachePadded::new(AtomicU64::new(size as u64)),
-            tail: CachePadded::new(AtomicU64::new((size + present) as u64)),
-            threshold: CachePadded::new(AtomicI64::new(-1)),
-            entries: (0..size)
-                .map(|_| AtomicU64::new(Entry { cycle: 0, safe: true, number: NOTHING }.pack()))
-                .collect(),
-            order,
+    /// A queue with so many slots, a power of two, for numbers below `numbers`. The first ones, one for each slot, are in
+    /// the vacant slots; the others are the caller's.
+    pub(super) fn new(slots: usize, numbers: usize) -> Self {
+        debug_assert!(slots.is_power_of_two() && slots <= numbers && numbers <= 1 << 30);
+        let layout = Layout {
+            number_bits: usize::BITS - (numbers - 1).leading_zeros(),
+            order: slots.trailing_zeros(),
         };
-        for number in 0..present as u64 {
-            let place = ring.place(number);
-            ring.entries[place] = AtomicU64::new(Entry { cycle: 1, safe: true, number }.pack());
+        let vacant = |number| AtomicU64::new(layout.pack(Slot { lap: 0, filled: false, number }));
+        Self {
+            head: CachePadded::new(AtomicU64::new(0)),
+            tail: CachePadded::new(AtomicU64::new(0)),
+            slots: (0..slots as u32).map(vacant).collect(),
+            layout,
         }
-        if present > 0 {
-            ring.threshold = CachePadded::new(AtomicI64::new(ring.patience()));
-        }
-        ring
     }
 
-    /// Void tickets after which the queue is empty: three times the numbers, as the paper proves.
-    fn patience(&self) -> i64 {
-        3 * (1 << (self.order - 1)) - 1
+    /// A place to begin with, for a thread that remembers none.
+    pub(super) fn head(&self) -> u64 {
+        self.head.load(SeqCst)
     }
 
-    fn cycle(&self, ticket: u64) -> u64 {
-        ticket >> self.order
+    /// As [`head`](Self::head), for a put.
+    pub(super) fn tail(&self) -> u64 {
+        self.tail.load(SeqCst)
     }
 
-    /// The entry of a ticket. Neighbouring tickets go to different cache lines (8 entries each).
-    fn place(&self, ticket: u64) -> usize {
-        let position = ticket & ((1 << self.order) - 1);
-        position as usize
-    }
-
-    /// Puts a number that is not in the queue.
-    pub(super) fn put(&self, number: usize) {
+    /// Puts a number behind the last, and gets a vacant one for it.
+    #[inline]
+    pub(super) fn put(&self, number: u32, begin: u64) -> Result<Exchanged, Refused> {
+        let (mut place, mut pace) = (begin, SOLITARY);
+        let backoff = Backoff::new();
         loop {
-            let ticket = self.tail.fetch_add(1, SeqCst);
-            let cycle = self.cycle(ticket);
-            let place = &self.entries[self.place(ticket)];
-            let mut word = place.load(SeqCst);
-            loop {
-                let entry = Entry::unpack(word);
-                let usable = entry.cycle < cycle
-                    && entry.number == NOTHING
-                    && (entry.safe || self.head.load(SeqCst) <= ticket);
-                if !usable {
-                    break;
-                }
-                let filled = Entry { cycle, safe: true, number: number as u64 }.pack();
-                match place.compare_exchange(word, filled, SeqCst, SeqCst) {
-                    Ok(_) => {
-                        if self.threshold.load(SeqCst) != self.patience() {
-                            self.threshold.store(self.patience(), SeqCst);
-                        }
-                        return;
-                    }
-                    Err(current) => word = current,
-                }
+            let (at, lap) = (&self.slots[self.layout.index(place)], self.layout.lap(place));
+            let word = at.load(SeqCst);
+            let slot = self.layout.unpack(word);
+            if slot.lap < lap {
+                return Err(Refused { next: place });
             }
+            if slot.filled || slot.lap > lap {
+                // Vacant in a lap, it was filled in the one before.
+                let filled = slot.lap - u64::from(!slot.filled);
+                place = self.layout.after(place, filled).max(self.tail());
+                pace = AMONG_OTHERS;
+                continue;
+            }
+            let filled = self.layout.pack(Slot { lap, filled: true, number });
+            stage::point();
+            if at.compare_exchange(word, filled, SeqCst, SeqCst).is_ok() {
+                let next = place + 1;
+                bring_up(&self.tail, next, pace);
+                return Ok(Exchanged { number: slot.number, next });
+            }
+            // Somebody else got on.
+            backoff.spin();
         }
     }
 
-    /// Takes the number that was put first.
-    pub(super) fn take(&self) -> Option<usize> {
-        if self.threshold.load(SeqCst) < 0 || self.is_drawn_out() {
-            return None;
-        }
+    /// Takes the number that was put first, and leaves a vacant one for it.
+    #[inline]
+    pub(super) fn take(&self, number: u32, begin: u64) -> Result<Exchanged, Refused> {
+        let (mut place, mut pace) = (begin, SOLITARY);
+        let backoff = Backoff::new();
         loop {
-            let ticket = self.head.fetch_add(1, SeqCst);
-            if let Some(number) = self.redeem(ticket) {
-                return Some(number);
+            let (at, lap) = (&self.slots[self.layout.index(place)], self.layout.lap(place));
+            let word = at.load(SeqCst);
+            let slot = self.layout.unpack(word);
+            if slot.lap > lap {
+                place = self.layout.after(place, slot.lap - 1).max(self.head());
+                pace = AMONG_OTHERS;
+                continue;
             }
-            let tail = self.tail.load(SeqCst);
-            if tail <= ticket + 1 {
-                self.catch_up(tail, ticket + 1);
-                self.threshold.fetch_sub(1, SeqCst);
-                return None;
+            if !slot.filled {
+                return Err(Refused { next: place });
             }
-            if self.threshold.fetch_sub(1, SeqCst) <= 0 {
-                return None;
+            let vacant = self.layout.pack(Slot { lap: lap + 1, filled: false, number });
+            stage::point();
+            if at.compare_exchange(word, vacant, SeqCst, SeqCst).is_ok() {
+                let next = place + 1;
+                bring_up(&self.head, next, pace);
+                return Ok(Exchanged { number: slot.number, next });
             }
+            backoff.spin();
         }
     }
 
-    /// Whether a taker has come for every ticket that a putter has drawn: there is nothing for another one. Looked at
-    /// before a ticket is drawn, so that who asks an empty queue again and again makes no putter's ticket void. Where
-    /// the next number lies ready the tail, which putters are busy with, is not looked at.
-    fn is_drawn_out(&self) -> bool {
-        // In this order: both only grow, so when the tail is read the head is at least as far.
-        let head = self.head.load(SeqCst);
-        let next = Entry::unpack(self.entries[self.place(head)].load(SeqCst));
-        next.cycle != self.cycle(head) && self.tail.load(SeqCst) <= head
-    }
-
-    /// The number of a ticket, if it was put; else the ticket is void for its putter, too.
-    fn redeem(&self, ticket: u64) -> Option<usize> {
-        let cycle = self.cycle(ticket);
-        let place = &self.entries[self.place(ticket)];
-        let mut word = place.load(SeqCst);
+    /// The first place that was not vacated, a moment ago.
+    fn first(&self, begin: u64) -> u64 {
+        let mut place = begin;
         loop {
-            let entry = Entry::unpack(word);
-            if entry.cycle == cycle {
-                place.fetch_or(NOTHING, SeqCst);
-                return Some(entry.number as usize);
+            let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
+            if slot.lap <= self.layout.lap(place) {
+                return place;
             }
-            if entry.cycle > cycle {
-                return None;
-            }
-            let void = if entry.number == NOTHING {
-                Entry { cycle, ..entry }
-            } else {
-                Entry { safe: false, ..entry }
-            };
-            match place.compare_exchange(word, void.pack(), SeqCst, SeqCst) {
-                Ok(_) => return None,
-                Err(current) => word = current,
-            }
+            place = self.layout.after(place, slot.lap - 1).max(self.head());
         }
     }
 
-    /// Takers that found the queue empty have drawn tickets beyond the tail: it follows.
-    fn catch_up(&self, mut tail: u64, mut head: u64) {
-        while self.tail.compare_exchange(tail, head, SeqCst, SeqCst).is_err() {
-            head = self.head.load(SeqCst);
-            tail = self.tail.load(SeqCst);
-            if tail >= head {
-                return;
-            }
-        }
+    /// Whether there was nothing to take, a moment ago.
+    pub(super) fn is_empty(&self) -> bool {
+        let place = self.first(self.head());
+        let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
+        slot.lap == self.layout.lap(place) && !slot.filled
     }
 
     /// Numbers in the queue: never fewer than there are, and more only while others put and take.
     pub(super) fn len(&self) -> usize {
-        let head = self.head.load(SeqCst);
-        self.tail.load(SeqCst).saturating_sub(head) as usize
+        // In this order: both only grow.
+        let first = self.first(self.head());
+        let mut place = self.tail();
+        loop {
+            let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
+            if slot.lap < self.layout.lap(place) || (slot.lap == self.layout.lap(place) && !slot.filled) {
+                return (place - first) as usize;
+            }
+            place = self.layout.after(place, slot.lap - u64::from(!slot.filled)).max(self.tail());
+        }
+    }
+}
+
+/// Tells others how far one is, if it is time to. In vain where somebody else was faster.
+#[inline]
+fn bring_up(mark: &AtomicU64, place: u64, pace: u64) {
+    // A multiple of the pace, without a division.
+    if place & (pace - 1) == 0 {
+        let behind = mark.load(SeqCst);
+        if behind < place {
+            let _ = mark.compare_exchange(behind, place, SeqCst, SeqCst);
+        }
     }
 }
