@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    super::{freshness::Freshness, invalidation::Moment},
+    super::{freshness::Freshness, invalidation::Moment, stats::Count},
     Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting,
 };
 use crate::{grpc::performance::monitor::Class, platform::clock};
@@ -283,7 +283,7 @@ struct Landing<'a> {
 impl Landing<'_> {
     fn tell(&mut self) {
         while let Some(Waiting { follower: Follower { sink, token }, .. }) = self.told.pop_front() {
-            self.turn.flights.store().counters().joins.add(1);
+            self.turn.flights.store().counters().add(Count::Joins, 1);
             match self.finding.verdict.clone() {
                 Verdict::Answer(value) => sink.resolved(token, value),
                 Verdict::Failure(failure) => sink.failed(token, failure),
@@ -321,7 +321,7 @@ thread_local! {
 
 impl Handover {
     fn new(follower: Follower, turn: Turn) -> Self {
-        turn.flights.store().counters().misses.add(1);
+        turn.flights.store().counters().add(Count::Misses, 1);
         Self { follower, lead: Lead::new(turn) }
     }
 

@@ -37,7 +37,7 @@ impl Store {
     }
 
     fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
-        self.get(&key(n), now).map(|stored| stored.body.open())
+        self.get(&key(n), now).map(|found| found.stored().body.clone().open())
     }
 
     /// Of each entry.
@@ -269,6 +269,21 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
     // Beside the table: two allocations of the value, their headers included.
     let heap = 64;
     assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");
+}
+
+#[test]
+fn a_budget_of_bytes_covers_the_table_too_where_many_more_entries_are_allowed_than_fit() {
+    // As 1 GiB to 4 million.
+    let (bytes, entries) = (64 * MIB, 250_000);
+    let store = store(entries, bytes);
+    for n in 0..20_000 {
+        store.put(n, &[7; 4096]);
+    }
+    let stored = store.stats().entries;
+    assert!(stored > 14_500, "{stored}");
+    // Beside keys and values: the table, and what the heap takes for two allocations.
+    let taken = store.tables.memory() + stored * (4096 + 64);
+    assert!(taken * 100 <= bytes * 105, "{taken} bytes of {bytes}");
 }
 
 proptest! {
