@@ -74,7 +74,7 @@ use super::{
     invalidation::{Invalidations, Moment},
     key::{CacheKey, Placement},
     stats::Count,
-    store::{Found, Prepared, Store},
+    store::{Found, Prepared, Store, Uptime},
     value::{Meta, Stored},
 };
 use crate::{
@@ -379,7 +379,7 @@ impl Flights {
         key: &CacheKey,
         finding: &Finding,
         terms: &Terms,
-        now: Instant,
+        now: Uptime,
     ) -> Option<(Prepared, Meta)> {
         let Finding { verdict, begun, .. } = finding;
         let meta = self.meta(verdict.is_failure(), *begun, terms, now)?;
@@ -398,13 +398,13 @@ impl Flights {
     }
 
     /// What is kept beside the bytes; `None`: they are not to be kept.
-    fn meta(&self, failure: bool, begun: Moment, terms: &Terms, now: Instant) -> Option<Meta> {
+    fn meta(&self, failure: bool, begun: Moment, terms: &Terms, now: Uptime) -> Option<Meta> {
         let Terms { freshness: Freshness { ttl, stale, scopes }, place } = *terms;
         let mut meta = Meta { begun, scopes, place, failure, ..self.store.meta(now) };
         if let Some(ttl) = ttl {
-            meta.expires = self.store.uptime(now) + ttl;
+            meta.expires = now + ttl;
         }
-        if meta.expires <= self.store.uptime(now) {
+        if meta.expires <= now {
             return None;
         }
         if !failure {
@@ -417,6 +417,7 @@ impl Flights {
 
     /// Stores an answer that nobody has joined for, in place of what is there.
     pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
+        let now = self.store.uptime(now);
         let terms = Terms { freshness, place: self.unclassed };
         match self.meta(false, self.invalidations.now(), &terms, now) {
             Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta, now)),
@@ -428,7 +429,7 @@ impl Flights {
 
     /// The flight's answer is known, and its followers told: stores it, if the flight is still on the table, and takes
     /// the flight off.
-    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Instant) {
+    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Uptime) {
         let mut displaced = None;
         let landed = self.table.remove_if(&flight.key(), |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);

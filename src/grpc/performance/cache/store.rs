@@ -220,8 +220,8 @@ impl Store {
     }
 
     /// What an answer that is stored now is known by, when its handler says nothing else.
-    pub(super) fn meta(&self, now: Instant) -> Meta {
-        Meta::until(self.uptime(now) + self.ttl)
+    pub(super) fn meta(&self, now: Uptime) -> Meta {
+        Meta::until(now + self.ttl)
     }
 
     /// Copies what is to be stored, if it is not compressed already: all that takes time, before anything is changed.
@@ -239,7 +239,7 @@ impl Store {
     }
 
     /// Stores the answer in place of the one that is there. One that is too large just removes that.
-    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Instant) -> Displaced {
+    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) -> Displaced {
         let mut displaced = Displaced::default();
         let body = match prepared {
             // The limit may have been lowered since the answer was prepared.
@@ -255,11 +255,8 @@ impl Store {
             self.counters.add(Count::Compressed, 1);
             self.counters.add(Count::BytesSaved, saved);
         }
-        let mut insertion = Insertion {
-            request: self.request(&key),
-            generation: self.tables.generation(),
-            now: self.uptime(now),
-        };
+        let mut insertion =
+            Insertion { request: self.request(&key), generation: self.tables.generation(), now };
         self.admit(&insertion, Stored { body, meta }, &mut displaced);
         self.follow(&mut insertion, &mut displaced);
         while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}

@@ -301,9 +301,8 @@ impl Drop for Landing<'_> {
         }
         // After the followers, who are not to wait for a copy.
         let Turn { flights, flight, .. } = self.turn;
-        let now = self.store.map_or_else(clock::now, |(_, now)| now);
-        let answer =
-            self.store.and_then(|(terms, now)| flights.admit(&flight.key(), self.finding, terms, now));
+        let now = flights.store().uptime(self.store.map_or_else(clock::now, |(_, now)| now));
+        let answer = self.store.and_then(|(terms, _)| flights.admit(&flight.key(), self.finding, terms, now));
         flights.land(flight, answer, now);
     }
 }

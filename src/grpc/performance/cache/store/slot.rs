@@ -60,7 +60,7 @@ impl Slot {
     }
 
     /// Has the second cache line fetched with the first: what comes after the gate's exchange would begin to wait for it
-    /// only then. A hit takes an eighth less time with it.
+    /// only then.
     #[inline]
     fn fetch(&self) {
         #[cfg(target_arch = "x86_64")]
