@@ -14,7 +14,7 @@ use super::{
     admission::{Followed, Reuse},
     compression::Balance,
     key::CacheKey,
-    value::{Body, Stored},
+    value::Body,
 };
 use crate::grpc::performance::{config::OptimizationConfig, monitor::Class};
 
@@ -83,10 +83,14 @@ impl Classes {
         self.spare_time.store(spare, Relaxed);
     }
 
-    /// A hit: its bytes.
-    pub(super) fn open(&self, key: &CacheKey, stored: Stored) -> Bytes {
-        let book = self.book(stored.meta.place);
-        book.reuse.hit(key, self.followed);
-        book.balance.open(stored.body)
+    /// Somebody asked for an answer, and got it.
+    #[inline]
+    pub(super) fn hit(&self, key: &CacheKey, place: Place) {
+        self.book(place).reuse.hit(key, self.followed);
+    }
+
+    /// The answer that the bytes are.
+    pub(super) fn unpack(&self, place: Place, body: Body) -> Bytes {
+        self.book(place).balance.open(body)
     }
 }

@@ -73,7 +73,8 @@ use super::{
     freshness::Freshness,
     invalidation::{Invalidations, Moment},
     key::{CacheKey, Placement},
-    store::{Prepared, Store},
+    stats::Count,
+    store::{Found, Prepared, Store, Uptime},
     value::{Meta, Stored},
 };
 use crate::{
@@ -90,6 +91,8 @@ pub(super) struct Flights {
     store: Store,
     classes: Classes,
     invalidations: Invalidations,
+    /// Of the answers that nobody gave a class.
+    unclassed: Place,
     /// For how long answers are stale, if their handler does not say.
     stale: Duration,
     /// How long a follower waits for one leader.
@@ -124,7 +127,7 @@ impl From<Joined> for Lookup {
 }
 
 /// What a look into the store gave.
-struct Found {
+struct Sighting {
     finding: Finding,
     stale: bool,
 }
@@ -144,6 +147,7 @@ impl Flights {
             table: DashMap::with_hasher_and_shard_amount(Placement::default(), SHARDS),
             classes: Classes::new(config),
             invalidations: Invalidations::new(),
+            unclassed: Place::from(Class::DEFAULT),
             stale: config.cache_stale_ttl,
             patience: config.worker_timeout,
         })
@@ -165,43 +169,51 @@ impl Flights {
         self.patience
     }
 
-    fn find(&self, key: &CacheKey, wanted: Wanted, now: Instant) -> Option<Found> {
-        self.judge(key, wanted, self.store.get(key, now)?, || now)
+    fn find(&self, key: &CacheKey, wanted: Wanted, now: Instant) -> Option<Sighting> {
+        let seen = self.see(self.store.get(key, now)?.stored(), wanted)?;
+        Some(self.judge(key, seen, || now))
     }
 
     /// The same, now. Reads the clock only where it has to.
-    fn find_now(&self, key: &CacheKey, wanted: Wanted) -> Option<Found> {
-        self.judge(key, wanted, self.store.get_now(key)?, clock::now)
+    fn find_now(&self, key: &CacheKey, wanted: Wanted) -> Option<Sighting> {
+        let seen = self.see(self.store.get_now(key)?.stored(), wanted)?;
+        Some(self.judge(key, seen, clock::now))
     }
 
-    fn judge(
-        &self,
-        key: &CacheKey,
-        wanted: Wanted,
-        stored: Stored,
-        now: impl FnOnce() -> Instant,
-    ) -> Option<Found> {
-        let Meta { begun, scopes, failure, .. } = stored.meta;
-        if !wanted.is(failure) || self.invalidations.any_since(begun, &scopes) {
-            return None;
-        }
-        let stale = stored.meta.stale > 0 && stored.meta.is_stale(now());
-        let bytes = self.classes.open(key, stored);
+    /// What is taken along of an answer that is there, if it may be served.
+    fn see(&self, stored: &Stored, wanted: Wanted) -> Option<Stored> {
+        self.serves(&stored.meta, wanted).then(|| stored.clone())
+    }
+
+    #[inline]
+    fn serves(&self, meta: &Meta, wanted: Wanted) -> bool {
+        wanted.is(meta.failure) && !self.invalidations.any_since(meta.begun, &meta.scopes)
+    }
+
+    fn judge(&self, key: &CacheKey, seen: Stored, now: impl FnOnce() -> Instant) -> Sighting {
+        let Meta { begun, scopes, failure, .. } = seen.meta;
+        let stale = self.is_stale(&seen.meta, now);
+        self.classes.hit(key, seen.meta.place);
+        let bytes = self.classes.unpack(seen.meta.place, seen.body);
         let verdict = if failure { Verdict::Failure(bytes) } else { Verdict::Answer(bytes) };
-        Some(Found { finding: Finding { verdict, begun, scopes }, stale })
+        Sighting { finding: Finding { verdict, begun, scopes }, stale }
     }
 
     /// Counts what is served.
     fn hit(&self, verdict: Verdict, stale: bool) -> Verdict {
-        let counters = self.store.counters();
-        counters.hits.add(1);
-        if stale {
-            counters.stale_hits.add(1);
-        }
+        self.count_hit(stale);
         if verdict.is_failure() {
-            counters.failure_hits.add(1);
+            self.store.counters().add(Count::FailureHits, 1);
         }
         verdict
+    }
+
+    #[inline]
+    fn count_hit(&self, stale: bool) {
+        self.store.counters().add(Count::Hits, 1);
+        if stale {
+            self.store.counters().add(Count::StaleHits, 1);
+        }
     }
 
     /// A look without joining. What is not there is not counted: who goes on to join is counted then.
@@ -214,11 +226,11 @@ impl Flights {
         self.seen(key, self.find(&key, Wanted::Verdict, now), || now)
     }
 
-    fn seen(self: &Arc<Self>, key: CacheKey, found: Option<Found>, now: impl FnOnce() -> Instant) -> Look {
+    fn seen(self: &Arc<Self>, key: CacheKey, found: Option<Sighting>, now: impl FnOnce() -> Instant) -> Look {
         match found {
             None => Look::Nothing,
-            Some(Found { finding, stale: false }) => Look::Hit(self.hit(finding.verdict, false)),
-            Some(Found { finding, stale: true }) => {
+            Some(Sighting { finding, stale: false }) => Look::Hit(self.hit(finding.verdict, false)),
+            Some(Sighting { finding, stale: true }) => {
                 let duty = self.take_duty(key, now());
                 Look::Stale(self.hit(finding.verdict, true), duty)
             }
@@ -226,21 +238,42 @@ impl Flights {
     }
 
     /// An answer, stale or not, for who would not compute it.
+    #[inline]
     pub(super) fn answer(&self, key: &CacheKey) -> Option<Bytes> {
-        self.counted(self.find_now(key, Wanted::Answer))
+        self.served(key, self.store.get_now(key), clock::now)
     }
 
     #[cfg(test)]
     pub(super) fn answer_at(&self, key: &CacheKey, now: Instant) -> Option<Bytes> {
-        self.counted(self.find(key, Wanted::Answer, now))
+        self.served(key, self.store.get(key, now), || now)
     }
 
-    fn counted(&self, found: Option<Found>) -> Option<Bytes> {
-        let Some(Found { finding, stale }) = found else {
-            self.store.counters().misses.add(1);
+    /// Nothing but the handle on the bytes is copied, and that once: on the way of a hit it counts.
+    #[inline]
+    fn served(
+        &self,
+        key: &CacheKey,
+        found: Option<Found<'_>>,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Bytes> {
+        let Some(found) = found.filter(|found| self.serves(&found.stored().meta, Wanted::Answer)) else {
+            self.store.counters().add(Count::Misses, 1);
             return None;
         };
-        Some(self.hit(finding.verdict, stale).into_bytes())
+        let Stored { body, meta } = found.stored();
+        self.count_hit(self.is_stale(meta, now));
+        self.classes.hit(key, meta.place);
+        if let Some(bytes) = body.as_plain() {
+            return Some(bytes.clone());
+        }
+        let (body, place) = (body.clone(), meta.place);
+        drop(found);
+        Some(self.classes.unpack(place, body))
+    }
+
+    #[inline]
+    fn is_stale(&self, meta: &Meta, now: impl FnOnce() -> Instant) -> bool {
+        meta.stale > 0 && meta.is_stale(self.store.uptime(now()))
     }
 
     pub(super) fn join(
@@ -250,10 +283,10 @@ impl Flights {
         follower: impl FnOnce() -> Follower,
         now: Instant,
     ) -> Joined {
-        let misses = &self.store.counters().misses;
-        if let Some(Found { finding, stale }) = self.find(&key, wanted, now) {
+        let missed = || self.store.counters().add(Count::Misses, 1);
+        if let Some(Sighting { finding, stale }) = self.find(&key, wanted, now) {
             if stale && let Some(lead) = self.take_duty(key, now) {
-                misses.add(1);
+                missed();
                 return Joined::Lead(lead);
             }
             return Joined::Hit(self.hit(finding.verdict, stale));
@@ -263,13 +296,13 @@ impl Flights {
             Boarding::Settled(verdict) => Joined::Hit(self.hit(verdict, false)),
             // An earlier flight may have landed between the look into the store and this one's start.
             Boarding::Leads(lead) => match self.find(&key, wanted, now) {
-                Some(Found { finding, stale }) => {
+                Some(Sighting { finding, stale }) => {
                     let verdict = self.hit(finding.verdict.clone(), stale);
                     lead.found(finding);
                     Joined::Hit(verdict)
                 }
                 None => {
-                    misses.add(1);
+                    missed();
                     Joined::Lead(lead)
                 }
             },
@@ -292,7 +325,7 @@ impl Flights {
         };
         // An earlier flight may have landed since the answer was found stale.
         match self.find(&key, Wanted::Verdict, now) {
-            Some(Found { finding, stale: false }) => {
+            Some(Sighting { finding, stale: false }) => {
                 lead.found(finding);
                 None
             }
@@ -346,7 +379,7 @@ impl Flights {
         key: &CacheKey,
         finding: &Finding,
         terms: &Terms,
-        now: Instant,
+        now: Uptime,
     ) -> Option<(Prepared, Meta)> {
         let Finding { verdict, begun, .. } = finding;
         let meta = self.meta(verdict.is_failure(), *begun, terms, now)?;
@@ -354,7 +387,7 @@ impl Flights {
             return None;
         }
         if !self.classes.admit(terms.place, key) {
-            self.store.counters().not_admitted.add(1);
+            self.store.counters().add(Count::NotAdmitted, 1);
             return None;
         }
         Some((self.prepare(verdict.bytes(), terms), meta))
@@ -365,7 +398,7 @@ impl Flights {
     }
 
     /// What is kept beside the bytes; `None`: they are not to be kept.
-    fn meta(&self, failure: bool, begun: Moment, terms: &Terms, now: Instant) -> Option<Meta> {
+    fn meta(&self, failure: bool, begun: Moment, terms: &Terms, now: Uptime) -> Option<Meta> {
         let Terms { freshness: Freshness { ttl, stale, scopes }, place } = *terms;
         let mut meta = Meta { begun, scopes, place, failure, ..self.store.meta(now) };
         if let Some(ttl) = ttl {
@@ -377,14 +410,15 @@ impl Flights {
         if !failure {
             let stale = stale.unwrap_or(self.stale).as_millis();
             meta.stale = u32::try_from(stale).unwrap_or(u32::MAX);
-            meta.expires += Duration::from_millis(u64::from(meta.stale));
+            meta.expires = meta.expires + Duration::from_millis(u64::from(meta.stale));
         }
         Some(meta)
     }
 
     /// Stores an answer that nobody has joined for, in place of what is there.
     pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
-        let terms = Terms { freshness, place: Place::from(Class::DEFAULT) };
+        let now = self.store.uptime(now);
+        let terms = Terms { freshness, place: self.unclassed };
         match self.meta(false, self.invalidations.now(), &terms, now) {
             Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta, now)),
             None => {
@@ -395,7 +429,7 @@ impl Flights {
 
     /// The flight's answer is known, and its followers told: stores it, if the flight is still on the table, and takes
     /// the flight off.
-    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Instant) {
+    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Uptime) {
         let mut displaced = None;
         let landed = self.table.remove_if(&flight.key(), |_, on_table| {
             let attached = Arc::ptr_eq(on_table, flight);

@@ -54,53 +54,55 @@ impl CacheStats {
     }
 }
 
-/// One counter, kept by each thread for itself: adding is a load and a store to a cache line that no other thread writes.
-#[derive(Debug, Default)]
-pub(super) struct Counter(ThreadLocal<CachePadded<AtomicU64>>);
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Hits,
+    Misses,
+    Joins,
+    StaleHits,
+    FailureHits,
+    NotAdmitted,
+    Insertions,
+    Evictions,
+    Expired,
+    RejectedTooLarge,
+    Compressed,
+    BytesSaved,
+}
 
-impl Counter {
-    pub(super) fn add(&self, n: u64) {
-        let own = self.0.get_or_default();
+const COUNTS: usize = Count::BytesSaved as usize + 1;
+
+/// The counters of one cache, kept by each thread for itself: adding is a load and a store to cache lines that no other
+/// thread writes.
+#[derive(Debug, Default)]
+pub(super) struct Counters(ThreadLocal<CachePadded<[AtomicU64; COUNTS]>>);
+
+impl Counters {
+    #[inline]
+    pub(super) fn add(&self, count: Count, n: u64) {
+        let own = &self.0.get_or_default()[count as usize];
         own.store(own.load(Relaxed) + n, Relaxed);
     }
 
-    pub(super) fn read(&self) -> u64 {
-        self.0.iter().map(|of_one_thread| of_one_thread.load(Relaxed)).sum()
+    fn read(&self, count: Count) -> u64 {
+        self.0.iter().map(|of_one_thread| of_one_thread[count as usize].load(Relaxed)).sum()
     }
-}
 
-/// The counters of one cache.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) hits: Counter,
-    pub(super) misses: Counter,
-    pub(super) joins: Counter,
-    pub(super) stale_hits: Counter,
-    pub(super) failure_hits: Counter,
-    pub(super) not_admitted: Counter,
-    pub(super) insertions: Counter,
-    pub(super) evictions: Counter,
-    pub(super) expired: Counter,
-    pub(super) rejected_too_large: Counter,
-    pub(super) compressed: Counter,
-    pub(super) bytes_saved: Counter,
-}
-
-impl Counters {
     pub(super) fn snapshot(&self, entries: usize, bytes: usize) -> CacheStats {
         CacheStats {
-            hits: self.hits.read(),
-            misses: self.misses.read(),
-            joins: self.joins.read(),
-            stale_hits: self.stale_hits.read(),
-            failure_hits: self.failure_hits.read(),
-            not_admitted: self.not_admitted.read(),
-            insertions: self.insertions.read(),
-            evictions: self.evictions.read(),
-            expired: self.expired.read(),
-            rejected_too_large: self.rejected_too_large.read(),
-            compressed: self.compressed.read(),
-            bytes_saved: self.bytes_saved.read(),
+            hits: self.read(Count::Hits),
+            misses: self.read(Count::Misses),
+            joins: self.read(Count::Joins),
+            stale_hits: self.read(Count::StaleHits),
+            failure_hits: self.read(Count::FailureHits),
+            not_admitted: self.read(Count::NotAdmitted),
+            insertions: self.read(Count::Insertions),
+            evictions: self.read(Count::Evictions),
+            expired: self.read(Count::Expired),
+            rejected_too_large: self.read(Count::RejectedTooLarge),
+            compressed: self.read(Count::Compressed),
+            bytes_saved: self.read(Count::BytesSaved),
             entries,
             bytes,
         }

@@ -6,10 +6,12 @@
 //! | `gate` | who may look into a slot, and who may change it: one word |
 //! | `slot` | one entry behind its gate |
 //! | `policy` | which entry of a set goes next: quick_cache's policy |
-//! | `set` | 64 slots, the tags by which keys are found, and the policy's notes |
+//! | `tags` | what the entries of a set are found by |
+//! | `set` | 64 slots, their tags, and the policy's notes |
 //! | `table` | which set a key belongs to |
 //! | `budget` | what a shard may hold |
 //! | `admission` | room for an entry, and the entry into it |
+//! | `uptime` | moments, as entries keep them |
 //! | `resize` | other budgets, and the move to a larger table |
 //!
 //! **Why not a concurrent map in front of quick_cache.** quick_cache takes a shard's lock for each call, and whoever is
@@ -27,13 +29,19 @@
 //! of entries that never come: a budget of 1 GiB takes 1% less to 3% more with room for a million entries, of 1 to 64 KiB,
 //! and 12% more with values of 4 KiB and room for four million, of which it can hold 250,000.
 //!
-//! **A hit** compares tags, counts itself into a slot, compares the key, copies a handle on the bytes, counts itself out,
-//! and notes the use. It allocates nothing, and whatever another thread was stopped in, it goes on.
+//! **A hit** compares tags, counts itself into a slot, compares the key, notes the use, copies a handle on the bytes, and
+//! counts itself out. It allocates nothing, and whatever another thread was stopped in, it goes on. Four instructions of it
+//! are locked, two at the slot and two at the handle; the rest is cache lines: the tags, two of the slot, fetched together,
+//! and the handle's count.
 //!
-//! **An insertion** takes room in the budget, evicting for it; claims an empty slot; publishes it;
-//! closes what was stored for the key before; and reveals it. Each of these is one exchange or addition on one word, so a thread that is stopped in
-//! between keeps at most one slot and one value's room from the others, who use the slots beside. An answer that nobody
-//! looks at just then is replaced where it lies; its key, and no other, is not found for those few instructions.
+//! **An insertion** takes the first of these ways that is open to it:
+//! 1. where the key's old answer lies, and nobody looks at that, it is taken out, and the new one put there;
+//! 2. in a set that has its part of the entries, the same is done to the victim;
+//! 3. else it takes room in the budget, evicting for it, and claims an empty slot.
+//!
+//! Then it publishes the entry; closes what else there is for the key; and reveals it. Each of these is one exchange or
+//! addition on one word, so a thread that is stopped in between keeps at most one slot and one value's room from the
+//! others, who use the slots beside. While an answer is replaced where it lies, its key, and no other, is not found.
 //!
 //! **At most one answer to a key can be read at a time.** An insertion publishes its entry hidden; closes all others of the
 //! key, hidden ones too; and then reveals its own, if nobody has closed it. Of two at a time at least one finds the other,
@@ -58,7 +66,7 @@
 
 use std::{
     iter,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::atomic::AtomicUsize,
     time::{Duration, Instant},
 };
 
@@ -73,6 +81,8 @@ mod resize;
 mod set;
 mod slot;
 mod table;
+mod tags;
+mod uptime;
 
 use self::{
     admission::Insertion,
@@ -80,15 +90,18 @@ use self::{
     set::{Mark, Resident, Which},
     slot::Entry,
     table::{Home, Table, Tables},
+    uptime::Origin,
 };
 use super::{
     key::CacheKey,
-    stats::{CacheStats, Counters},
+    stats::{CacheStats, Count, Counters},
     value::{Body, ENTRY_OVERHEAD, Meta, Stored, size},
 };
-use crate::grpc::performance::{config::OptimizationConfig, error::OptimizationError};
-
-use crate::platform::{clock, coarse_clock::coarse_now};
+use crate::{
+    grpc::performance::{config::OptimizationConfig, error::OptimizationError},
+    platform::clock,
+};
+pub(super) use uptime::Uptime;
 
 /// With 128 entries to a shard, filling all evenly by chance is off by 9% (one in the root of 128).
 const SHARD_ENTRIES: usize = 128;
@@ -127,7 +140,8 @@ fn room(entries: usize, bytes: usize, shards: usize) -> usize {
 pub(super) struct Store {
     tables: Tables,
     shards: Box<[CachePadded<Shard>]>,
-    counters: Arc<Counters>,
+    counters: Counters,
+    origin: Origin,
     ttl: Duration,
     resizing: Mutex<()>,
 }
@@ -152,7 +166,8 @@ impl Store {
         Ok(Self {
             tables: Tables::new(shards, room(entries, bytes, shards)),
             shards: iter::repeat_with(shard).take(shards).collect(),
-            counters: Arc::default(),
+            counters: Counters::default(),
+            origin: Origin::now(),
             ttl: config.cache_ttl,
             resizing: Mutex::new(()),
         })
@@ -168,29 +183,36 @@ impl Store {
         self.counters.snapshot(entries as usize, bytes as usize)
     }
 
-    /// The answer, unless it is too old at that moment.
-    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Stored> {
-        self.look_up(key, |entry| now < entry.stored.meta.expires)
+    /// A moment, as entries keep it.
+    pub(super) fn uptime(&self, moment: Instant) -> Uptime {
+        self.origin.at(moment)
     }
 
-    /// The answer, unless it is too old now. Reads the clock only when the coarse one does not tell.
-    pub(super) fn get_now(&self, key: &CacheKey) -> Option<Stored> {
-        self.look_up(key, |entry| {
-            coarse_now() < entry.fresh_until || clock::now() < entry.stored.meta.expires
-        })
+    /// The answer, visited, unless it is too old at that moment.
+    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Found<'_>> {
+        let now = self.uptime(now);
+        self.look_up(key, |due| now < due)
     }
 
-    fn look_up(&self, key: &CacheKey, is_fresh: impl Fn(&Entry) -> bool) -> Option<Stored> {
-        let request = self.request(key);
+    /// The answer, visited, unless it is too old now. Reads the clock only when the coarse one does not tell.
+    #[inline]
+    pub(super) fn get_now(&self, key: &CacheKey) -> Option<Found<'_>> {
+        // Before anything is looked at: while that comes from memory, there is time.
+        let surely = self.origin.surely_by_now();
+        self.look_up(key, |due| surely < due || self.uptime(clock::now()) < due)
+    }
+
+    #[inline]
+    fn look_up(&self, key: &CacheKey, is_to_come: impl Fn(Uptime) -> bool) -> Option<Found<'_>> {
+        let (mark, home) = (Mark::of(key), Home::of(key, self.shards.len()));
         for (_, table) in self.tables.in_use() {
-            for resident in request.find(table, Which::Readable) {
-                let entry = resident.entry();
-                if is_fresh(entry) {
+            if let Some(resident) = table.set(home).read(key, mark, &self.shards[home.shard].budget) {
+                if is_to_come(resident.entry().stored.meta.expires) {
                     resident.touch();
-                    return Some(entry.stored.clone());
+                    return Some(Found(resident));
                 }
                 if resident.close() {
-                    self.counters.expired.add(1);
+                    self.counters.add(Count::Expired, 1);
                 }
             }
         }
@@ -198,7 +220,7 @@ impl Store {
     }
 
     /// What an answer that is stored now is known by, when its handler says nothing else.
-    pub(super) fn meta(&self, now: Instant) -> Meta {
+    pub(super) fn meta(&self, now: Uptime) -> Meta {
         Meta::until(now + self.ttl)
     }
 
@@ -217,36 +239,26 @@ impl Store {
     }
 
     /// Stores the answer in place of the one that is there. One that is too large just removes that.
-    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Instant) -> Displaced {
+    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) -> Displaced {
         let mut displaced = Displaced::default();
         let body = match prepared {
             // The limit may have been lowered since the answer was prepared.
             Prepared::Fits(body) if body.size() <= self.largest() => body,
             _ => {
-                self.counters.rejected_too_large.add(1);
+                self.counters.add(Count::RejectedTooLarge, 1);
                 self.remove(&key);
                 return displaced;
             }
         };
-        self.counters.insertions.add(1);
+        self.counters.add(Count::Insertions, 1);
         if let Some(saved) = body.saved() {
-            self.counters.compressed.add(1);
-            self.counters.bytes_saved.add(saved);
+            self.counters.add(Count::Compressed, 1);
+            self.counters.add(Count::BytesSaved, saved);
         }
-        let mut stored = Stored { body, meta };
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now };
-        while let Some(resident) = self.admit(&insertion, stored, &mut displaced) {
-            let generation = self.tables.generation();
-            if generation == insertion.generation {
-                break;
-            }
-            // The table that it lies in may have been left behind.
-            insertion.generation = generation;
-            stored = resident.entry().stored.clone();
-            resident.close();
-            displaced.extend(resident.leave());
-        }
+        self.admit(&insertion, Stored { body, meta }, &mut displaced);
+        self.follow(&mut insertion, &mut displaced);
         while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}
         displaced
     }
@@ -298,6 +310,7 @@ impl Store {
         }
     }
 
+    #[inline]
     fn request<'a>(&'a self, key: &'a CacheKey) -> Request<'a> {
         let home = Home::of(key, self.shards.len());
         Request { key, mark: Mark::of(key), home, shard: &self.shards[home.shard] }
@@ -308,6 +321,16 @@ impl<'a> Request<'a> {
     /// What is stored for the key in this table; as a rule one entry or none.
     fn find(&self, table: &'a Table, which: Which) -> impl Iterator<Item = Resident<'a>> + use<'a> {
         table.set(self.home).find(self.key, self.mark, &self.shard.budget, which)
+    }
+}
+
+/// An answer that was found, visited until this is dropped: for a few instructions, since its room is not free before.
+pub(super) struct Found<'a>(Resident<'a>);
+
+impl Found<'_> {
+    #[inline]
+    pub(super) fn stored(&self) -> &Stored {
+        &self.0.entry().stored
     }
 }
 

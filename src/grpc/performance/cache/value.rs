@@ -1,20 +1,19 @@
 //! An answer as it lies in the cache: a copy of its own, plain or as an LZ4 block.
 
-use std::{
-    num::NonZeroUsize,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
     classes::Place,
     invalidation::{Moment, Scopes},
+    store::Uptime,
 };
 
-/// Bytes that an entry takes beside its value: its slot in the table, with the key (32), what is known of the answer (48),
-/// the handle on the bytes (40), and the empty slots beside it (208 in all), and the heap's and [`Bytes`]' own headers
-/// (about 64). `store::tests` holds the table's part against what it really uses.
+/// Bytes that an entry takes beside its value: its slot in the table, with the key (32), what is known of the answer (40)
+/// and the handle on the bytes (40), and the empty slots beside it (192 in all, or a little more where sets are hardly
+/// filled), and the heap's and [`Bytes`]' own headers (about 64). `store::tests` holds the table's part against what it
+/// really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 272;
 
 /// The bytes of a stored answer.
@@ -38,6 +37,12 @@ impl Body {
         let block = lz4_flex::block::compress(value);
         (block.len() < value.len())
             .then(|| Self { data: owned(block.into_boxed_slice()), inflated: Some(inflated) })
+    }
+
+    /// The answer, if it lies there as it is.
+    #[inline]
+    pub(super) fn as_plain(&self) -> Option<&Bytes> {
+        self.inflated.is_none().then_some(&self.data)
     }
 
     /// The answer. Allocates only to decompress.
@@ -76,7 +81,7 @@ fn owned(data: Box<[u8]>) -> Bytes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meta {
     /// From then on it is never served.
-    pub(super) expires: Instant,
+    pub(super) expires: Uptime,
     /// For so long before that it is stale: served while somebody computes it anew. Milliseconds.
     pub(super) stale: u32,
     /// When its computation began, by the clock of the invalidations.
@@ -91,7 +96,7 @@ pub(super) struct Meta {
 
 impl Meta {
     /// An answer of which nothing else is known.
-    pub(super) fn until(expires: Instant) -> Self {
+    pub(super) fn until(expires: Uptime) -> Self {
         Self {
             expires,
             stale: 0,
@@ -103,7 +108,7 @@ impl Meta {
     }
 
     /// Whether it should be computed anew.
-    pub(super) fn is_stale(&self, now: Instant) -> bool {
+    pub(super) fn is_stale(&self, now: Uptime) -> bool {
         self.stale > 0 && now + Duration::from_millis(u64::from(self.stale)) >= self.expires
     }
 }

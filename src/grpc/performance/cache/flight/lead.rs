@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    super::{freshness::Freshness, invalidation::Moment},
+    super::{freshness::Freshness, invalidation::Moment, stats::Count},
     Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting,
 };
 use crate::{grpc::performance::monitor::Class, platform::clock};
@@ -283,7 +283,7 @@ struct Landing<'a> {
 impl Landing<'_> {
     fn tell(&mut self) {
         while let Some(Waiting { follower: Follower { sink, token }, .. }) = self.told.pop_front() {
-            self.turn.flights.store().counters().joins.add(1);
+            self.turn.flights.store().counters().add(Count::Joins, 1);
             match self.finding.verdict.clone() {
                 Verdict::Answer(value) => sink.resolved(token, value),
                 Verdict::Failure(failure) => sink.failed(token, failure),
@@ -301,9 +301,8 @@ impl Drop for Landing<'_> {
         }
         // After the followers, who are not to wait for a copy.
         let Turn { flights, flight, .. } = self.turn;
-        let now = self.store.map_or_else(clock::now, |(_, now)| now);
-        let answer =
-            self.store.and_then(|(terms, now)| flights.admit(&flight.key(), self.finding, terms, now));
+        let now = flights.store().uptime(self.store.map_or_else(clock::now, |(_, now)| now));
+        let answer = self.store.and_then(|(terms, _)| flights.admit(&flight.key(), self.finding, terms, now));
         flights.land(flight, answer, now);
     }
 }
@@ -321,7 +320,7 @@ thread_local! {
 
 impl Handover {
     fn new(follower: Follower, turn: Turn) -> Self {
-        turn.flights.store().counters().misses.add(1);
+        turn.flights.store().counters().add(Count::Misses, 1);
         Self { follower, lead: Lead::new(turn) }
     }
 

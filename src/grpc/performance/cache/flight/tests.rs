@@ -74,7 +74,7 @@ impl Flights {
     }
 
     fn stored(&self, n: u32) -> Option<Bytes> {
-        self.store.get(&key(n), Instant::now()).map(|stored| stored.body.open())
+        self.store.get(&key(n), Instant::now()).map(|found| found.stored().body.clone().open())
     }
 }
 
@@ -298,12 +298,8 @@ fn a_sink_may_use_the_cache_and_an_answer_is_known_from_the_moment_it_is_told() 
 fn an_answer_that_came_between_the_look_and_the_start_is_found_by_the_second_look() {
     let (flights, diary) = (flights(), Arc::new(Diary::default()));
     // Boarded without a first look: what a joiner does that was overtaken right after it.
-    drop(flights.store.insert(
-        key(1),
-        flights.store.prepare(b"there", None),
-        flights.store.meta(Instant::now()),
-        Instant::now(),
-    ));
+    let now = flights.store.uptime(Instant::now());
+    drop(flights.store.insert(key(1), flights.store.prepare(b"there", None), flights.store.meta(now), now));
     let Boarding::Leads(lead) = flights.board(key(1), Wanted::Verdict, || panic!("nobody to follow")) else {
         panic!("a flight was on the table");
     };

@@ -1,68 +1,104 @@
 //! Room for a new entry, and the entry into it.
 
-use std::{
-    sync::atomic::Ordering::Relaxed,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
-    super::value::Stored,
+    super::{stats::Count, value::Stored},
     Displaced, Request, Store,
-    budget::Budget,
     policy::Standing,
     set::{Resident, Set, Which},
     slot::Entry,
     table::Generation,
+    uptime::Uptime,
 };
-use crate::platform::coarse_clock::coarse_now;
-
-/// How far the coarse clock may lag behind: a hundred times what it does on a healthy machine.
-const MOST_LAG: Duration = Duration::from_secs(1);
 
 /// An insertion under way.
 pub(super) struct Insertion<'a> {
     pub(super) request: Request<'a>,
     pub(super) generation: Generation,
-    pub(super) now: Instant,
+    pub(super) now: Uptime,
+}
+
+/// What became of looking for a place.
+enum Place<'a> {
+    Found(Resident<'a>),
+    /// There is none yet; what was there for the key stood like that.
+    None(Entry, Option<Standing>),
 }
 
 impl Store {
-    /// Stores in the table of the insertion's generation, and stays in as a visitor. `None`: it found no room, or another
-    /// insertion of the same key, or somebody who removes it, came between.
-    pub(super) fn admit<'a>(
-        &'a self,
-        insertion: &Insertion<'a>,
-        stored: Stored,
-        displaced: &mut Displaced,
-    ) -> Option<Resident<'a>> {
-        let request = &insertion.request;
-        let table = self.tables.of(insertion.generation);
-        let left = stored.meta.expires.saturating_duration_since(insertion.now);
-        let fresh_until = coarse_now() + left.saturating_sub(MOST_LAG);
-        let entry = Entry { key: *request.key, stored, fresh_until };
-        let old = request.find(table, Which::All).next();
-        let standing = old.as_ref().map(|old| old.standing().used());
-        let exchanged = match old {
-            Some(old) => exchange(old, entry, &request.shard.budget),
-            None => Err(entry),
+    /// Stores in the table of the insertion's generation, if there is room, and neither another insertion of the same
+    /// key nor somebody who removes it comes between.
+    pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored, displaced: &mut Displaced) {
+        let entry = Entry { key: *insertion.request.key, stored };
+        let new = match self.exchange(insertion, entry, displaced) {
+            Place::Found(new) => Some(new),
+            Place::None(entry, standing) => self.add(insertion, entry, standing, displaced),
         };
-        let new = match exchanged {
-            Ok((new, old)) => {
-                displaced.extend(Some(old));
-                new
-            }
-            Err(entry) => self.add(insertion, entry, standing, displaced)?,
-        };
-        // Hidden, others gone, revealed: in this order, which the module explains.
-        self.supersede(insertion, Which::AllBut(new.way()), displaced);
-        if new.reveal() {
-            return Some(new);
+        match new {
+            Some(new) => self.publish(insertion, new, displaced),
+            None => self.counters.add(Count::Evictions, 1),
         }
-        displaced.extend(new.leave());
-        None
     }
 
-    /// Puts the entry into an empty slot.
+    /// Hidden, others gone, revealed: in this order, which the module explains.
+    pub(super) fn publish(&self, insertion: &Insertion<'_>, new: Resident<'_>, displaced: &mut Displaced) {
+        self.supersede(insertion, Which::AllBut(new.way()), displaced);
+        displaced.extend(new.reveal_and_leave());
+    }
+
+    /// Puts the entry where the old one of its key lies, if nobody looks at that, and the budget allows it: nobody else
+    /// has to give way.
+    fn exchange<'a>(
+        &'a self,
+        insertion: &Insertion<'a>,
+        entry: Entry,
+        displaced: &mut Displaced,
+    ) -> Place<'a> {
+        let request = &insertion.request;
+        let (set, budget) = (self.tables.of(insertion.generation).set(request.home), &request.shard.budget);
+        let Some(taken) = set.take(request.mark, budget) else { return Place::None(entry, None) };
+        if taken.entry().key != entry.key {
+            self.counters.add(Count::Evictions, 1);
+            displaced.extend(Some(taken.release()));
+            return Place::None(entry, None);
+        }
+        let standing = taken.standing().used();
+        if !budget.exchange(taken.entry().stored.body.size(), entry.stored.body.size()) {
+            displaced.extend(Some(taken.release()));
+            return Place::None(entry, Some(standing));
+        }
+        let (new, old) = taken.refill(entry, request.mark, standing);
+        displaced.extend(Some(old));
+        Place::Found(new)
+    }
+
+    /// Puts the entry where another one has to go, if its set has as many as the average.
+    fn reuse<'a>(
+        &'a self,
+        insertion: &Insertion<'a>,
+        entry: Entry,
+        displaced: &mut Displaced,
+    ) -> Result<Resident<'a>, Entry> {
+        let request = &insertion.request;
+        let table = self.tables.of(insertion.generation);
+        let (set, budget) = (table.set(request.home), &request.shard.budget);
+        if !has_its_part(set, table.shard(request.home.shard), budget.entries()) {
+            return Err(entry);
+        }
+        let Some(victim) = set.take_victim(budget, insertion.now) else { return Err(entry) };
+        self.counters.add(Count::Evictions, 1);
+        if !budget.exchange(victim.entry().stored.body.size(), entry.stored.body.size()) {
+            displaced.extend(Some(victim.release()));
+            return Err(entry);
+        }
+        let standing = Standing::new(set.recall(request.mark));
+        let (new, old) = victim.refill(entry, request.mark, standing);
+        displaced.extend(Some(old));
+        Ok(new)
+    }
+
+    /// Puts the entry into an empty slot, or empties one for it.
     fn add<'a>(
         &'a self,
         insertion: &Insertion<'a>,
@@ -79,10 +115,15 @@ impl Store {
         if !filling {
             // What is replaced gives way first, so that nobody else has to.
             replaced = self.supersede(insertion, Which::All, displaced).or(replaced);
+            if replaced.is_none() {
+                match self.reuse(insertion, entry, displaced) {
+                    Ok(resident) => return Some(resident),
+                    Err(back) => entry = back,
+                }
+            }
             while !budget.take(size) {
                 if !self.evict_one(insertion, displaced) {
                     // All that there is has been closed, and its last visitors have not left yet.
-                    self.counters.evictions.add(1);
                     return None;
                 }
             }
@@ -94,7 +135,6 @@ impl Store {
                 Err(back) if self.evict_from(set, insertion, displaced) => entry = back,
                 Err(_) => {
                     budget.give_back(size);
-                    self.counters.evictions.add(1);
                     return None;
                 }
             }
@@ -128,7 +168,7 @@ impl Store {
         let table = self.tables.of(insertion.generation);
         let (own, sets) = (table.set(home), table.shard(home.shard));
         let entries = shard.budget.entries();
-        let has_its_part = |set: &Set| set.len() as u64 * sets.len() as u64 >= entries;
+        let has_its_part = |set: &Set| has_its_part(set, sets, entries);
         if has_its_part(own) && self.evict_from(own, insertion, displaced) {
             return true;
         }
@@ -140,33 +180,17 @@ impl Store {
     }
 
     fn evict_from(&self, set: &Set, insertion: &Insertion<'_>, displaced: &mut Displaced) -> bool {
-        let stale = |entry: &Entry| entry.stored.meta.expires <= insertion.now;
-        let victim = set.evict(&insertion.request.shard.budget, stale);
+        let victim = set.evict(&insertion.request.shard.budget, insertion.now);
         let evicted = victim.is_some();
         if let Some(victim) = victim {
-            self.counters.evictions.add(1);
+            self.counters.add(Count::Evictions, 1);
             displaced.extend(victim.leave());
         }
         evicted
     }
 }
 
-/// Puts an entry, hidden, where the old one of its key lies, if nobody else looks at that, and the budget allows it:
-/// nobody else has to give way.
-fn exchange<'a>(old: Resident<'a>, entry: Entry, budget: &Budget) -> Result<(Resident<'a>, Entry), Entry> {
-    let (before, after) = (old.entry().stored.body.size(), entry.stored.body.size());
-    let more = after.saturating_sub(before);
-    if !budget.take_bytes(more) {
-        return Err(entry);
-    }
-    match old.replace(entry) {
-        (new, Ok(old)) => {
-            budget.give_back_bytes(before.saturating_sub(after));
-            Ok((new, old))
-        }
-        (_, Err(entry)) => {
-            budget.give_back_bytes(more);
-            Err(entry)
-        }
-    }
+/// Whether a set has as many entries as its shard's sets have on average, in whole ones.
+fn has_its_part(set: &Set, sets: &[Set], entries: u64) -> bool {
+    (set.len() as u64 + 1) * sets.len() as u64 > entries
 }

@@ -32,16 +32,15 @@ impl Budget {
         taken
     }
 
-    /// The same, for an entry that has its room and becomes larger.
-    pub(super) fn take_bytes(&self, bytes: u64) -> bool {
-        bytes == 0 || self.bytes.take(bytes)
-    }
-
-    /// An entry has become smaller.
-    pub(super) fn give_back_bytes(&self, bytes: u64) {
-        if bytes > 0 {
-            self.bytes.give_back(bytes);
+    /// Whether an entry of one size can be replaced by one of another.
+    pub(super) fn exchange(&self, before: u64, after: u64) -> bool {
+        if after > before {
+            return self.bytes.take(after - before);
         }
+        if after < before {
+            self.bytes.give_back(before - after);
+        }
+        true
     }
 
     /// Takes room whether it is there or not.

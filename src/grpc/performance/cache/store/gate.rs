@@ -6,7 +6,7 @@
 //!    ▲               │                  │                │                ▲                   (by that visitor)
 //!    └───────────────┘                  └────────────────┼────────────────┘                             ▲
 //!          vacate                             close      └──────────────────────────────────────────────┘
-//!                                                            seize, by the only visitor
+//!                                                               seize, while nobody is in
 //! ```
 //! *Visitors* are counted in the same word. Who enters an open gate may look at the content until it leaves, whatever
 //! happens meanwhile: it can be closed, but it is not emptied before the last visitor has left, and that visitor is the
@@ -73,22 +73,14 @@ impl Gate {
     }
 
     /// Goes in, if what is there is what one asks for.
+    #[inline]
     pub(super) fn enter(&self, ask: Ask) -> Entrance {
-        let (barred, check) = match ask {
-            Ask::Open(check) => (SHUT | HIDDEN, Some(check)),
-            Ask::OpenOrHidden(check) => (SHUT, Some(check)),
-            Ask::AnythingOpen => (SHUT | HIDDEN, None),
-            Ask::Anything => (SHUT, None),
-        };
-        let open = |word: u64| {
-            word & (barred | FULL) == FULL && check.is_none_or(|check| (word >> CHECK_SHIFT) as u16 == check)
-        };
         // To spare the slots of others a write.
-        if !open(self.0.load(SeqCst)) {
+        if !ask.admits(self.0.load(SeqCst)) {
             return Entrance::Barred;
         }
         // Acquire: pairs with `publish`, whose release sequence later visitors and `reveal` continue.
-        if open(self.0.fetch_add(1, Acquire)) { Entrance::In } else { Entrance::Stray }
+        if ask.admits(self.0.fetch_add(1, Acquire)) { Entrance::In } else { Entrance::Stray }
     }
 
     /// A visitor closes the slot that it is in. True: it did, and nobody else.
@@ -97,27 +89,40 @@ impl Gate {
         self.0.fetch_or(SHUT, SeqCst) & SHUT == 0
     }
 
-    /// The only visitor of a slot that is not closed takes it for itself, as if it had closed it and left. False: there
-    /// are others, or strays, or it is closed.
+    /// Takes what is there, if it is what one asks for and nobody is in, as if one had closed it and left.
     #[must_use]
-    pub(super) fn seize(&self) -> bool {
+    pub(super) fn seize(&self, ask: Ask) -> bool {
         let word = self.0.load(Relaxed);
         // Acquire, in SeqCst: as in `leave`.
-        word & (SHUT | VISITORS) == 1 && self.0.compare_exchange(word, SHUT, SeqCst, Relaxed).is_ok()
+        ask.admits(word)
+            && word & VISITORS == 0
+            && self.0.compare_exchange(word, SHUT, SeqCst, Relaxed).is_ok()
     }
 
-    /// A visitor opens what is hidden, if it is not closed.
-    pub(super) fn reveal(&self) -> bool {
-        self.0.fetch_and(!HIDDEN, SeqCst) & SHUT == 0
+    /// The publisher opens what it has published hidden, if nobody has closed it meanwhile, and leaves in either case.
+    #[must_use]
+    pub(super) fn reveal_and_leave(&self) -> Revealed {
+        // Hidden until its publisher comes here, once. Release, in SeqCst: as in `leave`.
+        let word = self.0.fetch_sub(HIDDEN + 1, SeqCst) - (HIDDEN + 1);
+        match word & SHUT == 0 {
+            true => Revealed::Open,
+            false if self.empties(word) => Revealed::Emptied,
+            false => Revealed::Closed,
+        }
     }
 
     /// A visitor, or a stray, leaves. True: the slot was closed and this was the last; it is now claimed by the caller,
     /// who empties it and [`vacate`](Self::vacate)s.
     #[must_use]
+    #[inline]
     pub(super) fn leave(&self) -> bool {
         // Release: pairs with the exchange below in the last one to leave.
-        let word = self.0.fetch_sub(1, Release) - 1;
-        // Closed, and without visitors.
+        self.empties(self.0.fetch_sub(1, Release) - 1)
+    }
+
+    /// Whether the slot was left closed and without visitors, and is the caller's now.
+    #[inline]
+    fn empties(&self, word: u64) -> bool {
         if word & VISITORS != 0 || word & (SHUT | FULL) != SHUT | FULL {
             return false;
         }
@@ -137,6 +142,29 @@ pub(super) enum Ask {
     AnythingOpen,
     /// Whatever is there.
     Anything,
+}
+
+impl Ask {
+    #[inline]
+    fn admits(self, word: u64) -> bool {
+        let (barred, check) = match self {
+            Self::Open(check) => (SHUT | HIDDEN, Some(check)),
+            Self::OpenOrHidden(check) => (SHUT, Some(check)),
+            Self::AnythingOpen => (SHUT | HIDDEN, None),
+            Self::Anything => (SHUT, None),
+        };
+        word & (barred | FULL) == FULL && check.is_none_or(|check| (word >> CHECK_SHIFT) as u16 == check)
+    }
+}
+
+/// What came of opening what was hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Revealed {
+    Open,
+    /// Somebody had closed it, and others are in.
+    Closed,
+    /// Somebody had closed it; it is claimed by the caller, as after [`Gate::leave`].
+    Emptied,
 }
 
 /// What came of going in.
@@ -164,7 +192,7 @@ mod tests {
 
     fn open() -> Gate {
         let gate = hidden();
-        assert!(gate.reveal());
+        assert_eq!(gate.reveal_and_leave(), Revealed::Open);
         gate
     }
 
@@ -172,7 +200,6 @@ mod tests {
     fn a_gate_goes_round_and_is_emptied_by_the_last_to_leave() {
         let gate = open();
         assert!(!gate.claim());
-        assert!(!gate.leave());
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
         assert_eq!(gate.enter(Ask::Anything), Entrance::In);
         assert!(gate.close());
@@ -191,24 +218,42 @@ mod tests {
         let gate = hidden();
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::Barred);
         assert_eq!(gate.enter(Ask::OpenOrHidden(CHECK)), Entrance::In);
-        assert!(gate.reveal());
+        assert!(!gate.leave());
+        assert_eq!(gate.reveal_and_leave(), Revealed::Open);
         assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
-        assert!(gate.close());
-        assert!(!gate.reveal());
     }
 
     #[test]
-    fn an_open_slot_is_seized_by_its_only_visitor() {
-        let gate = open();
-        assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
-        assert!(!gate.seize());
-        assert!(!gate.leave());
-        assert!(gate.seize());
-        assert_eq!(gate.enter(Ask::Anything), Entrance::Barred);
+    fn what_was_closed_while_it_was_hidden_is_emptied_by_the_last_to_leave() {
+        let gate = hidden();
+        assert_eq!(gate.enter(Ask::OpenOrHidden(CHECK)), Entrance::In);
+        assert!(gate.close());
+        assert_eq!(gate.reveal_and_leave(), Revealed::Closed);
+        assert!(gate.leave());
+        gate.vacate();
+
+        assert!(gate.claim());
         gate.publish(CHECK);
         assert!(gate.close());
-        assert!(!gate.seize());
-        assert!(gate.leave());
+        assert_eq!(gate.reveal_and_leave(), Revealed::Emptied);
+        gate.vacate();
+        assert!(gate.claim());
+    }
+
+    #[test]
+    fn an_open_slot_is_seized_while_nobody_is_in() {
+        assert!(!hidden().seize(Ask::AnythingOpen));
+        let gate = open();
+        assert!(!gate.seize(Ask::Open(1)));
+        assert_eq!(gate.enter(Ask::Open(CHECK)), Entrance::In);
+        assert!(!gate.seize(Ask::Open(CHECK)));
+        assert!(!gate.leave());
+        assert!(gate.seize(Ask::Open(CHECK)));
+        assert_eq!(gate.enter(Ask::Anything), Entrance::Barred);
+        assert!(!gate.seize(Ask::AnythingOpen));
+        gate.publish(CHECK);
+        assert_eq!(gate.reveal_and_leave(), Revealed::Open);
+        assert!(gate.seize(Ask::AnythingOpen));
     }
 
     #[test]

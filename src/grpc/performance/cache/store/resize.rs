@@ -13,14 +13,19 @@
 //! there; a copy that has been closed is never revealed. So nothing that was removed comes back, and readers miss the
 //! entry for the moment in which it is cut off.
 //!
+//! An insertion that ends, and finds that its table was left behind, moves what it stored in the same way; and since its
+//! table may be out of everybody's sight by then, it closes what else there is for the key before it reveals the copy.
+//!
 //! **Shrinking** lowers the limits, and then throws out what is too much, the least used first. An insertion that took
 //! its room by the old limits either is in its slot by then, or sees the new ones afterwards, and evicts.
 
 use super::{
-    SHARD_BYTES_MIN, Shard, Store,
+    super::stats::Count,
+    Displaced, SHARD_BYTES_MIN, Shard, Store,
+    admission::Insertion,
     policy::MOST_USES,
     room,
-    set::{Mark, Set},
+    set::{Mark, Resident, Set, Which},
     slot::Entry,
     table::{Home, Table},
 };
@@ -54,21 +59,45 @@ impl Store {
     fn move_all(&self, set: &Set, shard: &Shard, larger: &Table) {
         // Whoever has not yet revealed an entry sees the new generation when it does, and begins anew.
         for old in set.open(&shard.budget) {
-            let Entry { key, fresh_until, .. } = *old.entry();
-            let stored = old.entry().stored.clone();
-            let size = stored.body.size();
-            let to = larger.set(Home::of(&key, self.shards.len()));
-            // The same bytes, paid for twice until the old slot is left.
-            shard.budget.overdraw(size);
-            let copy = Entry { key, stored, fresh_until };
-            match to.put(copy, Mark::of(&key), old.standing(), &shard.budget) {
-                Ok(copy) if old.close() => drop(copy.reveal()),
-                Ok(copy) => drop(copy.close()),
-                Err(_) => {
-                    shard.budget.give_back(size);
-                    if old.close() {
-                        self.counters.evictions.add(1);
-                    }
+            if let Some(copy) = self.cut_over(&old, shard, larger) {
+                drop(copy.reveal_and_leave());
+            }
+        }
+    }
+
+    /// Puts a hidden copy into a larger table, and closes the original. `None`: somebody else did, or there is no place.
+    fn cut_over<'a>(&self, old: &Resident<'_>, shard: &'a Shard, larger: &'a Table) -> Option<Resident<'a>> {
+        let Entry { key, ref stored } = *old.entry();
+        let size = stored.body.size();
+        let to = larger.set(Home::of(&key, self.shards.len()));
+        // The same bytes, paid for twice until the old slot is left.
+        shard.budget.overdraw(size);
+        let copy = Entry { key, stored: stored.clone() };
+        match to.put(copy, Mark::of(&key), old.standing(), &shard.budget) {
+            Ok(copy) if old.close() => return Some(copy),
+            Ok(copy) => drop(copy.close()),
+            Err(_) => {
+                shard.budget.give_back(size);
+                if old.close() {
+                    self.counters.add(Count::Evictions, 1);
+                }
+            }
+        }
+        None
+    }
+
+    /// The table that an insertion has put its answer into may have been left behind: what lies there for the key follows.
+    pub(super) fn follow(&self, insertion: &mut Insertion<'_>, displaced: &mut Displaced) {
+        loop {
+            let left = insertion.generation;
+            insertion.generation = self.tables.generation();
+            if insertion.generation == left {
+                return;
+            }
+            let newest = self.tables.of(insertion.generation);
+            for old in insertion.request.find(self.tables.of(left), Which::Readable) {
+                if let Some(copy) = self.cut_over(&old, insertion.request.shard, newest) {
+                    self.publish(insertion, copy, displaced);
                 }
             }
         }
@@ -80,7 +109,7 @@ impl Store {
                 for set in table.shard(number) {
                     while shard.budget.is_overdrawn() {
                         let Some(victim) = set.evict_used_up_to(uses, &shard.budget) else { break };
-                        self.counters.evictions.add(1);
+                        self.counters.add(Count::Evictions, 1);
                         drop(victim);
                     }
                 }

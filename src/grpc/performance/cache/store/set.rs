@@ -1,13 +1,11 @@
 //! A set: room for [`WAYS`] entries whose keys fall here, the tags that they are found by, and the policy's notes.
 //!
-//! A look-up compares the key's tag with those of all ways, eight at a time, and visits the slots that have it: one, as a
-//! rule. Slots come in chunks of [`CHUNK`], made when they are first needed and kept, so that a cache of few large
-//! entries does not pay for the slots of many small ones.
+//! A look-up compares the key's tag with those of all ways, and visits the slots that have it: one, as a rule. Slots come
+//! in chunks of [`CHUNK`], made when they are first needed and kept, and are filled from the first on, so that a cache of
+//! few large entries does not pay for the slots of many small ones.
 //!
 //! **A way's bookkeeping belongs to whoever has the claim** of its slot: the tag is set before the slot is published, and
 //! taken away before it is given back, so that what is open can always be found.
-
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use once_cell::race::OnceBox;
 
@@ -17,14 +15,12 @@ use super::{
     gate::Ask,
     policy::{Policy, Standing, WAYS},
     slot::{Claim, Emptied, Entry, Slot, Visit},
+    tags::Tags,
+    uptime::Uptime,
 };
 
 /// Slots that are made at a time.
 const CHUNK: usize = 4;
-/// Tags to a word.
-const LANES: usize = 8;
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = LOW_BITS << 7;
 
 /// What a key is known by within its set.
 #[derive(Debug, Clone, Copy)]
@@ -34,20 +30,14 @@ pub(super) struct Mark {
     check: u16,
     /// Not 0, either.
     ghost: u16,
-    /// The word of tags that is looked at first, and filled first.
-    first: u8,
 }
 
 impl Mark {
+    #[inline]
     pub(super) fn of(key: &CacheKey) -> Self {
         // The bits above tell the sets apart.
         let bits = key.placement();
-        Self {
-            tag: (bits as u8).max(1),
-            check: (bits >> 8) as u16,
-            ghost: ((bits >> 24) as u16).max(1),
-            first: (bits >> 40) as u8 % (WAYS / LANES) as u8,
-        }
+        Self { tag: (bits as u8).max(1), check: (bits >> 8) as u16, ghost: ((bits >> 24) as u16).max(1) }
     }
 }
 
@@ -61,48 +51,29 @@ pub(super) enum Which {
     AllBut(usize),
 }
 
-/// Goes over the ways that have a tag.
-struct Tagged<'a> {
-    tags: &'a [AtomicU64; WAYS / LANES],
-    /// The tag, in every byte.
-    pattern: u64,
-    /// The next word, counted on beyond the last.
-    next: usize,
-    end: usize,
-    /// What is left of the word before: the top bit of each byte that is equal.
-    found: u64,
-}
-
-impl Iterator for Tagged<'_> {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.found == 0 {
-            if self.next == self.end {
-                return None;
-            }
-            // Relaxed: a tag that was set before this began is seen, and any other need not be.
-            let differences = self.tags[self.next % (WAYS / LANES)].load(Relaxed) ^ self.pattern;
-            self.found = differences.wrapping_sub(LOW_BITS) & !differences & HIGH_BITS;
-            self.next += 1;
-        }
-        let lane = self.found.trailing_zeros() as usize / LANES;
-        self.found &= self.found - 1;
-        Some((self.next - 1) % (WAYS / LANES) * LANES + lane)
-    }
-}
-
 /// See the module.
 #[derive(Default)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(super) struct Set {
-    tags: [AtomicU64; WAYS / LANES],
-    policy: Policy,
+    tags: Tags,
     chunks: [OnceBox<[Slot; CHUNK]>; WAYS / CHUNK],
+    policy: Policy,
 }
 
 impl Set {
+    /// What can be read for a key.
+    #[inline]
+    pub(super) fn read<'a>(&'a self, key: &CacheKey, mark: Mark, budget: &'a Budget) -> Option<Resident<'a>> {
+        for way in self.tags.ways(mark.tag) {
+            if let Some(resident) = self.visit(way, Ask::Open(mark.check), budget)
+                && resident.entry().key == *key
+            {
+                return Some(resident);
+            }
+        }
+        None
+    }
+
     /// The entry of a key, and, while one replaces another, that too.
     #[inline]
     pub(super) fn find<'a>(
@@ -117,7 +88,8 @@ impl Set {
             Which::All => (Ask::OpenOrHidden(mark.check), WAYS),
             Which::AllBut(way) => (Ask::OpenOrHidden(mark.check), way),
         };
-        self.tagged(mark.tag, mark.first)
+        self.tags
+            .ways(mark.tag)
             .filter(move |way| *way != except)
             .filter_map(move |way| self.visit(way, ask, budget))
             .filter(move |resident| resident.entry().key == *key)
@@ -138,16 +110,29 @@ impl Set {
         let place = Place { set: self, way, budget };
         match self.slot(way)?.enter(ask) {
             Ok(visit) => Some(Resident { place, visit: Some(visit) }),
-            Err(emptied) => {
-                drop(emptied.map(|emptied| place.tidy(emptied)));
+            Err(None) => None,
+            Err(Some(emptied)) => {
+                place.free(emptied);
                 None
             }
         }
     }
 
     /// The slot, if it has ever been used.
+    #[inline]
     fn slot(&self, way: usize) -> Option<&Slot> {
         self.chunks[way / CHUNK].get().map(|chunk| &chunk[way % CHUNK])
+    }
+
+    /// Takes what can be read for a key out of its way, if nobody looks at it; with it, as rarely as two keys have the
+    /// same mark, what belongs to another.
+    pub(super) fn take<'a>(&'a self, mark: Mark, budget: &'a Budget) -> Option<Taken<'a>> {
+        self.tags.ways(mark.tag).find_map(|way| self.seize(way, Ask::Open(mark.check), budget))
+    }
+
+    fn seize<'a>(&'a self, way: usize, ask: Ask, budget: &'a Budget) -> Option<Taken<'a>> {
+        let emptied = self.slot(way)?.seize(ask)?;
+        Some(Taken { place: Place { set: self, way, budget }, emptied })
     }
 
     /// Puts an entry into an empty way, hidden; gives it back when there is none. The caller is a visitor.
@@ -158,54 +143,77 @@ impl Set {
         standing: Standing,
         budget: &'a Budget,
     ) -> Result<Resident<'a>, Entry> {
-        let Some((way, claim)) = self.claim(mark) else { return Err(entry) };
-        self.policy.admit(way, standing);
-        self.flip_tag(way, mark.tag);
+        let Some((way, claim)) = self.claim() else { return Err(entry) };
+        self.policy.admit(way, standing, entry.stored.meta.expires);
+        self.tags.flip(way, mark.tag);
         let visit = claim.fill(entry, mark.check);
         Ok(Resident { place: Place { set: self, way, budget }, visit: Some(visit) })
     }
 
-    fn claim(&self, mark: Mark) -> Option<(usize, Claim<'_>)> {
-        self.tagged(0, mark.first).find_map(|way| {
+    fn claim(&self) -> Option<(usize, Claim<'_>)> {
+        self.tags.ways(0).find_map(|way| {
             let chunk = self.chunks[way / CHUNK].get_or_init(Box::default);
             chunk[way % CHUNK].claim().map(|claim| (way, claim))
         })
     }
 
+    /// Takes the entry out of its way that is to go next by the policy, among those that nobody looks at.
+    pub(super) fn take_victim<'a>(&'a self, budget: &'a Budget, now: Uptime) -> Option<Taken<'a>> {
+        let take = |way| self.seize(way, Ask::AnythingOpen, budget);
+        self.throw_out(budget, now, take, |taken| (taken.place.way, taken.entry()))
+    }
+
     /// Closes the entry that is to go next by the policy, and gives it to the caller.
-    pub(super) fn evict<'a>(
-        &'a self,
-        budget: &'a Budget,
-        stale: impl Fn(&Entry) -> bool,
-    ) -> Option<Resident<'a>> {
-        let is_stale =
-            |way| self.visit(way, Ask::Anything, budget).is_some_and(|resident| stale(resident.entry()));
-        let resident = self.close_first(budget, |present| self.policy.nominate(present, is_stale))?;
-        if !resident.standing().hot() {
-            self.policy.remember(Mark::of(&resident.entry().key).ghost);
-        }
-        Some(resident)
+    pub(super) fn evict<'a>(&'a self, budget: &'a Budget, now: Uptime) -> Option<Resident<'a>> {
+        let close = |way| self.close(way, budget);
+        self.throw_out(budget, now, close, |closed| (closed.way(), closed.entry()))
     }
 
-    /// As [`evict`](Self::evict), one that was used so often at most since its last turn in the line.
+    /// As [`evict`](Self::evict), one that was used so often at most since its last turn.
     pub(super) fn evict_used_up_to<'a>(&'a self, uses: u8, budget: &'a Budget) -> Option<Resident<'a>> {
-        self.close_first(budget, |present| self.policy.first_used_up_to(uses, present))
+        let choose = |present| self.policy.first_used_up_to(uses, present);
+        self.first(choose, |way| self.close(way, budget))
     }
 
-    fn close_first<'a>(
+    fn close<'a>(&'a self, way: usize, budget: &'a Budget) -> Option<Resident<'a>> {
+        self.visit(way, Ask::Anything, budget).filter(Resident::close)
+    }
+
+    fn throw_out<'a, T>(
         &'a self,
         budget: &'a Budget,
+        now: Uptime,
+        take: impl Fn(usize) -> Option<T>,
+        entry: impl Fn(&T) -> (usize, &Entry),
+    ) -> Option<T> {
+        let may_be_due = self.policy.may_be_due(now);
+        let expires = |resident: Resident<'_>| resident.entry().stored.meta.expires;
+        let stale =
+            |way| may_be_due && self.visit(way, Ask::Anything, budget).map(expires).is_some_and(|e| e <= now);
+        let victim = self.first(|present| self.policy.nominate(present, stale), take)?;
+        let (way, thrown_out) = entry(&victim);
+        if !self.policy.standing(way).hot() {
+            self.policy.remember(Mark::of(&thrown_out.key).ghost);
+        }
+        if may_be_due && thrown_out.stored.meta.expires > now {
+            self.policy.is_due(self.all(budget).map(expires).min().unwrap_or(Uptime::NEVER));
+        }
+        Some(victim)
+    }
+
+    /// The first of those that `choose` chooses that can be taken.
+    fn first<T>(
+        &self,
         choose: impl Fn(u64) -> Option<usize>,
-    ) -> Option<Resident<'a>> {
-        let mut present = self.present();
+        take: impl Fn(usize) -> Option<T>,
+    ) -> Option<T> {
+        let mut present = self.tags.present();
         loop {
             let way = choose(present)?;
-            if let Some(resident) = self.visit(way, Ask::Anything, budget)
-                && resident.close()
-            {
-                return Some(resident);
+            if let Some(taken) = take(way) {
+                return Some(taken);
             }
-            // Somebody else throws it out, or has not yet published it.
+            // Somebody else throws it out, or has not yet published it, or is in where nobody may be.
             present &= !(1 << way);
         }
     }
@@ -217,32 +225,7 @@ impl Set {
 
     /// How many entries there are, more or less.
     pub(super) fn len(&self) -> usize {
-        self.present().count_ones() as usize
-    }
-
-    /// The ways that have a tag, one bit each.
-    fn present(&self) -> u64 {
-        let mut present = 0;
-        for (word, tags) in self.tags.iter().enumerate() {
-            // Relaxed, as in `tagged`. The multiplication gathers the lowest bit of each byte in the top one.
-            let tags = tags.load(Relaxed);
-            let low = (((tags & !HIGH_BITS) + !HIGH_BITS) | tags) >> 7 & LOW_BITS;
-            present |= (low.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (word * LANES);
-        }
-        present
-    }
-
-    /// The ways with this tag, and now and then one without, beginning with this word.
-    #[inline]
-    fn tagged(&self, tag: u8, first: u8) -> Tagged<'_> {
-        let pattern = u64::from(tag) * LOW_BITS;
-        let first = usize::from(first);
-        Tagged { tags: &self.tags, pattern, next: first, end: first + WAYS / LANES, found: 0 }
-    }
-
-    /// Sets the tag of a way that has none, or takes it away; the caller has the claim. Relaxed: the gate orders it.
-    fn flip_tag(&self, way: usize, tag: u8) {
-        self.tags[way / LANES].fetch_xor(u64::from(tag) << (way % LANES * LANES), Relaxed);
+        self.tags.present().count_ones() as usize
     }
 }
 
@@ -250,8 +233,7 @@ impl Set {
 impl Set {
     /// What a thread has in its hands that stops before it publishes.
     pub(super) fn claim_for_test(&self) -> impl Sized {
-        let mark = Mark { tag: 1, check: 0, ghost: 1, first: 0 };
-        self.claim(mark).map(|(_, claim)| claim)
+        self.claim().map(|(_, claim)| claim)
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -269,13 +251,52 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Ends the bookkeeping of what has been taken out.
+    #[cold]
+    fn free(self, emptied: Emptied<'_>) {
+        drop(self.tidy(emptied));
+    }
+
+    /// Ends the bookkeeping of what has been taken out for good.
     fn tidy(self, emptied: Emptied<'_>) -> Entry {
         let Emptied { entry, claim } = emptied;
-        self.set.flip_tag(self.way, Mark::of(&entry.key).tag);
+        self.set.tags.flip(self.way, Mark::of(&entry.key).tag);
         drop(claim);
         self.budget.give_back(entry.stored.body.size());
         entry
+    }
+}
+
+/// An entry that was taken out, and its way, which is the caller's until it is either refilled or released.
+#[must_use = "the way is lost otherwise"]
+pub(super) struct Taken<'a> {
+    place: Place<'a>,
+    emptied: Emptied<'a>,
+}
+
+impl<'a> Taken<'a> {
+    pub(super) fn entry(&self) -> &Entry {
+        &self.emptied.entry
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.place.set.policy.standing(self.place.way)
+    }
+
+    /// Puts another entry there, hidden. Their sizes are the caller's to account for.
+    pub(super) fn refill(self, entry: Entry, mark: Mark, standing: Standing) -> (Resident<'a>, Entry) {
+        let Self { place, emptied: Emptied { entry: old, claim } } = self;
+        let tags = Mark::of(&old.key).tag ^ mark.tag;
+        if tags != 0 {
+            place.set.tags.flip(place.way, tags);
+        }
+        place.set.policy.admit(place.way, standing, entry.stored.meta.expires);
+        let visit = claim.fill(entry, mark.check);
+        (Resident { place, visit: Some(visit) }, old)
+    }
+
+    /// Leaves the way empty.
+    pub(super) fn release(self) -> Entry {
+        self.place.tidy(self.emptied)
     }
 }
 
@@ -291,30 +312,13 @@ impl<'a> Resident<'a> {
         self.place.way
     }
 
-    /// Puts another entry of the same key in its place, hidden, if nobody else looks at it; gives back the old one then, and the
-    /// new one otherwise. Their sizes are the caller's to account for.
-    pub(super) fn replace(mut self, entry: Entry) -> (Self, Result<Entry, Entry>) {
-        let mark = Mark::of(&entry.key);
-        match self.visit.take().map(Visit::seize) {
-            Some(Ok(Emptied { entry: old, claim })) => {
-                self.place.set.policy.touch(self.place.way);
-                self.visit = Some(claim.fill(entry, mark.check));
-                (self, Ok(old))
-            }
-            Some(Err(visit)) => {
-                self.visit = Some(visit);
-                (self, Err(entry))
-            }
-            None => (self, Err(entry)),
-        }
-    }
-
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
         self.inside().entry()
     }
 
     /// Somebody asked for it.
+    #[inline]
     pub(super) fn touch(&self) {
         self.place.set.policy.touch(self.place.way);
     }
@@ -328,28 +332,31 @@ impl<'a> Resident<'a> {
         self.inside().close()
     }
 
-    /// Whether it is open now; false: it has been closed.
-    pub(super) fn reveal(&self) -> bool {
-        self.inside().reveal()
+    /// The publisher opens it, unless somebody has closed it, and leaves; what that was is the caller's to free, if nobody
+    /// else looks at it.
+    pub(super) fn reveal_and_leave(mut self) -> Option<Entry> {
+        let emptied = self.visit.take()?.reveal_and_leave().err().flatten()?;
+        Some(self.place.tidy(emptied))
     }
 
     /// Leaves; what this was the last to leave, after it was closed, is the caller's to free.
     pub(super) fn leave(mut self) -> Option<Entry> {
-        self.go()
-    }
-
-    fn go(&mut self) -> Option<Entry> {
         let emptied = self.visit.take()?.leave()?;
         Some(self.place.tidy(emptied))
     }
 
+    #[inline]
     fn inside(&self) -> &Visit<'_> {
         self.visit.as_ref().expect("it is left with the resident")
     }
 }
 
 impl Drop for Resident<'_> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.go());
+        // One that was closed, and that this was the last to look at: apart, since it hardly ever is.
+        if let Some(emptied) = self.visit.take().and_then(Visit::leave) {
+            self.place.free(emptied);
+        }
     }
 }

@@ -7,23 +7,22 @@
 
 #![allow(unsafe_code)]
 
-use std::{cell::UnsafeCell, mem, time::Duration};
+use std::{cell::UnsafeCell, mem};
 
 use super::{
     super::{key::CacheKey, value::Stored},
-    gate::{Ask, Entrance, Gate},
+    gate::{Ask, Entrance, Gate, Revealed},
 };
 
 /// What lies in a slot.
 pub(super) struct Entry {
     pub(super) key: CacheKey,
     pub(super) stored: Stored,
-    /// On the coarse clock: until then it has surely not expired.
-    pub(super) fresh_until: Duration,
 }
 
-/// Room for one entry.
+/// Room for one entry, in two cache lines that are fetched together.
 #[derive(Default)]
+#[repr(C, align(128))]
 pub(super) struct Slot {
     gate: Gate,
     entry: UnsafeCell<Option<Entry>>,
@@ -35,6 +34,7 @@ pub(super) struct Slot {
 unsafe impl Sync for Slot {}
 
 const _: () = {
+    assert!(cfg!(millstream_loom) || size_of::<Slot>() == 128);
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Entry>();
 };
@@ -49,7 +49,9 @@ impl Slot {
     ///
     /// # Errors
     /// There is nothing of that; what was found closed, and left last, comes with it.
+    #[inline]
     pub(super) fn enter(&self, ask: Ask) -> Result<Visit<'_>, Option<Emptied<'_>>> {
+        self.fetch();
         match self.gate.enter(ask) {
             Entrance::In => Ok(Visit { slot: self }),
             Entrance::Stray => Err(self.leave()),
@@ -57,6 +59,26 @@ impl Slot {
         }
     }
 
+    /// Has the second cache line fetched with the first: what comes after the gate's exchange would begin to wait for it
+    /// only then.
+    #[inline]
+    fn fetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: nothing is read or written: it is a hint to the processor, for an address within the slot.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *self).cast::<i8>().wrapping_add(64)) };
+        }
+    }
+
+    /// Takes what is there, if it is what one asks for and nobody looks at it.
+    #[inline]
+    pub(super) fn seize(&self, ask: Ask) -> Option<Emptied<'_>> {
+        // 2: `seize` hands the claim to us.
+        self.gate.seize(ask).then(|| self.empty())
+    }
+
+    #[inline]
     fn leave(&self) -> Option<Emptied<'_>> {
         // 2: `leave` hands the claim to us.
         self.gate.leave().then(|| self.empty())
@@ -108,6 +130,7 @@ pub(super) struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
+    #[inline]
     pub(super) fn entry(&self) -> &Entry {
         // SAFETY: 1: we are in, since leaving takes the visit.
         unsafe { &*self.slot.entry.get() }.as_ref().expect("what is open is full")
@@ -118,18 +141,19 @@ impl<'a> Visit<'a> {
         self.slot.gate.close()
     }
 
-    /// Opens what was published hidden; false: it has been closed.
-    pub(super) fn reveal(&self) -> bool {
-        self.slot.gate.reveal()
-    }
-
-    /// Closes it, and takes the content out, if nobody else is in.
-    pub(super) fn seize(self) -> Result<Emptied<'a>, Self> {
-        // 2: `seize` hands the claim to us.
-        if self.slot.gate.seize() { Ok(self.slot.empty()) } else { Err(self) }
+    /// Opens what was published hidden, if nobody has closed it, and leaves. `Err`: it was closed, and what it was is
+    /// ours if we were the last to leave.
+    pub(super) fn reveal_and_leave(self) -> Result<(), Option<Emptied<'a>>> {
+        match self.slot.gate.reveal_and_leave() {
+            Revealed::Open => Ok(()),
+            Revealed::Closed => Err(None),
+            // 2: with that the claim is ours.
+            Revealed::Emptied => Err(Some(self.slot.empty())),
+        }
     }
 
     /// Leaves, with the content if the slot is closed and this was the last to leave.
+    #[inline]
     pub(super) fn leave(self) -> Option<Emptied<'a>> {
         self.slot.leave()
     }

@@ -25,7 +25,16 @@ fn key(n: usize) -> CacheKey {
 
 impl Store {
     fn put(&self, n: usize, value: &[u8]) {
-        drop(self.insert(key(n), self.prepare(value, None), self.meta(Instant::now()), Instant::now()));
+        self.put_at(n, value, Instant::now());
+    }
+
+    fn put_at(&self, n: usize, value: &[u8], now: Instant) {
+        self.put_prepared(n, self.prepare(value, None), now);
+    }
+
+    fn put_prepared(&self, n: usize, prepared: Prepared, now: Instant) {
+        let now = self.uptime(now);
+        drop(self.insert(key(n), prepared, self.meta(now), now));
     }
 
     fn has(&self, n: usize) -> bool {
@@ -37,7 +46,7 @@ impl Store {
     }
 
     fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
-        self.get(&key(n), now).map(|stored| stored.body.open())
+        self.get(&key(n), now).map(|found| found.stored().body.clone().open())
     }
 
     /// Of each entry.
@@ -143,15 +152,15 @@ fn what_is_asked_for_often_outlives_what_is_asked_for_once() {
 fn an_expired_answer_is_never_served() {
     let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
     let start = Instant::now();
-    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
+    store.put_at(1, b"old", start);
     let due = start + Duration::from_secs(10);
     assert_eq!(store.read_at(1, due - Duration::from_nanos(1)).unwrap(), "old");
     assert_eq!(store.read_at(1, due), None);
     assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
     store.audit(0, 0);
 
-    drop(store.insert(key(1), store.prepare(b"old", None), store.meta(start), start));
-    drop(store.insert(key(1), store.prepare(b"new", None), store.meta(due), due));
+    store.put_at(1, b"old", start);
+    store.put_at(1, b"new", due);
     assert_eq!(store.read_at(1, due).unwrap(), "new");
     assert_eq!(store.stats().expired, 1);
 }
@@ -161,7 +170,7 @@ fn what_compression_saves_is_counted() {
     let store = store(100, MIB);
     let long = vec![42; 100_000];
     let now = Instant::now();
-    drop(store.insert(key(1), store.prepare(&long, Body::compressed(&long)), store.meta(now), now));
+    store.put_prepared(1, store.prepare(&long, Body::compressed(&long)), now);
     store.put(2, b"incompressible");
     assert_eq!(store.read(1).unwrap(), long);
     assert_eq!(store.read(2).unwrap(), "incompressible");
@@ -177,7 +186,7 @@ fn compression_makes_room_for_values_that_would_be_too_large() {
     let store = store(100, MIB);
     let large = vec![0; 8 * MIB];
     let now = Instant::now();
-    drop(store.insert(key(1), store.prepare(&large, Body::compressed(&large)), store.meta(now), now));
+    store.put_prepared(1, store.prepare(&large, Body::compressed(&large)), now);
     assert_eq!(store.read(1).unwrap().len(), 8 * MIB);
 }
 
@@ -269,6 +278,21 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
     // Beside the table: two allocations of the value, their headers included.
     let heap = 64;
     assert!(per_entry + heap <= ENTRY_OVERHEAD, "{per_entry} bytes per entry in the table");
+}
+
+#[test]
+fn a_budget_of_bytes_covers_the_table_too_where_many_more_entries_are_allowed_than_fit() {
+    // As 1 GiB to 4 million.
+    let (bytes, entries) = (64 * MIB, 250_000);
+    let store = store(entries, bytes);
+    for n in 0..20_000 {
+        store.put(n, &[7; 4096]);
+    }
+    let stored = store.stats().entries;
+    assert!(stored > 14_500, "{stored}");
+    // Beside keys and values: the table, and what the heap takes for two allocations.
+    let taken = store.tables.memory() + stored * (4096 + 64);
+    assert!(taken * 100 <= bytes * 105, "{taken} bytes of {bytes}");
 }
 
 proptest! {

@@ -34,8 +34,27 @@ impl Room {
         }
         self.alone();
         self.gate.publish(CHECK);
-        self.gate.reveal();
-        self.leave();
+        self.reveal_and_leave();
+        true
+    }
+
+    /// Whether it was opened.
+    fn reveal_and_leave(&self) -> bool {
+        let revealed = self.gate.reveal_and_leave();
+        if revealed == Revealed::Emptied {
+            self.empty();
+        }
+        revealed == Revealed::Open
+    }
+
+    /// Takes what is there, and puts something else in its place.
+    fn exchange(&self) -> bool {
+        if !self.gate.seize(Ask::Open(CHECK)) {
+            return false;
+        }
+        self.alone();
+        self.gate.publish(CHECK);
+        self.reveal_and_leave();
         true
     }
 
@@ -57,11 +76,15 @@ impl Room {
 
     fn leave(&self) {
         if self.gate.leave() {
-            self.alone();
-            let emptied = self.emptied.load(SeqCst);
-            self.emptied.store(emptied + 1, SeqCst);
-            self.gate.vacate();
+            self.empty();
         }
+    }
+
+    fn empty(&self) {
+        self.alone();
+        let emptied = self.emptied.load(SeqCst);
+        self.emptied.store(emptied + 1, SeqCst);
+        self.gate.vacate();
     }
 }
 
@@ -112,6 +135,28 @@ fn a_slot_that_is_filled_anew_amid_visits_is_never_emptied_under_a_visitor() {
 }
 
 #[test]
+fn what_is_seized_has_no_visitors_and_is_emptied_by_nobody_else() {
+    loom::model(|| {
+        let room = Arc::new(Room::new());
+        assert!(room.fill());
+        together(&room, vec![|room| drop(room.exchange()), |room| drop(room.visit(true))]);
+        // The visitor closed what was there before, or what came in its place, or came while that was hidden.
+        assert!(room.emptied.load(SeqCst) <= 1);
+        assert_eq!(room.visit(false), room.emptied.load(SeqCst) == 0);
+    });
+}
+
+#[test]
+fn of_two_that_seize_each_is_alone() {
+    loom::model(|| {
+        let room = Arc::new(Room::new());
+        assert!(room.fill());
+        together(&room, vec![|room| drop(room.exchange()), |room| drop(room.exchange())]);
+        assert!(room.visit(false));
+    });
+}
+
+#[test]
 fn what_is_hidden_is_either_revealed_or_closed() {
     loom::model(|| {
         let room = Arc::new(Room::new());
@@ -126,8 +171,7 @@ fn what_is_hidden_is_either_revealed_or_closed() {
                 closed
             })
         };
-        let revealed = room.gate.reveal();
-        room.leave();
+        let revealed = room.reveal_and_leave();
         let closed = other.join().unwrap();
         assert!(closed);
         assert_eq!(room.emptied.load(SeqCst), 1);

@@ -1,0 +1,62 @@
+//! Moments as entries keep them: a number, half as large as an [`Instant`], counted from when the store was made.
+
+use std::{
+    ops::Add,
+    time::{Duration, Instant},
+};
+
+use crate::platform::{clock, coarse_clock::coarse_now};
+
+/// How far the coarse clock may lag behind: a hundred times what it does on a healthy machine.
+const MOST_LAG: Duration = Duration::from_secs(1);
+
+/// Nanoseconds since the store was made, up to 584 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Uptime(u64);
+
+impl Uptime {
+    /// Later than any moment.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
+    pub(super) fn nanoseconds(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    fn of(time: Duration) -> Self {
+        Self(time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos())))
+    }
+}
+
+impl Add<Duration> for Uptime {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(Self::of(time).0))
+    }
+}
+
+/// When the store was made, by both clocks.
+pub(super) struct Origin {
+    fine: Instant,
+    coarse: Duration,
+}
+
+impl Origin {
+    pub(super) fn now() -> Self {
+        Self { fine: clock::now(), coarse: coarse_now() }
+    }
+
+    /// A moment that was told. What was before the origin is the origin.
+    pub(super) fn at(&self, moment: Instant) -> Uptime {
+        Uptime::of(moment.saturating_duration_since(self.fine))
+    }
+
+    /// A moment that is now, or a little later, by a clock that costs next to nothing.
+    #[inline]
+    pub(super) fn surely_by_now(&self) -> Uptime {
+        // The clock may have lagged behind at the origin, too: then it seems to go fast, and never slow.
+        Uptime::of(coarse_now().saturating_sub(self.coarse)) + MOST_LAG
+    }
+}
