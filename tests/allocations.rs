@@ -5,7 +5,7 @@
 //! each message, are
 //! - the kilobyte that a histogram takes for the first time in an octave: all octaves are entered beforehand;
 //! - what publishing to `metrics` takes, once in a `metrics_interval`: it is an hour here;
-//! - what a thread takes as it starts: the supervisor, which starts last, has gone to sleep before counting begins.
+//! - what a thread takes as it starts: all have gone to sleep before counting begins.
 //!
 //! Whether a thread sleeps is asked the way Linux tells it.
 #![cfg(target_os = "linux")]
@@ -186,19 +186,20 @@ fn enter_octaves(monitor: &StreamPerformanceMonitor) {
     }
 }
 
-/// The states of the threads that keep pools whole.
-fn supervisors() -> Vec<String> {
+/// The states of the threads that pools have started.
+fn states() -> Vec<String> {
     let threads = fs::read_dir("/proc/self/task").expect("Linux lists the threads");
     let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
-    let named = stats.filter_map(|stat| Some(stat.split_once("(millstream-sup) ")?.1.to_owned()));
-    named.collect()
+    let ours = stats.filter(|stat| stat.contains("(millstream-"));
+    ours.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.to_owned())).collect()
 }
 
-/// Waits until the one pool that there is has its supervisor, and that sleeps.
+/// Waits until the one pool that there is has all its threads (a worker of each crew, and their supervisor), and they
+/// sleep: those of the background may start late, since they give way to everybody.
 async fn pool_has_started() {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !matches!(&supervisors()[..], [one] if one.starts_with('S')) {
-        assert!(Instant::now() < deadline, "the supervisor never slept: {:?}", supervisors());
+    while !matches!(&states()[..], all @ [_, _, _] if all.iter().all(|state| state.starts_with('S'))) {
+        assert!(Instant::now() < deadline, "the threads never slept: {:?}", states());
         tokio::task::yield_now().await;
     }
 }
