@@ -58,7 +58,7 @@ promises! {
     worker_timeout: workers::a_message_that_runs_for_longer_than_the_timeout_is_answered_for;
     worker_pinning: threads::workers_run_on_the_cores_that_they_are_pinned_to;
     worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
-    worker_spin: threads::a_worker_without_work_stays_awake_for_as_long_as_it_is_told_to;
+    worker_spin: threads::a_worker_without_work_stays_awake_while_that_has_paid;
     await_spin: threads::who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
     enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
