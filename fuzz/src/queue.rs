@@ -73,9 +73,7 @@ fn together(capacity: u8, threads: &[Vec<Step>]) {
     let rest: Vec<_> = iter::from_fn(|| lane.pop()).collect();
     let refused = threads.iter().flatten().filter(|step| matches!(step, Step::Push)).count()
         - outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>();
-    assert!(
-        refused == 0 || outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>() >= places
-    );
+    assert!(refused == 0 || outcomes.iter().map(|(pushed, _)| pushed).sum::<usize>() >= places);
     let mut seen = vec![Vec::new(); threads.len()];
     for popped in outcomes.iter().map(|(_, popped)| popped).chain([&rest]) {
         for me in 0..threads.len() {
