@@ -76,12 +76,16 @@ def test_an_answer_does_not_wait_for_the_next_message(server):
 
 
 def test_an_answer_says_where_its_time_went(server):
-    workers = server.stats().workers
+    workers, busy = server.stats().workers, 0.02
     responses = stream(server, [request("echo", id=id, busy="20ms") for id in range(4 * workers)])
-    times = [response.timing for response in responses]
-    assert all(time.service_time.ToTimedelta().total_seconds() >= 0.02 for time in times)
-    waits = [time.queue_wait.ToTimedelta().total_seconds() for time in times]
-    assert max(waits) >= 0.02, "the last of them wait for the first"
+    seconds = [
+        [part.ToTimedelta().total_seconds() for part in (response.timing.queue_wait, response.timing.service_time)]
+        for response in responses
+    ]
+    assert all(service >= busy for _, service in seconds)
+    assert all(wait > 0 for wait, _ in seconds)
+    # What is long may share its core with more of its kind instead of waiting for it: the sum tells.
+    assert max(wait + service for wait, service in seconds) >= 3 * busy, "the last of them wait for the first"
 
 
 def test_a_hundred_streams_at_once_and_no_more(server):

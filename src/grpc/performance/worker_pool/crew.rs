@@ -14,7 +14,9 @@
 //! ```
 //! **Which crew** a message goes to is settled once, when it is queued, by the median of its class against that of all
 //! messages ([`Forecast::level`](super::Forecast::level)); its [`Share`](super::Share) remembers it, so that whoever takes
-//! it off, sweeps or withdraws it looks in the right lanes. A class of which nothing is known is short.
+//! it off, sweeps or withdraws it looks in the right lanes. A class of which nothing is known is short. One that turns out
+//! not to be long (its flood is what most messages are by now) goes to the background until none of its messages wait
+//! there: else the first of a stream would be overtaken by all that follow, whose answers then have to wait for them.
 //!
 //! **What turns out long** on a worker of the front is found by the supervisor, and sinks with its thread:
 //! `supervisor::overruns` says when, `post` how it is settled between the two whether the message was done first.

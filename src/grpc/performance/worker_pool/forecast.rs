@@ -30,10 +30,10 @@ use crate::{grpc::performance::monitor::Class, platform::atomic};
 pub(crate) struct Share(atomic::AtomicU64);
 
 /// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
-/// that there is a share; the rest are nanoseconds.
+/// that there is a share, and the entry of the class; the rest are nanoseconds.
 const LANE_BITS: u32 = 3;
 const HELD: u64 = 1 << LANE_BITS;
-const LOW_BITS: u32 = LANE_BITS + 1;
+const LOW_BITS: u32 = LANE_BITS + 1 + service_times::ENTRY_BITS;
 const RANKS: usize = Priority::ALL.len();
 
 /// The number of a lane among those of both levels.
@@ -45,9 +45,10 @@ fn lane(level: Level, rank: usize) -> usize {
 }
 
 impl Share {
-    fn put(&self, rank: usize, nanoseconds: u64) {
+    fn put(&self, lane: usize, entry: usize, nanoseconds: u64) {
         let nanoseconds = nanoseconds.min(u64::MAX >> LOW_BITS);
-        self.0.store(nanoseconds << LOW_BITS | HELD | rank as u64, Relaxed);
+        let entry = (entry as u64) << (LANE_BITS + 1);
+        self.0.store(nanoseconds << LOW_BITS | entry | HELD | lane as u64, Relaxed);
     }
 
     /// In which lanes the message waits, or has waited.
@@ -56,11 +57,12 @@ impl Share {
         if (lane as usize) < RANKS { Level::Short } else { Level::Long }
     }
 
-    /// What was put, once; only in which lanes it was is kept. Relaxed: a read-modify-write, so that one of many gets it,
-    /// and what it carries is a number.
-    fn take(&self) -> Option<(usize, u64)> {
+    /// What was put, once: lane, entry, nanoseconds. Only in which lanes it was is kept. Relaxed: a read-modify-write, so
+    /// that one of many gets it, and what it carries are numbers.
+    fn take(&self) -> Option<(usize, usize, u64)> {
         let share = self.0.fetch_and(HELD - 1, Relaxed);
-        (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, share >> LOW_BITS))
+        let entry = share >> (LANE_BITS + 1) & (service_times::ENTRIES as u64 - 1);
+        (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, entry as usize, share >> LOW_BITS))
     }
 }
 
@@ -99,20 +101,40 @@ impl Forecast {
 
     /// A message is about to be queued; says in which lanes.
     pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) -> Level {
-        let level = self.level(class);
+        let entry = self.times.find(class);
+        let level = self.level_at(entry);
         let lane = lane(level, priority.rank());
-        let expected = self.times.expected(class);
-        share.put(lane, expected);
+        let expected = self.times.expected_at(entry);
+        share.put(lane, entry.unwrap_or_default(), expected);
         self.waiting[lane].fetch_add(expected, Relaxed);
+        if let (Level::Long, Some(entry)) = (level, entry) {
+            self.times.in_background(entry).fetch_add(1, Relaxed);
+        }
         level
     }
 
-    /// What a message of this class counts as.
+    /// What a message of this class counts as: as long, too, while others of its class wait in the background, so that
+    /// no class overtakes itself when it turns out not to be long after all.
     pub(crate) fn level(&self, class: Class) -> Level {
-        match self.longest_short() {
-            Some(limit) if self.times.median_of(class) > limit.as_nanos() as u64 => Level::Long,
-            _ => Level::Short,
+        self.level_at(self.times.find(class))
+    }
+
+    fn level_at(&self, entry: Option<usize>) -> Level {
+        let Some(entry) = entry else { return Level::Short };
+        if self.has_learnt_long(entry) || self.times.in_background(entry).load(Relaxed) > 0 {
+            Level::Long
+        } else {
+            Level::Short
         }
+    }
+
+    /// Whether most messages of this class run far longer than most of all.
+    pub(crate) fn is_long(&self, class: Class) -> bool {
+        self.times.find(class).is_some_and(|entry| self.has_learnt_long(entry))
+    }
+
+    fn has_learnt_long(&self, entry: usize) -> bool {
+        self.longest_short().is_some_and(|limit| self.times.median_at(entry) > limit.as_nanos() as u64)
     }
 
     /// What runs for longer than this is long, whatever its class; `None` where nothing is.
@@ -126,9 +148,12 @@ impl Forecast {
 
     /// It was started, or withdrawn; true for the first of these calls, the others find nothing to do.
     pub(crate) fn unqueued(&self, share: &Share) -> bool {
-        let Some((lane, expected)) = share.take() else { return false };
+        let Some((lane, entry, expected)) = share.take() else { return false };
         if expected > 0 {
             self.waiting[lane].fetch_sub(expected, Relaxed);
+        }
+        if lane >= RANKS {
+            self.times.in_background(entry).fetch_sub(1, Relaxed);
         }
         true
     }
@@ -145,7 +170,7 @@ impl Forecast {
 
     /// How long a message of this class is expected to run; zero while nothing is known of any.
     pub(crate) fn service(&self, class: Class) -> Duration {
-        Duration::from_nanos(self.times.expected(class))
+        Duration::from_nanos(self.times.expected_at(self.times.find(class)))
     }
 
     /// How long this share of the messages of a class run at most, rounded up by a fourth at most; `None` while too few
@@ -249,6 +274,25 @@ mod tests {
         let levels = [QUICK, SLOW, MIXED, Class::new("unknown")].map(|class| forecast.level(class));
         assert_eq!(levels, [Level::Short, Level::Long, Level::Short, Level::Short]);
         assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
+    }
+
+    #[test]
+    fn a_class_that_is_no_longer_long_does_not_overtake_its_own_messages() {
+        let forecast = Forecast::new(2);
+        (0..100).for_each(|_| forecast.learn(QUICK, Duration::from_micros(10)));
+        (0..10).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
+        let [first, second, third] = [(); 3].map(|()| Share::default());
+        assert_eq!(forecast.queued(&first, SLOW, Priority::Normal), Level::Long);
+        (0..1000).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
+        assert!(!forecast.is_long(SLOW), "it is what most messages are");
+        assert_eq!(forecast.queued(&second, SLOW, Priority::Normal), Level::Long, "behind the first");
+        assert_eq!(forecast.level(QUICK), Level::Short);
+        assert!(forecast.unqueued(&first) && !forecast.unqueued(&first));
+        assert_eq!(forecast.level(SLOW), Level::Long, "the second still waits");
+        assert!(forecast.unqueued(&second));
+        assert_eq!(forecast.queued(&third, SLOW, Priority::Normal), Level::Short);
+        assert!(forecast.unqueued(&third));
+        assert_eq!(forecast.level(SLOW), Level::Short);
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let engine = &*self.engine;
         engine.look(started);
         let shared = engine.pool.seam();
-        if level == Level::Long {
+        if level == Level::Long && shared.forecast.is_long(input.class) {
             // It waits for all that is short, by design: no sign that more comes than can be done.
             return None;
         }

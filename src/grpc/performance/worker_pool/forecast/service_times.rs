@@ -3,7 +3,7 @@
 //! A fixed table, open addressing, one word for the class and one for its mean. A class takes an entry with one
 //! compare-exchange and keeps it; nobody waits for anybody. Beyond the table's size classes share the mean over all.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam::utils::CachePadded;
 
@@ -11,7 +11,9 @@ use super::histogram::Histogram;
 use crate::grpc::performance::monitor::Class;
 
 /// Entries; a power of two.
-const ENTRIES: usize = 1024;
+pub(super) const ENTRIES: usize = 1 << ENTRY_BITS;
+/// Bits that name an entry.
+pub(super) const ENTRY_BITS: u32 = 10;
 /// Entries that are looked at for a class.
 const PROBES: usize = 16;
 /// Samples that a mean remembers: of a class, and of all messages. So many that the mean of an exponential law is off by
@@ -40,6 +42,8 @@ struct Entry {
     /// Hash of the class; 0: free.
     class: AtomicU64,
     law: Law,
+    /// Messages of the class that wait in the background.
+    in_background: AtomicU32,
 }
 
 pub(super) struct ServiceTimes {
@@ -105,20 +109,22 @@ impl Mean {
 
 impl ServiceTimes {
     pub(super) fn new() -> Self {
-        let free = || Entry { class: AtomicU64::new(0), law: Law::unknown() };
+        let free =
+            || Entry { class: AtomicU64::new(0), law: Law::unknown(), in_background: AtomicU32::new(0) };
         Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: CachePadded::new(Law::unknown()) }
     }
 
-    fn find(&self, class: Class, take: bool) -> Option<&Entry> {
+    fn look_for(&self, class: Class, take: bool) -> Option<usize> {
         let hash = hash(class);
         for probe in 0..PROBES {
-            let entry = &self.entries[(hash as usize + probe) % ENTRIES];
+            let place = (hash as usize + probe) % ENTRIES;
+            let entry = &self.entries[place];
             let found = match entry.class.load(Relaxed) {
                 0 if take => entry.class.compare_exchange(0, hash, Relaxed, Relaxed).err().unwrap_or(hash),
                 found => found,
             };
             if found == hash {
-                return Some(entry);
+                return Some(place);
             }
             if found == 0 {
                 return None;
@@ -127,21 +133,26 @@ impl ServiceTimes {
         None
     }
 
+    /// The entry of a class, if anything was learnt of it; it stays the same.
+    pub(super) fn find(&self, class: Class) -> Option<usize> {
+        self.look_for(class, false)
+    }
+
     pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
-        if let Some(entry) = self.find(class, true) {
-            entry.law.learn(nanoseconds, SAMPLES);
+        if let Some(entry) = self.look_for(class, true) {
+            self.entries[entry].law.learn(nanoseconds, SAMPLES);
         }
         self.all.learn(nanoseconds, SAMPLES_OF_ALL);
     }
 
     /// Nanoseconds that this share of the messages of a class take at most; `None` while too few were seen to tell.
     pub(super) fn quantile(&self, class: Class, share: f64) -> Option<u64> {
-        self.find(class, false)?.law.spread.quantile(share)
+        self.entries[self.find(class)?].law.spread.quantile(share)
     }
 
     /// Nanoseconds that half of the messages of a class take at most; 0 while nothing is known of it.
-    pub(super) fn median_of(&self, class: Class) -> u64 {
-        self.find(class, false).map_or(0, |entry| entry.law.median.load(Relaxed))
+    pub(super) fn median_at(&self, entry: usize) -> u64 {
+        self.entries[entry].law.median.load(Relaxed)
     }
 
     /// The same over all messages.
@@ -149,9 +160,14 @@ impl ServiceTimes {
         self.all.median.load(Relaxed)
     }
 
+    /// Messages of a class that wait in the background, for the forecast to count.
+    pub(super) fn in_background(&self, entry: usize) -> &AtomicU32 {
+        &self.entries[entry].in_background
+    }
+
     /// Nanoseconds that a message of the class takes; the mean over all while nothing is known of it.
-    pub(super) fn expected(&self, class: Class) -> u64 {
-        match self.find(class, false).map_or(0, |entry| entry.law.mean.get()) {
+    pub(super) fn expected_at(&self, entry: Option<usize>) -> u64 {
+        match entry.map_or(0, |entry| self.entries[entry].law.mean.get()) {
             0 => self.mean(),
             mean => mean,
         }
@@ -167,6 +183,10 @@ impl ServiceTimes {
 mod tests {
     use super::*;
 
+    fn expected(times: &ServiceTimes, class: Class) -> u64 {
+        times.expected_at(times.find(class))
+    }
+
     #[test]
     fn more_classes_than_entries_are_learnt_as_far_as_there_is_room_and_the_rest_count_as_the_mean() {
         let times = ServiceTimes::new();
@@ -174,7 +194,7 @@ mod tests {
             times.learn(Class::new("many").refined(detail), 1000);
         }
         assert!(
-            (0..4 * ENTRIES as u32).all(|detail| times.expected(Class::new("many").refined(detail)) > 900)
+            (0..4 * ENTRIES as u32).all(|detail| expected(&times, Class::new("many").refined(detail)) > 900)
         );
     }
 
@@ -187,11 +207,12 @@ mod tests {
         for number in 0..200_000_u64 {
             let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
             times.learn(class, if number % 100 == 0 { 20_000 } else { 70 } + noise);
-            means.push(times.expected(class));
+            means.push(expected(&times, class));
         }
         let mean = means.iter().sum::<u64>() / means.len() as u64;
         assert!((200..400).contains(&mean), "{mean} ns");
-        assert!(times.median_of(class) <= 1_024, "{} ns", times.median_of(class));
+        let median = times.median_at(times.find(class).unwrap());
+        assert!(median <= 1_024, "{median} ns");
     }
 
     #[test]
@@ -199,10 +220,10 @@ mod tests {
         let times = ServiceTimes::new();
         let class = Class::DEFAULT;
         times.learn(class, 1_000_000);
-        assert_eq!(times.expected(class), 1_000_000);
+        assert_eq!(expected(&times, class), 1_000_000);
         for _ in 0..400 {
             times.learn(class, 1000);
         }
-        assert!(times.expected(class) < 2000, "{}", times.expected(class));
+        assert!(expected(&times, class) < 2000, "{}", expected(&times, class));
     }
 }
