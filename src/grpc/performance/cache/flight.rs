@@ -438,5 +438,7 @@ impl Flights {
     }
 }
 
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;
 #[cfg(test)]
 mod tests;

@@ -366,5 +366,7 @@ impl Displaced {
     }
 }
 
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;
 #[cfg(test)]
 mod tests;

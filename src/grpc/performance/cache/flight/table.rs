@@ -65,11 +65,9 @@ const BERTH_BITS: u32 = 24;
 /// for which a thread would have to be stopped between reading a word and exchanging it.
 const NUMBER: u64 = 1 << (STANDING_BITS + BERTH_BITS);
 
-/// How a flight stands.
+/// How a flight stands. Neither is set in the word of a bucket, and in that of a flight before it is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// In the word of a bucket; and in that of a flight, that it is not listed yet.
-    Named = 0,
     Listed = 1,
     Struck = 2,
 }
@@ -286,7 +284,7 @@ struct Berth {
 unsafe impl Sync for Berth {}
 
 const _: () = {
-    assert!(cfg!(millstream_loom) || size_of::<Bucket>() == 128);
+    assert!(cfg!(any(millstream_loom, millstream_shuttle)) || size_of::<Bucket>() == 128);
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Arc<Flight>>();
 };
