@@ -6,7 +6,7 @@
 //! ```text
 //!  join, nothing there          complete                      landed: stored, off the table
 //!  ───────────────────▶ Computing ─────────▶ Settled(answer) ─────────────────────────────▶
-//!                        │    ▲ turn + 1: the next follower leads
+//!                        │    ▲ the next turn: the next follower leads
 //!                        └────┘ the lead is dropped, or abandoned
 //!                        │
 //!                        └─ … and nobody follows: off the table
@@ -44,7 +44,8 @@
 //! told, such a follower takes it from the flight.
 //!
 //! **No locks**: whatever instruction a thread is stopped at, others go on joining, leading and landing, also for the same
-//! key. What a stopped leader delays is the news of its own followers.
+//! key. What a stopped leader delays is the news of its own followers. (A flight and a follower are an allocation each, though,
+//! and the allocator may have locks of its own.)
 
 mod crew;
 mod finding;
