@@ -135,7 +135,12 @@ fn one_computes_at_a_time_and_nobody_waits_for_ever_whatever_becomes_of_leaders(
             overdue.iter().for_each(FlightWatch::abandon);
             thread::yield_now();
         }
-        assert!(crowd.told.iter().all(|told| told.load(SeqCst) == 1), "each is told once");
+        assert!(
+            crowd.told.iter().all(|told| told.load(SeqCst) == 1),
+            "each is told once: {:?}; {} flights",
+            crowd.told,
+            crowd.flights.table.len()
+        );
         assert!(crowd.flights.table.is_empty());
     });
 }
@@ -217,7 +222,12 @@ fn nobody_who_knows_that_a_key_was_invalidated_is_given_what_was_computed_before
         let threads = [spawn(ask), spawn(ask), spawn(ask), spawn(change)];
         threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
         source.ask();
-        assert_eq!(source.open.load(SeqCst), 0, "somebody was never told");
+        assert_eq!(
+            source.open.load(SeqCst),
+            0,
+            "somebody was never told; {} flights",
+            source.flights.table.len()
+        );
         assert!(source.flights.table.is_empty());
     });
 }

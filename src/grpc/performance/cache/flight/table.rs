@@ -16,7 +16,8 @@
 //! **Who comes next finishes.** The exchange of the word lists the flight, but what a search goes by is the flight's own
 //! [`Listing`]. Whoever reads the word first marks the flight that it names as listed, if nobody has. So each is marked
 //! before the next one is listed, and a search that began with the word finds all of them. A mark that comes late does
-//! nothing: it names the number, and no flight stands for the same number of its bucket twice.
+//! nothing: it names berth and number, and no two flights stand for the same. For a flight takes its number after a word
+//! that was read when it was in its berth already, and so after the numbers of all who were listed in that berth before.
 //!
 //! **Berths have [`Gate`]s**, so that who looks into one is counted, and what is there is let go by the last one to leave.
 //! A thread that is stopped in one keeps that berth from being used again.
@@ -212,19 +213,20 @@ impl Bucket {
                 }
                 return Err(other);
             }
-            let (flight, berth) = moored.take().unwrap_or_else(|| {
+            let Some((flight, berth)) = &moored else {
                 let flight = Arc::new(Flight::new(key));
                 let berth = self.moor(&flight);
-                (flight, berth)
-            });
-            let next = latest.next(berth);
+                moored = Some((flight, berth));
+                // The word is read anew: what was read before may be that of whoever has left the berth since.
+                continue;
+            };
+            let next = latest.next(*berth);
             // Before the word names it. Nobody else writes it before that.
             flight.listing.0.store(next.0, SeqCst);
             if self.latest.compare_exchange(latest.0, next.0, SeqCst, SeqCst).is_ok() {
                 flight.listing.confirm(next);
-                return Ok(flight);
+                return Ok(Arc::clone(flight));
             }
-            moored = Some((flight, berth));
         }
     }
 

@@ -66,6 +66,22 @@ fn a_flight_that_ends_while_others_begin_one_is_followed_by_one_at_a_time() {
     });
 }
 
+/// Who moors where another has just left is not taken for that one.
+#[test]
+fn of_two_that_begin_a_flight_while_another_comes_and_goes_one_does() {
+    loom::model(|| {
+        let bucket = bucket();
+        let coming_and_going = spawn(&bucket, |bucket| {
+            let flight = bucket.begin(key(2)).ok().unwrap();
+            bucket.strike(&flight);
+        });
+        let other = spawn(&bucket, |bucket| bucket.begin(key(1)).is_ok());
+        let ours = bucket.begin(key(1)).is_ok();
+        assert!(ours != other.join().unwrap(), "both, or neither");
+        coming_and_going.join().unwrap();
+    });
+}
+
 /// What an invalidation counts on: of a leader that stores and then looks whether its flight is on the table, and
 /// somebody who takes it off and then looks what is stored, at least one sees what the other did.
 #[test]
