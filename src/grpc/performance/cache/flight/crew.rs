@@ -171,7 +171,8 @@ impl Flight {
     /// Ends the turn, if it is on.
     fn end(&self, turn: u64) -> Option<Ended<'_>> {
         // Acquire: pairs with `Ended::next`, after which the queue is ours.
-        let ends = turn % 2 == 0 && self.turn.compare_exchange(turn, turn + 1, Acquire, Relaxed).is_ok();
+        let ends =
+            turn.is_multiple_of(2) && self.turn.compare_exchange(turn, turn + 1, Acquire, Relaxed).is_ok();
         ends.then_some(Ended { flight: self, turn })
     }
 
