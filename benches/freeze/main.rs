@@ -8,6 +8,7 @@
 mod common;
 
 mod caches;
+mod flights;
 mod histograms;
 mod pause;
 mod pools;
@@ -32,7 +33,7 @@ fn main() {
         pause::PAUSE_MS
     );
     let mut rows = Vec::new();
-    for part in [caches::run, queues::run, pools::run, histograms::run] {
+    for part in [caches::run, flights::run, queues::run, pools::run, histograms::run] {
         let measured = part(injections);
         measured.iter().for_each(|row| println!("{}", row.sentence()));
         println!();

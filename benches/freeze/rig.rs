@@ -45,6 +45,7 @@ pub(crate) enum Kind {
     QueuePop,
     Pool,
     Histogram,
+    Flight,
 }
 
 impl Kind {
@@ -56,6 +57,7 @@ impl Kind {
             Self::QueuePop => "queue-pop",
             Self::Pool => "pool",
             Self::Histogram => "histogram",
+            Self::Flight => "flight",
         }
     }
 }

@@ -4,6 +4,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Core(core_affinity::CoreId);
 
+#[cfg(test)]
+impl Core {
+    /// One that there is not, so that nobody can be bound to it.
+    pub(crate) fn nowhere() -> Self {
+        Self(core_affinity::CoreId { id: libc::CPU_SETSIZE as usize - 1 })
+    }
+}
+
 /// The cores that the process may run on (affinity mask, and so cgroup cpusets); empty where the platform does not
 /// tell.
 pub(crate) fn allowed_cores() -> Vec<Core> {

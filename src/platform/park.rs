@@ -11,7 +11,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::atomic::AtomicU32;
-#[cfg(not(millstream_loom))]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 use super::stage;
 
 const EMPTY: u32 = 0;
@@ -53,11 +53,11 @@ impl ParkingSpot {
 
 /// The platform's: it looks at the word and falls asleep in one step, so that a wake after a change of the word finds
 /// the sleeper. It may wake for nothing.
-#[cfg(not(millstream_loom))]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 #[derive(Debug)]
 struct Futex;
 
-#[cfg(not(millstream_loom))]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 impl Futex {
     fn new() -> Self {
         Self
@@ -69,6 +69,30 @@ impl Futex {
 
     fn wake(&self, word: &AtomicU32) {
         stage::wake(word);
+    }
+}
+
+/// For shuttle, which has none: the look at the word and the falling asleep are one step under the lock.
+#[cfg(millstream_shuttle)]
+#[derive(Debug)]
+struct Futex(shuttle::sync::Mutex<()>, shuttle::sync::Condvar);
+
+#[cfg(millstream_shuttle)]
+impl Futex {
+    fn new() -> Self {
+        Self(shuttle::sync::Mutex::new(()), shuttle::sync::Condvar::new())
+    }
+
+    fn wait(&self, word: &AtomicU32, expected: u32) {
+        let looking = self.0.lock().expect("nobody panics under it");
+        if word.load(Relaxed) == expected {
+            drop(self.1.wait(looking).expect("nobody panics under it"));
+        }
+    }
+
+    fn wake(&self, _word: &AtomicU32) {
+        let _asleep_or_not_yet_looking = self.0.lock().expect("nobody panics under it");
+        self.1.notify_one();
     }
 }
 

@@ -20,10 +20,12 @@ use std::{
 
 use crossbeam::{channel::Receiver, select};
 
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 use super::atomic::AtomicU32;
 
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
+#[cfg_attr(millstream_shuttle, allow(dead_code, reason = "threads of shuttle sleep by shuttle's means"))]
 pub(crate) mod director;
 
 #[cfg(test)]
@@ -59,7 +61,9 @@ pub(crate) fn give_way() {
     }
     #[cfg(millstream_loom)]
     return loom::thread::yield_now();
-    #[cfg(not(millstream_loom))]
+    #[cfg(millstream_shuttle)]
+    return shuttle::thread::yield_now();
+    #[cfg(not(any(millstream_loom, millstream_shuttle)))]
     std::thread::yield_now();
 }
 
@@ -125,7 +129,7 @@ pub(crate) fn virtual_time() -> Option<Duration> {
 }
 
 /// Sleeps while `word` is as expected, until [`wake`] or for nothing.
-#[cfg(not(millstream_loom))]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     #[cfg(test)]
     if let Some(role) = role() {
@@ -135,7 +139,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 }
 
 /// Wakes whoever sleeps at `word`, whose value has changed.
-#[cfg(not(millstream_loom))]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
 pub(crate) fn wake(word: &AtomicU32) {
     #[cfg(test)]
     if let Some(role) = role() {

@@ -5,6 +5,7 @@ mod stand_in;
 
 use std::time::Duration;
 
+use millstream::grpc::proto::StreamResponse;
 use millstream::load::{self, Arrivals, LoadError, LoadOptions, LoadReport, Order, Payload, WeightedMessage};
 use stand_in::{StandIn, Step, answer, refuse};
 use tonic::{Code, Status};
@@ -101,6 +102,21 @@ async fn answers_that_never_come_are_lost() {
     let report = run(options(&server)).await;
     assert_eq!(counts(&report), (300, 270, 0, 30));
     assert_eq!((report.lost_in_warm_up, report.unsent), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_with_neither_a_result_nor_an_error_are_errors() {
+    let server = StandIn::start(|_, request| match answer(&request) {
+        Step::Answers(answers) => {
+            let empty = |answer| StreamResponse { outcome: None, ..answer };
+            Step::Answers(answers.into_iter().map(empty).collect())
+        }
+        other => other,
+    })
+    .await;
+    let report = run(options(&server)).await;
+    assert_eq!((report.answered_ok, report.errors["UNKNOWN"]), (0, 300));
+    assert!(report.error_examples["UNKNOWN"].contains("neither"), "{:?}", report.error_examples);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,3 +126,19 @@ async fn a_client_that_does_not_answer_pings_is_gone() {
     server.hit(Limit::Keepalive, 1).await;
     bystander.noticed_nothing().await;
 }
+
+#[tokio::test]
+async fn headers_that_come_bit_by_bit_are_not_waited_for() {
+    let server = start(|options| {
+        options.keepalive_interval = Duration::from_secs(1);
+        options.keepalive_timeout = SHORT;
+    })
+    .await;
+    let bystander = server.bystander().await;
+    let mut client = RawClient::connect(server.addr).await;
+    client.send(&raw::encode(raw::HEADERS, 0, raw::stream(0), &[0x83])).await;
+    // So slow that neither the frames nor their number are remarkable; and amid headers no ping can be answered.
+    client.dribble(&raw::encode(raw::CONTINUATION, 0, raw::stream(0), &[0x86]), SHORT / 2).await;
+    server.hit(Limit::Keepalive, 1).await;
+    bystander.noticed_nothing().await;
+}

@@ -197,6 +197,17 @@ impl RawClient {
         timeout(PATIENCE, flood).await.expect("the server hangs up");
     }
 
+    /// Sends the same now and then, reading nothing, until the server hangs up.
+    pub(crate) async fn dribble(&mut self, bytes: &[u8], every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        let dribble = async {
+            while self.writer.write_all(bytes).await.is_ok() {
+                ticks.tick().await;
+            }
+        };
+        timeout(PATIENCE, dribble).await.expect("the server hangs up");
+    }
+
     /// A server that has hung up is seen when its frames are read.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.writer.write_all(bytes).await.ok();

@@ -140,10 +140,17 @@ impl WorkerPool {
         config: &OptimizationConfig,
         chore: impl FnOnce(PoolGlance) -> Option<Chore>,
     ) -> Result<Self, OptimizationError> {
+        Self::on_cores(config, cores(config.worker_pinning), chore)
+    }
+
+    fn on_cores(
+        config: &OptimizationConfig,
+        cores: Vec<Core>,
+        chore: impl FnOnce(PoolGlance) -> Option<Chore>,
+    ) -> Result<Self, OptimizationError> {
         config.validate()?;
         let (events, inbox) = channel::unbounded();
         let (haste, bell) = Haste::new();
-        let cores = cores(config.worker_pinning);
         let shared = Arc::new(Shared::new(config, &cores, events, haste));
         let anchors = Anchors::new(&shared);
         let inner = Arc::new(Inner { shared: Arc::clone(&shared), anchors, workers: config.worker_count });

@@ -6,29 +6,30 @@
 //! ```text
 //!  join, nothing there          complete                      landed: stored, off the table
 //!  ───────────────────▶ Computing ─────────▶ Settled(answer) ─────────────────────────────▶
-//!                        │    ▲ turn + 1: the next follower leads
+//!                        │    ▲ the next turn: the next follower leads
 //!                        └────┘ the lead is dropped, or abandoned
 //!                        │
 //!                        └─ … and nobody follows: off the table
 //! ```
 //!
-//! **The right to act is a number.** A flight counts its turns; who holds the current number may settle the flight or
-//! pass the turn on, and either moves the number, under the lock of the flight. So of a leader that completes, its drop,
-//! and a watch that abandons it, exactly one succeeds, and a leader that comes back late finds its number gone: it
-//! stores nothing and tells nobody.
+//! **The right to act is a number.** A flight counts its turns; who ends the current one may settle the flight or pass
+//! the turn on, and a turn ends by one exchange. So of a leader that completes, its drop, and a watch that abandons it,
+//! exactly one succeeds, and a leader that comes back late finds its turn gone: it stores nothing and tells nobody.
 //!
-//! **Nobody is forgotten.** Followers are added under the lock of the table's shard, to a flight that is on the table;
-//! a flight leaves the table under the same lock, settled (its answer is given to the joiner instead), or without
-//! followers. Each follower is taken off its flight once, and told once: `resolved`, or `your_turn`.
+//! **Nobody is forgotten.** Who joins a flight is either among its followers, or finds it over, and takes what was found
+//! or begins another one. A flight is over once it is settled, or was given up while it had no followers (see `crew`).
+//! Each follower is taken off its flight once, and told once: `resolved`, or `your_turn`.
 //!
-//! **Nothing is computed twice** for want of a moment: a leader stores its answer and takes its flight off the table
-//! under one lock, so a joiner that finds no flight, looks into the store again, and finds nothing there either, is
-//! right to compute.
+//! **Nothing is computed twice.** There is at most one flight of a key on the table (see `table`). A leader stores its
+//! answer before it takes its flight off, so a joiner that finds no flight, looks into the store again, and finds nothing
+//! there either, is right to compute.
 //!
 //! **Nothing stale comes back.** `invalidate` and `clear` take flights off the table, then empty the store, then take
-//! flights off again. A detached flight goes on for the followers that it has, but stores nothing, since it does that
-//! under the table's lock and only while it is there; whoever asks later starts a new one. The second time is for a
-//! leader that came between, and found the old answer on its second look into the store: nobody joins it any more.
+//! flights off again. A flight that is off the table goes on for the followers that it has, and stores nothing: what its
+//! leader puts into the store is hidden, until it has seen that the flight is still on the table. All of that is SeqCst.
+//! So either the leader sees that its flight was taken off, or what it has hidden is removed with the rest. Whoever asks
+//! later starts a new flight. The second time is for a leader that came between, and found the old answer on its second
+//! look into the store: nobody joins it any more.
 //!
 //! **Nothing outdated is told.** An answer may depend on something that was invalidated while it was computed; which,
 //! one may know only now. Then it is told to those who joined before its computation began to be outdated, and not
@@ -36,19 +37,21 @@
 //! joining, on the clock of the [`invalidation`](super::invalidation)s.
 //!
 //! **A stale answer** is served while it is computed anew. Who finds one and no flight starts a flight, alone; everybody
-//! else is served. For that nobody waits for a lock: if the shard of the table is held, somebody else will be next.
+//! else is served.
 //!
 //! **A leader that is stuck** is overtaken: by a supervisor that has its [`FlightWatch`], or by a follower in
 //! `get_or_compute` that has waited for `worker_timeout`. If the leader has found the answer, and was stopped before it
 //! told, such a follower takes it from the flight.
 //!
-//! **Locks**: shard of the table → flight; the store has none. Each is held for a few instructions, and never while a [`FlightSink`] is called, a value copied, or anything freed.
-//! A thread that is stopped under the lock of a shard holds up who misses there: for the few hundred instructions of a
-//! landing, in one of [`SHARDS`] shards. A hit takes none of these locks.
+//! **No locks**: whatever instruction a thread is stopped at, others go on joining, leading and landing, also for the same
+//! key. What a stopped leader delays is the news of its own followers. (A flight and a follower are an allocation each, though,
+//! and the allocator may have locks of its own.)
 
 mod crew;
 mod finding;
 mod lead;
+mod pile;
+mod table;
 
 use std::{
     sync::Arc,
@@ -56,7 +59,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use dashmap::{DashMap, Entry};
 
 pub use self::lead::{FlightSink, FlightWatch, Follower, Lead, Lookup};
 
@@ -67,12 +69,13 @@ use self::{
     crew::{Flight, Relief, Settlement, Waiting},
     finding::Terms,
     lead::Turn,
+    table::Table,
 };
 use super::{
     classes::{Classes, Place},
     freshness::Freshness,
     invalidation::{Invalidations, Moment},
-    key::{CacheKey, Placement},
+    key::CacheKey,
     stats::Count,
     store::{Found, Prepared, Store, Uptime},
     value::{Meta, Stored},
@@ -82,12 +85,9 @@ use crate::{
     platform::clock,
 };
 
-/// Of the table: many, since they cost a cache line each, and who misses waits for who is stopped in the same one.
-const SHARDS: usize = 256;
-
 /// The flights of one cache, over its store.
 pub(super) struct Flights {
-    table: DashMap<CacheKey, Arc<Flight>, Placement>,
+    table: Table,
     store: Store,
     classes: Classes,
     invalidations: Invalidations,
@@ -144,7 +144,7 @@ impl Flights {
     pub(super) fn new(config: &OptimizationConfig) -> Result<Self, OptimizationError> {
         Ok(Self {
             store: Store::new(config)?,
-            table: DashMap::with_hasher_and_shard_amount(Placement::default(), SHARDS),
+            table: Table::new(),
             classes: Classes::new(config),
             invalidations: Invalidations::new(),
             unclassed: Place::from(Class::DEFAULT),
@@ -310,19 +310,10 @@ impl Flights {
         }
     }
 
-    /// The duty to compute a stale answer anew, unless somebody has it. Waits for no lock.
+    /// The duty to compute a stale answer anew, unless somebody has it.
     fn take_duty(self: &Arc<Self>, key: CacheKey, now: Instant) -> Option<Lead> {
-        if !self.table.try_get(&key).is_absent() {
-            return None;
-        }
-        let lead = match self.table.try_entry(key)? {
-            Entry::Vacant(slot) => {
-                let flight = Arc::new(Flight::new(key));
-                slot.insert(Arc::clone(&flight));
-                Lead::new(Turn::first(Arc::clone(self), flight))
-            }
-            Entry::Occupied(_) => return None,
-        };
+        let flight = self.table.begin(key).ok()?;
+        let lead = Lead::new(Turn::first(Arc::clone(self), flight));
         // An earlier flight may have landed since the answer was found stale.
         match self.find(&key, Wanted::Verdict, now) {
             Some(Sighting { finding, stale: false }) => {
@@ -337,24 +328,15 @@ impl Flights {
         let mut make = Some(make);
         let mut follower = None;
         loop {
-            // Let go outside the lock.
-            let mut over = None;
-            match self.table.entry(key) {
-                Entry::Vacant(slot) => {
-                    let flight = Arc::new(Flight::new(key));
-                    slot.insert(Arc::clone(&flight));
-                    return Boarding::Leads(Lead::new(Turn::first(Arc::clone(self), flight)));
-                }
-                Entry::Occupied(slot) => match self.board_flight(slot.get(), wanted, &mut follower) {
-                    Some(Boarding::Over) => over = Some(slot.remove()),
-                    Some(boarding) => return boarding,
-                    None => {}
-                },
-            }
-            if over.is_none() {
-                // There is a flight to follow; the follower is made outside the lock, and then taken by the first flight
-                // that is found.
-                follower = make.take().map(|make| make());
+            let flight = match self.table.begin(key) {
+                Ok(flight) => return Boarding::Leads(Lead::new(Turn::first(Arc::clone(self), flight))),
+                Err(flight) => flight,
+            };
+            match self.board_flight(&flight, wanted, &mut follower) {
+                Some(Boarding::Over) => self.table.strike(&flight),
+                Some(boarding) => return boarding,
+                // There is a flight to follow: now a follower is made, once, and taken by the first that is not over.
+                None => follower = make.take().map(|make| make()),
             }
         }
     }
@@ -429,54 +411,35 @@ impl Flights {
 
     /// The flight's answer is known, and its followers told: stores it, if the flight is still on the table, and takes
     /// the flight off.
-    fn land(&self, flight: &Arc<Flight>, answer: Option<(Prepared, Meta)>, now: Uptime) {
-        let mut displaced = None;
-        let landed = self.table.remove_if(&flight.key(), |_, on_table| {
-            let attached = Arc::ptr_eq(on_table, flight);
-            if attached {
-                displaced =
-                    answer.map(|(prepared, meta)| self.store.insert(flight.key(), prepared, meta, now));
-            }
-            attached
-        });
-        // Outside the lock.
-        drop((landed, displaced));
+    fn land(&self, flight: &Flight, answer: Option<(Prepared, Meta)>, now: Uptime) {
+        let is_on_table = || flight.listing.is_on();
+        if let Some((prepared, meta)) = answer.filter(|_| is_on_table()) {
+            drop(self.store.insert_while(flight.key(), prepared, meta, now, &is_on_table));
+        }
+        self.table.strike(flight);
     }
 
-    /// Ends the turn if nobody follows, and takes the flight off the table. False: somebody joined meanwhile, and is to
-    /// be given the turn.
-    fn close(&self, flight: &Arc<Flight>, turn: u64) -> bool {
-        let closed = self.table.remove_if(&flight.key(), |_, on_table| {
-            Arc::ptr_eq(on_table, flight) && flight.end_if_alone(turn)
-        });
-        // Not on the table: nobody can join any more, so what the flight says now is final.
-        closed.is_some() || flight.end_if_alone(turn) || !flight.is_at(turn)
+    /// The flight has ended without an answer, and nobody follows.
+    fn end(&self, flight: &Flight) {
+        self.table.strike(flight);
     }
 
     /// Whether there was something stored.
     pub(super) fn invalidate(&self, key: &CacheKey) -> bool {
-        let before = self.table.remove(key);
+        self.table.strike_key(key);
         let removed = self.store.remove(key);
-        let during = self.table.remove(key);
-        drop((before, during));
+        self.table.strike_key(key);
         removed
     }
 
     pub(super) fn clear(&self) {
-        self.detach_all();
+        self.table.strike_all();
         self.store.clear();
-        self.detach_all();
-    }
-
-    fn detach_all(&self) {
-        // Kept, so that what was the last hold on a flight is let go outside the lock.
-        let mut detached = Vec::new();
-        self.table.retain(|_, flight| {
-            detached.push(Arc::clone(flight));
-            false
-        });
+        self.table.strike_all();
     }
 }
 
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;
 #[cfg(test)]
 mod tests;

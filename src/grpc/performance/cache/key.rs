@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    hash::{BuildHasherDefault, Hash, Hasher},
+    hash::{Hash, Hasher},
 };
 
 /// A hash of everything that an answer depends on: equal keys mean equal answers.
@@ -84,31 +84,8 @@ impl CacheKeyBuilder {
     }
 }
 
-/// Places keys in tables by the bits that they bring along.
-pub(super) type Placement = BuildHasherDefault<PlacementHasher>;
-
-/// Hands on the one `u64` that a [`CacheKey`] hashes as.
-#[derive(Default)]
-pub(super) struct PlacementHasher(u64);
-
-impl Hasher for PlacementHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a CacheKey hashes as one u64");
-    }
-
-    fn write_u64(&mut self, bits: u64) {
-        self.0 = bits;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::hash::BuildHasher;
-
     use super::*;
 
     #[test]
@@ -140,7 +117,7 @@ mod tests {
     #[test]
     fn a_key_is_placed_by_its_first_eight_bytes_and_told_by_its_first_four() {
         let key = CacheKey(std::array::from_fn(|i| i as u8));
-        assert_eq!(Placement::default().hash_one(key), 0x0706_0504_0302_0100);
+        assert_eq!(key.placement(), 0x0706_0504_0302_0100);
         assert_eq!(format!("{key:?}"), "CacheKey(00010203…)");
     }
 }

@@ -75,7 +75,7 @@ use parking_lot::Mutex;
 
 mod admission;
 mod budget;
-mod gate;
+pub(super) mod gate;
 mod policy;
 mod resize;
 mod set;
@@ -240,6 +240,19 @@ impl Store {
 
     /// Stores the answer in place of the one that is there. One that is too large just removes that.
     pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) -> Displaced {
+        self.insert_while(key, prepared, meta, now, &|| true)
+    }
+
+    /// The same, if it is still `wanted` once the answer is where whoever removes it finds it, and before anybody reads
+    /// it.
+    pub(super) fn insert_while(
+        &self,
+        key: CacheKey,
+        prepared: Prepared,
+        meta: Meta,
+        now: Uptime,
+        wanted: &dyn Fn() -> bool,
+    ) -> Displaced {
         let mut displaced = Displaced::default();
         let body = match prepared {
             // The limit may have been lowered since the answer was prepared.
@@ -256,7 +269,7 @@ impl Store {
             self.counters.add(Count::BytesSaved, saved);
         }
         let mut insertion =
-            Insertion { request: self.request(&key), generation: self.tables.generation(), now };
+            Insertion { request: self.request(&key), generation: self.tables.generation(), now, wanted };
         self.admit(&insertion, Stored { body, meta }, &mut displaced);
         self.follow(&mut insertion, &mut displaced);
         while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}
@@ -353,5 +366,7 @@ impl Displaced {
     }
 }
 
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;
 #[cfg(test)]
 mod tests;

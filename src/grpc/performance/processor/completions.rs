@@ -106,3 +106,5 @@ impl Completions {
 
 #[cfg(all(test, millstream_loom))]
 mod loom_tests;
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;

@@ -206,4 +206,6 @@ impl Returned {
 }
 
 #[cfg(all(test, millstream_loom))]
-pub(super) mod loom_tests;
+mod loom_tests;
+#[cfg(all(test, any(millstream_loom, millstream_shuttle)))]
+pub(super) mod stand_ins;

@@ -109,6 +109,9 @@ impl Priority {
     }
 }
 
+#[cfg(all(test, millstream_shuttle))]
+mod shuttle_tests;
+
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::Instant};

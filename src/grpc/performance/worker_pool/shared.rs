@@ -170,6 +170,7 @@ impl Shared {
 
     /// Tasks in the lanes, for who sees to it that none is forgotten.
     #[cfg(test)]
+    #[cfg(not(millstream_loom))]
     pub(crate) fn waiting(&self) -> [usize; 2] {
         [Level::Short, Level::Long].map(|level| self.crew(level).lanes.waiting())
     }

@@ -188,6 +188,16 @@ async fn a_stuck_job_is_answered_at_the_timeout_and_its_thread_replaced() {
 }
 
 #[tokio::test]
+async fn workers_that_cannot_be_pinned_run_unpinned() {
+    let pool = WorkerPool::on_cores(&config(2), vec![Core::nowhere()], |_| None).unwrap();
+    let busy = [occupy(&pool).await, occupy(&pool).await];
+    let queued = pool.spawn(|| 7);
+    drop(busy);
+    assert_eq!(queued.await.unwrap(), 7);
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+}
+
+#[tokio::test]
 async fn beyond_the_substitutes_a_seat_stays_empty_until_a_thread_is_back() {
     let pool = pool(&OptimizationConfig {
         worker_timeout: Duration::from_millis(50),

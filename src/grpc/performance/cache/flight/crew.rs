@@ -1,8 +1,24 @@
-//! One flight: whose turn it is, who follows, and what was found. All of it under one lock, held for a few instructions.
+//! One flight: whose turn it is, who follows, and what was found. No operation waits for another thread.
+//!
+//! ```text
+//!  turn    t, even: on ───▶ t + 1, odd: it has ended, and who ended it sees to the followers ───▶ t + 2, even
+//!  joiners open: whoever joins is put on the pile ───▶ closed, when the flight is over
+//! ```
+//! **Who ends a turn** does so by an exchange, so it is one of all that try, and has the queue of followers for itself
+//! until it begins the next turn. It puts those into the queue that have joined since, and then either gives the first of
+//! them the next turn, or closes the pile, which it can only while nobody is on it. So nobody who has joined is left.
+//!
+//! **Who joins** puts itself on the pile, or finds it closed and the flight over, with or without a finding. A thread that
+//! is stopped while it sees to the followers keeps those waiting, as it would if it were stopped in its computation, and
+//! nobody else: others go on joining.
 
-use std::collections::VecDeque;
+#![allow(unsafe_code)]
 
-use parking_lot::Mutex;
+use std::{
+    cell::UnsafeCell,
+    collections::VecDeque,
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::{
     super::{
@@ -10,22 +26,36 @@ use super::{
         key::CacheKey,
     },
     Finding, Follower, Verdict, Wanted,
+    pile::Pile,
+    table::Listing,
 };
+use crate::platform::atomic::AtomicU64;
 
 /// One key being worked on.
 pub(super) struct Flight {
     key: CacheKey,
-    crew: Mutex<Crew>,
+    /// Whether it is on the table.
+    pub(super) listing: Listing,
+    turn: AtomicU64,
+    /// Who has joined and is not yet in the queue.
+    joiners: Pile<Waiting>,
+    /// In the order of their joining.
+    queue: UnsafeCell<VecDeque<Waiting>>,
+    found: UnsafeCell<Option<Finding>>,
 }
 
-struct Crew {
-    /// The turn that may settle the flight or pass it on.
-    turn: u64,
-    /// Set once the flight is settled.
-    found: Option<Finding>,
-    /// In the order of their joining.
-    followers: VecDeque<Waiting>,
-}
+// SAFETY: `queue` is touched by who has made the turn odd, alone (see [`Ended`]). `found` is written by the same, before
+// the joiners are closed, and from then on only read (see `over`). Both may be touched from any thread: followers and
+// findings are `Send`, and what is read by several, `Sync`.
+unsafe impl Sync for Flight {}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    const fn is_sync<T: Sync>() {}
+    is_send::<Waiting>();
+    is_send::<Finding>();
+    is_sync::<Finding>();
+};
 
 /// A follower, and when it joined.
 pub(super) struct Waiting {
@@ -39,8 +69,8 @@ pub(super) enum Relief {
     Past,
     /// The follower leads now, with this turn.
     Next(Follower, u64),
-    /// The turn is still on: there is nobody to give it to.
-    Nobody,
+    /// There was nobody to give it to: the flight is over.
+    Over,
 }
 
 /// What becomes of the followers when the answer is known.
@@ -52,33 +82,48 @@ pub(super) struct Settlement {
 
 impl Flight {
     pub(super) fn new(key: CacheKey) -> Self {
-        Self { key, crew: Mutex::new(Crew { turn: 0, found: None, followers: VecDeque::new() }) }
+        Self {
+            key,
+            listing: Listing::default(),
+            turn: AtomicU64::new(0),
+            joiners: Pile::new(),
+            queue: UnsafeCell::default(),
+            found: UnsafeCell::default(),
+        }
     }
 
     pub(super) fn key(&self) -> CacheKey {
         self.key
     }
 
-    /// Joins the flight. `None`: there is a place for a follower, and none was brought. Else the turn that it follows.
+    /// Joins the flight. `None`: there is a place for a follower, and none was brought. Else the turn that it follows, or
+    /// that has just ended.
     ///
     /// # Errors
-    /// The flight is settled: what was found, if it is of use to who asks now.
+    /// The flight is over: what was found, if it is of use to who asks now.
     pub(super) fn board(
         &self,
         follower: &mut Option<Follower>,
         wanted: Wanted,
         invalidations: &Invalidations,
     ) -> Option<Result<u64, Option<Verdict>>> {
-        let mut crew = self.crew.lock();
-        if let Some(finding) = &crew.found {
-            let serves = finding.serves(wanted, invalidations);
-            return Some(Err(serves.then(|| finding.verdict.clone())));
+        if self.over().is_none() {
+            let follower_now = follower.take()?;
+            // Before it joins: who settles the flight looks for invalidations when it has seen all who joined.
+            let joined = invalidations.now();
+            match self.joiners.put(Waiting { follower: follower_now, joined }) {
+                Ok(()) => return Some(Ok(self.turn.load(Relaxed))),
+                Err(back) => *follower = Some(back.follower),
+            }
         }
-        let follower = follower.take()?;
-        // Read under the lock: later ones have later times.
-        let joined = invalidations.now();
-        crew.followers.push_back(Waiting { follower, joined });
-        Some(Ok(crew.turn))
+        let finding = self.over().flatten().filter(|finding| finding.serves(wanted, invalidations));
+        Some(Err(finding.map(|finding| finding.verdict.clone())))
+    }
+
+    /// `None`: it is not over. Else what was found, if anything was.
+    fn over(&self) -> Option<Option<&Finding>> {
+        // SAFETY: `found` is not written once the joiners are closed, and was written before.
+        self.joiners.is_closed().then(|| unsafe { &*self.found.get() }.as_ref())
     }
 
     /// The answer is known. `None`: the turn is over.
@@ -88,56 +133,92 @@ impl Flight {
         finding: &Finding,
         invalidations: &Invalidations,
     ) -> Option<Settlement> {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return None;
-        }
-        crew.turn += 1;
-        let mut told = std::mem::take(&mut crew.followers);
-        if finding.is_outdated(invalidations) {
-            // Whoever joined later may have joined after the invalidation had returned.
-            let in_time = told.partition_point(|waiting| waiting.joined <= finding.begun);
-            crew.followers = told.split_off(in_time);
-            if let Some(next) = crew.followers.pop_front() {
-                return Some(Settlement { told, next: Some((next.follower, crew.turn)) });
+        let mut ended = self.end(turn)?;
+        let mut told = VecDeque::new();
+        loop {
+            let queue = ended.queue();
+            // After all who are in the queue have joined: what they know of was invalidated by now, or is not.
+            if finding.is_outdated(invalidations) {
+                // Whoever joined later may have joined after the invalidation had returned.
+                let (in_time, late) = queue.drain(..).partition(|waiting| waiting.joined <= finding.begun);
+                *queue = late;
+                told.extend::<VecDeque<_>>(in_time);
+                if let Some(next) = queue.pop_front() {
+                    return Some(Settlement { told, next: Some((next.follower, ended.next())) });
+                }
+            } else {
+                told.append(queue);
+            }
+            if ended.over(Some(finding)) {
+                return Some(Settlement { told, next: None });
             }
         }
-        crew.found = Some(finding.clone());
-        Some(Settlement { told, next: None })
     }
 
     /// The turn is given back.
     pub(super) fn relieve(&self, turn: u64) -> Relief {
-        let mut crew = self.crew.lock();
-        if crew.turn != turn {
-            return Relief::Past;
-        }
-        match crew.followers.pop_front() {
-            None => Relief::Nobody,
-            Some(next) => {
-                crew.turn += 1;
-                Relief::Next(next.follower, crew.turn)
+        let Some(mut ended) = self.end(turn) else { return Relief::Past };
+        loop {
+            if let Some(next) = ended.queue().pop_front() {
+                return Relief::Next(next.follower, ended.next());
+            }
+            if ended.over(None) {
+                return Relief::Over;
             }
         }
     }
 
-    pub(super) fn end_if_alone(&self, turn: u64) -> bool {
-        let mut crew = self.crew.lock();
-        let ends = crew.turn == turn && crew.followers.is_empty();
-        if ends {
-            crew.turn += 1;
-        }
-        ends
+    /// Ends the turn, if it is on.
+    fn end(&self, turn: u64) -> Option<Ended<'_>> {
+        // Acquire: pairs with `Ended::next`, after which the queue is ours.
+        let ends =
+            turn.is_multiple_of(2) && self.turn.compare_exchange(turn, turn + 1, Acquire, Relaxed).is_ok();
+        ends.then_some(Ended { flight: self, turn })
     }
 
-    /// The turn that is on, or what was found.
+    /// The turn that is on or has just ended, or what was found.
     pub(super) fn progress(&self) -> Result<u64, Finding> {
-        let crew = self.crew.lock();
-        crew.found.clone().map_or(Ok(crew.turn), Err)
+        self.over().flatten().cloned().map_or_else(|| Ok(self.turn.load(Relaxed)), Err)
     }
 
     /// Whether the turn is on.
     pub(super) fn is_at(&self, turn: u64) -> bool {
-        self.crew.lock().turn == turn
+        self.turn.load(Relaxed) == turn
     }
 }
+
+/// A turn that has ended, in the hands of who ended it. There is one at a time.
+struct Ended<'a> {
+    flight: &'a Flight,
+    turn: u64,
+}
+
+impl Ended<'_> {
+    /// All who have joined by now.
+    fn queue(&mut self) -> &mut VecDeque<Waiting> {
+        // SAFETY: the turn is odd by our exchange until `next` or `over`, which end this.
+        let queue = unsafe { &mut *self.flight.queue.get() };
+        queue.extend(self.flight.joiners.take());
+        queue
+    }
+
+    /// Begins the next turn, and tells its number.
+    fn next(self) -> u64 {
+        let next = self.turn + 2;
+        // Release: pairs with `end`.
+        self.flight.turn.store(next, Release);
+        next
+    }
+
+    /// Ends the flight, unless somebody has joined since the queue was looked at. Once it has, this is not used again.
+    #[must_use]
+    fn over(&self, finding: Option<&Finding>) -> bool {
+        // SAFETY: nobody looks at it before the joiners are closed, which is up to us; and as above.
+        unsafe { *self.flight.found.get() = finding.cloned() };
+        // The turn stays odd for good: none can be ended any more.
+        self.flight.joiners.close()
+    }
+}
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

@@ -251,14 +251,12 @@ impl Turn {
 
     /// From here on this turn is over.
     fn relieve(self) -> Option<Handover> {
-        loop {
-            match self.flight.relieve(self.number) {
-                Relief::Past => return None,
-                Relief::Next(follower, number) => {
-                    return Some(Handover::new(follower, self.next(number)));
-                }
-                Relief::Nobody if self.flights.close(&self.flight, self.number) => return None,
-                Relief::Nobody => {}
+        match self.flight.relieve(self.number) {
+            Relief::Past => None,
+            Relief::Next(follower, number) => Some(Handover::new(follower, self.next(number))),
+            Relief::Over => {
+                self.flights.end(&self.flight);
+                None
             }
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct Insertion<'a> {
     pub(super) request: Request<'a>,
     pub(super) generation: Generation,
     pub(super) now: Uptime,
+    /// Asked once the entry is published: if not, it is closed, and not revealed.
+    pub(super) wanted: &'a dyn Fn() -> bool,
 }
 
 /// What became of looking for a place.
@@ -43,7 +45,11 @@ impl Store {
 
     /// Hidden, others gone, revealed: in this order, which the module explains.
     pub(super) fn publish(&self, insertion: &Insertion<'_>, new: Resident<'_>, displaced: &mut Displaced) {
-        self.supersede(insertion, Which::AllBut(new.way()), displaced);
+        if (insertion.wanted)() {
+            self.supersede(insertion, Which::AllBut(new.way()), displaced);
+        } else {
+            new.close();
+        }
         displaced.extend(new.reveal_and_leave());
     }
 

@@ -46,11 +46,11 @@ const CHECK_SHIFT: u32 = 48;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Gate(AtomicU64);
+pub(in super::super) struct Gate(AtomicU64);
 
 impl Gate {
     /// Takes an empty slot for oneself.
-    pub(super) fn claim(&self) -> bool {
+    pub(in super::super) fn claim(&self) -> bool {
         let mut word = self.0.load(Relaxed);
         while word & STATE == 0 {
             // Acquire: pairs with `vacate`, after which the content is the claimer's to write.
@@ -63,18 +63,18 @@ impl Gate {
     }
 
     /// Lets visitors into a claimed slot that has been filled, hidden; the publisher is in, too. Pairs with `enter`.
-    pub(super) fn publish(&self, check: u16) {
+    pub(in super::super) fn publish(&self, check: u16) {
         self.0.fetch_add((FULL | HIDDEN) - SHUT + 1 + (u64::from(check) << CHECK_SHIFT), SeqCst);
     }
 
     /// Gives a claimed slot back, emptied. Release: pairs with `claim`.
-    pub(super) fn vacate(&self) {
+    pub(in super::super) fn vacate(&self) {
         self.0.fetch_and(VISITORS, Release);
     }
 
     /// Goes in, if what is there is what one asks for.
     #[inline]
-    pub(super) fn enter(&self, ask: Ask) -> Entrance {
+    pub(in super::super) fn enter(&self, ask: Ask) -> Entrance {
         // To spare the slots of others a write.
         if !ask.admits(self.0.load(SeqCst)) {
             return Entrance::Barred;
@@ -84,14 +84,14 @@ impl Gate {
     }
 
     /// A visitor closes the slot that it is in. True: it did, and nobody else.
-    pub(super) fn close(&self) -> bool {
+    pub(in super::super) fn close(&self) -> bool {
         // The state is open, hidden or closed, and no other while there are visitors.
         self.0.fetch_or(SHUT, SeqCst) & SHUT == 0
     }
 
     /// Takes what is there, if it is what one asks for and nobody is in, as if one had closed it and left.
     #[must_use]
-    pub(super) fn seize(&self, ask: Ask) -> bool {
+    pub(in super::super) fn seize(&self, ask: Ask) -> bool {
         let word = self.0.load(Relaxed);
         // Acquire, in SeqCst: as in `leave`.
         ask.admits(word)
@@ -101,7 +101,7 @@ impl Gate {
 
     /// The publisher opens what it has published hidden, if nobody has closed it meanwhile, and leaves in either case.
     #[must_use]
-    pub(super) fn reveal_and_leave(&self) -> Revealed {
+    pub(in super::super) fn reveal_and_leave(&self) -> Revealed {
         // Hidden until its publisher comes here, once. Release, in SeqCst: as in `leave`.
         let word = self.0.fetch_sub(HIDDEN + 1, SeqCst) - (HIDDEN + 1);
         match word & SHUT == 0 {
@@ -115,7 +115,7 @@ impl Gate {
     /// who empties it and [`vacate`](Self::vacate)s.
     #[must_use]
     #[inline]
-    pub(super) fn leave(&self) -> bool {
+    pub(in super::super) fn leave(&self) -> bool {
         // Release: pairs with the exchange below in the last one to leave.
         self.empties(self.0.fetch_sub(1, Release) - 1)
     }
@@ -134,7 +134,7 @@ impl Gate {
 
 /// What a visitor looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(in super::super) enum Ask {
     /// What was published with this check, and is open.
     Open(u16),
     /// The same, also where it is hidden.
@@ -159,7 +159,7 @@ impl Ask {
 
 /// What came of opening what was hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Revealed {
+pub(in super::super) enum Revealed {
     Open,
     /// Somebody had closed it, and others are in.
     Closed,
@@ -169,7 +169,7 @@ pub(super) enum Revealed {
 
 /// What came of going in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entrance {
+pub(in super::super) enum Entrance {
     In,
     /// Counted, and has to leave without looking.
     Stray,

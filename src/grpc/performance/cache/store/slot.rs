@@ -34,7 +34,7 @@ pub(super) struct Slot {
 unsafe impl Sync for Slot {}
 
 const _: () = {
-    assert!(cfg!(millstream_loom) || size_of::<Slot>() == 128);
+    assert!(cfg!(any(millstream_loom, millstream_shuttle)) || size_of::<Slot>() == 128);
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Entry>();
 };

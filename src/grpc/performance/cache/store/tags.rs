@@ -4,9 +4,10 @@
 //! one at least sees the other's tag and finds the gate behind it published. On x86-64 that costs nothing, since a load is
 //! a plain one either way, and an exchange locked.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::policy::WAYS;
+use crate::platform::atomic::AtomicU64;
 
 /// Tags to a word.
 const LANES: usize = 8;
@@ -52,7 +53,7 @@ impl Tags {
     }
 
     /// Eight at a time.
-    #[cfg(any(test, not(target_arch = "x86_64")))]
+    #[cfg(any(all(test, not(millstream_loom)), not(target_arch = "x86_64")))]
     fn equal_by_words(&self, tag: u8) -> u64 {
         const LOW_BITS: u64 = 0x0101_0101_0101_0101;
         const BELOW: u64 = LOW_BITS * 0x7F;

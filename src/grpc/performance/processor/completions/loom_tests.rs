@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use loom::{future::block_on, thread};
 
 use super::*;
-use crate::grpc::performance::processor::slot::loom_tests::{Idle, arena, outcome};
+use crate::grpc::performance::processor::slot::stand_ins::{Idle, arena, outcome};
 
 struct Stream {
     arena: Arena<Idle>,

@@ -145,20 +145,6 @@ fn while_an_answer_is_stale_exactly_one_computes_it_and_the_others_are_served() 
 }
 
 #[test]
-fn a_stale_answer_is_served_while_the_table_of_flights_is_held() {
-    let flights = flights();
-    let start = Instant::now();
-    let freshness =
-        Freshness::new().ttl(Duration::from_millis(1)).stale_while_revalidate(Duration::from_secs(1));
-    flights.lead(1).fresh(freshness).complete_at(answer("old"), start);
-    let now = start + Duration::from_millis(1);
-    let held = flights.table.entry(key(1));
-    assert!(matches!(flights.look_at(key(1), now), Look::Stale(_, None)));
-    drop(held);
-    assert!(matches!(flights.look_at(key(1), now), Look::Stale(_, Some(_))));
-}
-
-#[test]
 fn a_class_whose_answers_are_never_hit_is_told_and_no_longer_stored_and_others_are() {
     let config = OptimizationConfig { cache_capacity: 100, ..OptimizationConfig::default() };
     let flights = Arc::new(Flights::new(&config).unwrap());

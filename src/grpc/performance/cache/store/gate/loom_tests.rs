@@ -89,7 +89,7 @@ impl Room {
 }
 
 /// Runs each in a thread of its own.
-fn together(room: &Arc<Room>, works: Vec<fn(&Room)>) {
+fn together(room: &Arc<Room>, works: Vec<fn(&Room) -> bool>) {
     let threads: Vec<_> = works
         .into_iter()
         .map(|work| {
@@ -105,7 +105,7 @@ fn what_is_closed_is_emptied_once_and_by_somebody_who_is_alone_with_it() {
     loom::model(|| {
         let room = Arc::new(Room::new());
         assert!(room.fill());
-        together(&room, vec![|room| drop(room.visit(true)), |room| drop(room.visit(true))]);
+        together(&room, vec![|room| room.visit(true), |room| room.visit(true)]);
         assert_eq!(room.emptied.load(SeqCst), 1);
         assert!(room.fill());
         assert!(room.visit(false));
@@ -122,9 +122,9 @@ fn a_slot_that_is_filled_anew_amid_visits_is_never_emptied_under_a_visitor() {
             vec![
                 |room| {
                     room.visit(true);
-                    room.fill();
+                    room.fill()
                 },
-                |room| drop(room.visit(false)),
+                |room| room.visit(false),
             ],
         );
         // The first was emptied by now, and the second is there.
@@ -139,7 +139,7 @@ fn what_is_seized_has_no_visitors_and_is_emptied_by_nobody_else() {
     loom::model(|| {
         let room = Arc::new(Room::new());
         assert!(room.fill());
-        together(&room, vec![|room| drop(room.exchange()), |room| drop(room.visit(true))]);
+        together(&room, vec![|room| room.exchange(), |room| room.visit(true)]);
         // The visitor closed what was there before, or what came in its place, or came while that was hidden.
         assert!(room.emptied.load(SeqCst) <= 1);
         assert_eq!(room.visit(false), room.emptied.load(SeqCst) == 0);
@@ -151,7 +151,7 @@ fn of_two_that_seize_each_is_alone() {
     loom::model(|| {
         let room = Arc::new(Room::new());
         assert!(room.fill());
-        together(&room, vec![|room| drop(room.exchange()), |room| drop(room.exchange())]);
+        together(&room, vec![|room| room.exchange(), |room| room.exchange()]);
         assert!(room.visit(false));
     });
 }

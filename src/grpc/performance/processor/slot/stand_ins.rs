@@ -1,0 +1,28 @@
+//! Slots and what goes into them, for the models of what works on slots.
+
+use super::*;
+use crate::grpc::performance::{error::HandlerError, processor::JobScope};
+
+/// A handler, so that there are slots; nobody calls it.
+pub(in crate::grpc::performance::processor) struct Idle;
+
+impl MessageHandler for Idle {
+    type Request = ();
+    type Response = ();
+
+    fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+/// An outcome to leave in a slot.
+pub(in crate::grpc::performance::processor) fn outcome() -> Outcome<Idle> {
+    Outcome { result: Ok(()), cache_hit: false, timing: None, charge: None }
+}
+
+/// The first slots of a stream.
+pub(in crate::grpc::performance::processor) fn arena(slots: u32) -> Arena<Idle> {
+    let arena = Arena::new(slots as usize);
+    arena.grow_to(slots - 1);
+    arena
+}
