@@ -20,7 +20,7 @@ use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-pub(crate) use self::per_job::Executor;
+pub(crate) use self::{per_job::Executor, streams::Streams};
 use self::per_job::PerJob;
 use crate::{arrivals::Ledger, work::Work};
 
@@ -187,7 +187,7 @@ const ENTRIES: &[Entry] = &[
         name: "millstream_stream",
         what: "OptimizedStreamProcessor::stream, answers in order of completion",
         role: Role::Millstream,
-        start: || Box::new(streams::Streams::start(|config| config)),
+        start: || Box::new(Streams::start(|config| config)),
     },
 ];
 

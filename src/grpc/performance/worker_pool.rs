@@ -24,6 +24,7 @@ mod handoff;
 mod haste;
 mod job;
 mod lanes;
+mod line;
 mod lookout;
 mod overstay;
 mod post;
@@ -71,6 +72,7 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    line::Line,
     lookout::{Expected, Prospect},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
