@@ -72,6 +72,7 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lanes::order_of_service,
     line::Line,
     lookout::{Expected, Prospect},
     overstay::Description,

@@ -37,6 +37,7 @@ use once_cell::race::OnceBox;
 pub(crate) use self::lane::Lane;
 #[cfg(not(feature = "proof"))]
 use self::lane::Lane;
+pub(crate) use self::order::order_of_service;
 pub(super) use self::order::{TURNS, priorities};
 use self::sweep::Deaths;
 use super::{job::Task, line::Line, priority::Priority};
@@ -113,7 +114,7 @@ impl Lanes {
     /// The next task for a worker, on its `turn`-th pick.
     pub(super) fn pick(&self, seat: usize, turn: usize) -> Option<Task> {
         let uses = self.uses();
-        let mut lines = order::lines(turn).filter(|rank| uses & 1 << rank != 0);
+        let mut lines = order_of_service(turn).filter(|rank| uses & 1 << rank != 0);
         let mut others = lines.clone();
         lines
             .find_map(|rank| self.rests[seat][rank].pop().or_else(|| self.shared[rank].get()?.pop()))

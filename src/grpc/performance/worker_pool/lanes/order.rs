@@ -51,6 +51,6 @@ const fn orders() -> [[u8; Line::COUNT]; TURNS] {
 }
 
 /// The ranks of the lines in the order in which a worker looks at them on its `turn`-th pick.
-pub(super) fn lines(turn: usize) -> impl Iterator<Item = usize> + Clone {
+pub(crate) fn order_of_service(turn: usize) -> impl Iterator<Item = usize> + Clone {
     ORDERS[turn % TURNS].iter().map(|&rank| usize::from(rank))
 }
