@@ -20,8 +20,8 @@ use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-pub(crate) use self::{per_job::Executor, streams::Streams};
 use self::per_job::PerJob;
+pub(crate) use self::{per_job::Executor, streams::Streams};
 use crate::{arrivals::Ledger, work::Work};
 
 /// What a contender is compared as.

@@ -65,7 +65,8 @@ impl Options {
 }
 
 fn known(name: String) -> Result<String, String> {
-    let mut names: Vec<String> = [ROUND_TRIP, TINY_JOBS, PROBE, SPAWNING, IDLE, FAIRNESS].map(str::to_owned).into();
+    let mut names: Vec<String> =
+        [ROUND_TRIP, TINY_JOBS, PROBE, SPAWNING, IDLE, FAIRNESS].map(str::to_owned).into();
     for kind in KINDS {
         names.push(kind.name.to_owned());
         if kind.is_mixed() {

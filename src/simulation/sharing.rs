@@ -198,7 +198,8 @@ mod tests {
     fn equal_streams_are_served_as_they_come() {
         let trace = streams(1, 1.5, ServiceTimes::Fixed(MS));
         let two = NonZeroUsize::new(2).unwrap();
-        let [fair, plain] = [Sharing::Fair, Sharing::FirstCome].map(|sharing| simulate_streams(sharing, two, &trace));
+        let [fair, plain] =
+            [Sharing::Fair, Sharing::FirstCome].map(|sharing| simulate_streams(sharing, two, &trace));
         let same = fair.iter().zip(&plain).filter(|(fair, plain)| fair == plain).count();
         assert!(same * 100 > trace.len() * 95, "{same} of {}", trace.len());
     }

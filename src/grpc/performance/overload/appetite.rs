@@ -14,27 +14,23 @@
 //! when it has run: so a burst weighs before any of it has run. What never ran stays charged as it was expected; that
 //! fades.
 //!
-//! **Fading.** What was used counts half after [`HALF_LIFE`]. [`Usage`] is kept as the logarithm of that, counted up
-//! with the time: it need not be touched to fade, and usages of different moments are compared by their difference.
+//! **Fading.** What was used counts half after a second ([`usage`]).
 //!
-//! **The median** is that of a sample: some streams of each peer, and some peers, have a seat in it until they have been
-//! idle for so long that what they have used has faded. A sample of the streams is enough, since the levels are far
-//! apart: it errs only where nearly half of the streams are heavy, and then they are no exception.
+//! **The median** is that of a [`sample`], which is enough, since the levels are far apart: it errs only where nearly half
+//! of the streams are heavy, and then they are no exception.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+mod sample;
+mod usage;
 
-/// What counts half.
-const HALF_LIFE: Duration = Duration::from_secs(1);
+use std::time::Duration;
+
+use self::usage::{SharedUsage, Usage};
+
+pub(crate) use self::sample::{Owner, Sample};
+
 /// In times of the median: where a stream's messages sink by a line, and by another.
 const KEEN: f64 = 5.0;
 const GREEDY: f64 = 50.0;
-/// Who has used less, in nanoseconds, counts as having used that: nobody is greedy beside next to nothing.
-const FLOOR: f64 = 1e6;
-/// So small a part of that says that somebody has gone.
-const GONE: f64 = 1.0 / 1024.0;
 
 /// Between two looks at the others, each some hundred nanoseconds, unless much was charged meanwhile: this part of what
 /// was used before.
@@ -59,133 +55,11 @@ impl Appetite {
 
     /// Of somebody beside the median.
     fn of(mine: Usage, median: Usage, now: Duration) -> Self {
-        let beside = median.0.max(Usage::of(FLOOR, now).0);
-        let times = (mine.0 - beside).exp2();
-        match times {
+        let beside = median.at_least(usage::FLOOR, now);
+        match mine.times(beside) {
             GREEDY.. => Self::Greedy,
             KEEN.. => Self::Keen,
             _ => Self::Modest,
-        }
-    }
-}
-
-/// CPU time that was used, fading: the binary logarithm of what is left of its nanoseconds, and one more for each
-/// half-life since the start of time. The default is next to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
-struct Usage(f64);
-
-impl Usage {
-    fn of(nanoseconds: f64, now: Duration) -> Self {
-        Self(nanoseconds.max(1.0).log2() + Self::half_lives(now))
-    }
-
-    fn half_lives(now: Duration) -> f64 {
-        now.as_secs_f64() / HALF_LIFE.as_secs_f64()
-    }
-
-    /// What is left of it, in nanoseconds.
-    fn left(self, now: Duration) -> f64 {
-        (self.0 - Self::half_lives(now)).exp2()
-    }
-
-    /// With so much more, or less.
-    fn changed(self, nanoseconds: i64, now: Duration) -> Self {
-        Self::of(self.left(now) + nanoseconds as f64, now)
-    }
-
-    fn is_gone(self, now: Duration) -> bool {
-        self.0 < Self::of(FLOOR * GONE, now).0
-    }
-}
-
-/// What several streams have used together. Relaxed, as all of this: it steers, and publishes nothing.
-#[derive(Debug, Default)]
-pub(crate) struct SharedUsage(AtomicU64);
-
-impl SharedUsage {
-    fn get(&self) -> Usage {
-        Usage(f64::from_bits(self.0.load(Relaxed)))
-    }
-
-    /// Adds to it, or gives it up when somebody else does so at the same moment.
-    fn try_change(&self, nanoseconds: i64, now: Duration) -> bool {
-        let before = self.get();
-        let after = before.changed(nanoseconds, now);
-        self.0.compare_exchange(before.0.to_bits(), after.0.to_bits(), Relaxed, Relaxed).is_ok()
-    }
-}
-
-/// What some of many have used: a word for each seat, 0 when it is free.
-///
-/// Nobody waits: a seat is taken, written and left by one exchange, and where that fails it is left for the next look.
-#[derive(Debug)]
-pub(crate) struct Sample<const SEATS: usize>([AtomicU64; SEATS]);
-
-/// Bits of a seat that say who has it; above them is the usage, in parts of an octave.
-const OWNER_BITS: u32 = 24;
-const PARTS: f64 = 256.0;
-
-/// One of those that a sample is of. Two of one number (one in 2^24) have one seat between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Owner(u64);
-
-impl Owner {
-    pub(crate) fn new(number: u64) -> Self {
-        Self(number % ((1 << OWNER_BITS) - 1) + 1)
-    }
-
-    fn sign(self, usage: Usage) -> u64 {
-        ((usage.0 * PARTS) as u64) << OWNER_BITS | self.0
-    }
-
-    fn has(self, seat: u64) -> bool {
-        seat & ((1 << OWNER_BITS) - 1) == self.0
-    }
-}
-
-impl<const SEATS: usize> Default for Sample<SEATS> {
-    fn default() -> Self {
-        Self([(); SEATS].map(|()| AtomicU64::new(0)))
-    }
-}
-
-impl<const SEATS: usize> Sample<SEATS> {
-    /// Somebody writes down what it has used, if it has a seat or finds one, and gets the median of all who have; of an
-    /// even number the lesser one.
-    fn median_with(&self, owner: Owner, usage: Usage, now: Duration) -> Usage {
-        let mut seated = [Usage::default(); SEATS];
-        let (mut count, mut mine) = (0, None);
-        for seat in &self.0 {
-            let word = seat.load(Relaxed);
-            let theirs = Usage((word >> OWNER_BITS) as f64 / PARTS);
-            if owner.has(word) {
-                mine = Some((seat, word));
-            } else if word == 0 || theirs.is_gone(now) {
-                mine = mine.or(Some((seat, word)));
-            } else {
-                seated[count] = theirs;
-                count += 1;
-            }
-        }
-        if let Some((seat, word)) = mine {
-            // Where somebody else was quicker, there will be another look.
-            let _ = seat.compare_exchange(word, owner.sign(usage), Relaxed, Relaxed);
-            seated[count] = usage;
-            count += 1;
-        }
-        let seated = &mut seated[..count];
-        seated.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
-        seated[(count - 1) / 2]
-    }
-
-    /// Somebody leaves.
-    pub(crate) fn leave(&self, owner: Owner) {
-        for seat in &self.0 {
-            let word = seat.load(Relaxed);
-            if owner.has(word) {
-                // It was taken as one that has gone: then there is nothing to leave.
-                let _ = seat.compare_exchange(word, 0, Relaxed, Relaxed);
-            }
         }
     }
 }
@@ -246,12 +120,13 @@ impl Account {
 
     /// Charges what a message is expected to take.
     pub(crate) fn charge(&mut self, expected: Duration) {
-        self.charged += nanoseconds(expected);
+        self.charged = self.charged.saturating_add(nanoseconds(expected));
     }
 
     /// It has run: charges the difference.
     pub(crate) fn correct(&mut self, expected: Duration, taken: Duration) {
-        self.charged += nanoseconds(taken) - nanoseconds(expected);
+        let difference = nanoseconds(taken) - nanoseconds(expected);
+        self.charged = self.charged.saturating_add(difference);
     }
 
     /// Looks at the others, if it is time to.
@@ -265,9 +140,9 @@ impl Account {
 
     fn compare(&mut self, Company { peer, peers }: Company<'_>, now: Duration) -> Appetite {
         self.settle(peer, now);
-        let of_stream = self.stream.map(|stream| {
-            Appetite::of(self.used, peer.streams.median_with(stream, self.used, now), now)
-        });
+        let of_stream = self
+            .stream
+            .map(|stream| Appetite::of(self.used, peer.streams.median_with(stream, self.used, now), now));
         let of_peer = peers.map(|(sample, owner)| {
             let used = peer.used.get();
             Appetite::of(used, sample.median_with(owner, used, now), now)
@@ -278,8 +153,8 @@ impl Account {
     /// Puts what was charged to the accounts.
     fn settle(&mut self, peer: &PeerUsage, now: Duration) {
         self.used = self.used.changed(self.charged, now);
-        self.untold += std::mem::take(&mut self.charged);
-        self.much = (self.used.left(now).max(FLOOR) * MUCH) as i64;
+        self.untold = self.untold.saturating_add(std::mem::take(&mut self.charged));
+        self.much = (self.used.left(now).max(usage::FLOOR) * MUCH) as i64;
         if peer.used.try_change(self.untold, now) {
             self.untold = 0;
         }
@@ -414,32 +289,5 @@ mod tests {
     #[test]
     fn next_to_nothing_is_no_measure() {
         assert_eq!(appetites(1000, &[(None, Duration::from_nanos(1)), (None, us(3))]), [Modest, Modest]);
-    }
-
-    #[test]
-    fn seats_go_to_those_who_come_when_others_have_gone_or_left() {
-        let sample = Sample::<2>::default();
-        let (now, later) = (Duration::from_secs(100), Duration::from_secs(130));
-        let [one, two, three] = [1, 2, 3].map(Owner::new);
-        let used = |ms: f64, now| Usage::of(ms * 1e6, now);
-        sample.median_with(one, used(10.0, now), now);
-        sample.median_with(two, used(30.0, now), now);
-        let close = |found: Usage, expected: Usage| (found.0 - expected.0).abs() < 0.01;
-        let median = sample.median_with(three, used(90.0, now), now);
-        assert!(close(median, used(10.0, now)), "{median:?}: there is no seat for a third");
-        sample.leave(one);
-        let median = sample.median_with(three, used(90.0, now), now);
-        assert!(close(median, used(30.0, now)), "{median:?}");
-        let median = sample.median_with(one, used(5.0, later), later);
-        assert!(close(median, used(5.0, later)), "{median:?}: the others have been idle for half a minute");
-    }
-
-    #[test]
-    fn usage_fades_by_half_in_its_time_and_what_was_small_is_not_lost() {
-        let now = Duration::from_secs(10_000_000);
-        let shared = SharedUsage::default();
-        (0..10_000).for_each(|_| assert!(shared.try_change(1000, now)));
-        let left = shared.get().left(now + HALF_LIFE);
-        assert!((left - 5e6).abs() < 5e3, "{left}");
     }
 }

@@ -49,7 +49,8 @@ impl Batches {
 
     /// A message was queued by itself.
     pub(crate) fn opened(&mut self, line: Line, slot: u32, now: Instant) {
-        self.0[line.priority as usize] = Some(OpenBatch { line, last: slot, messages: 1, opened: now, latest: now });
+        self.0[line.priority as usize] =
+            Some(OpenBatch { line, last: slot, messages: 1, opened: now, latest: now });
     }
 
     /// A slot is about to be filled anew: nothing is to be chained behind what it was.

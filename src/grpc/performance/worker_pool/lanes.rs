@@ -239,11 +239,13 @@ mod tests {
     fn a_greedy_stream_stands_behind_the_others_of_its_priority_and_before_those_of_a_lower_one() {
         let lanes = Lanes::new(10, 1);
         assert!(all_lines().map(Line::rank).eq(0..Line::COUNT));
-        for line in [Line::from(Priority::Low), Line::last_of(Priority::Normal), Line::from(Priority::Normal)] {
+        for line in [Line::from(Priority::Low), Line::last_of(Priority::Normal), Line::from(Priority::Normal)]
+        {
             lanes.push(task(line, 0));
             lanes.push(task(line, 1));
         }
-        let picked: Vec<_> = (1..=6).map(|_| lanes.pick(0, 1).unwrap()).map(|task| task.line.rank()).collect();
+        let picked: Vec<_> =
+            (1..=6).map(|_| lanes.pick(0, 1).unwrap()).map(|task| task.line.rank()).collect();
         assert_eq!(picked, [3, 3, 5, 5, 6, 6]);
     }
 
