@@ -28,13 +28,13 @@ pub enum Sharing {
 /// use millstream::simulation::{Job, Sharing, simulate_streams};
 ///
 /// let ms = Duration::from_millis;
-/// // Stream 0 sends a hundred jobs at once, stream 1 one of them in between.
-/// let job = |stream| (stream, Job { arrival: ms(0), service: ms(1) });
-/// let mut trace = vec![job(1)];
-/// trace.extend([job(0); 100]);
-/// trace.push(job(1));
+/// // Stream 1 sends a job, and another just after stream 0 has sent a hundred at once.
+/// let job = |stream, arrival| (stream, Job { arrival, service: ms(1) });
+/// let mut trace = vec![job(1, ms(0))];
+/// trace.extend([job(0, ms(10)); 100]);
+/// trace.push(job(1, ms(10)));
 /// let last = |sharing| *simulate_streams(sharing, NonZeroUsize::MIN, &trace).last().unwrap();
-/// assert_eq!(last(Sharing::FirstCome), ms(102));
+/// assert_eq!(last(Sharing::FirstCome), ms(101));
 /// assert!(last(Sharing::Fair) < ms(10));
 /// ```
 ///
