@@ -52,17 +52,17 @@ impl Batches {
     /// The slot behind which a message may be chained.
     #[must_use]
     pub fn joinable(&self, priority: Priority, now: Instant, config: &OptimizationConfig) -> Option<u32> {
-        self.0.joinable(priority, now, config.batch_size, config)
+        self.0.joinable(priority.into(), now, config.batch_size, config)
     }
 
     /// A message was chained behind the last.
     pub fn joined(&mut self, priority: Priority, slot: u32, now: Instant) {
-        self.0.joined(priority, slot, now);
+        self.0.joined(priority.into(), slot, now);
     }
 
     /// A message was queued by itself.
     pub fn opened(&mut self, priority: Priority, slot: u32, now: Instant) {
-        self.0.opened(priority, slot, now);
+        self.0.opened(priority.into(), slot, now);
     }
 
     /// A slot is about to be filled anew.

@@ -11,7 +11,7 @@
 //!  ServiceTimes ────┘          └─▶ a bench, or the load generator ─▶ those of real ones
 //! ```
 //! [`simulate_overload`] runs the rules of the real server against more work than it can do, and [`servers_needed`] plans
-//! with them.
+//! with them; [`simulate_streams`] shares the servers among streams as the real one does.
 //!
 //! Everything here is a pure function of its arguments and a seed: no clock, no thread, no global. The random numbers
 //! come from a named algorithm, so that a seed means the same trace in the next release too.
@@ -21,6 +21,7 @@ mod overload;
 mod random;
 mod schedule;
 mod service;
+mod sharing;
 mod shortest_remaining;
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -28,6 +29,7 @@ use std::{num::NonZeroUsize, time::Duration};
 pub use overload::{Overloaded, Rule, servers_needed, simulate_overload};
 pub use schedule::{Arrivals, Schedule};
 pub use service::ServiceTimes;
+pub use sharing::{Sharing, simulate_streams};
 
 #[cfg(feature = "cli")]
 pub(crate) use random::{Purpose, rng};

@@ -20,8 +20,8 @@ use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-pub(crate) use self::per_job::Executor;
 use self::per_job::PerJob;
+pub(crate) use self::{per_job::Executor, streams::Streams};
 use crate::{arrivals::Ledger, work::Work};
 
 /// What a contender is compared as.
@@ -187,7 +187,7 @@ const ENTRIES: &[Entry] = &[
         name: "millstream_stream",
         what: "OptimizedStreamProcessor::stream, answers in order of completion",
         role: Role::Millstream,
-        start: || Box::new(streams::Streams::start(|config| config)),
+        start: || Box::new(Streams::start(|config| config)),
     },
 ];
 

@@ -4,6 +4,7 @@
 //! overheads are measured from.
 
 mod handoff;
+mod sharing;
 mod tail;
 
 pub(crate) use tail::duels;
@@ -55,5 +56,6 @@ pub(crate) fn judge(results: &Results) -> Vec<Goal> {
         tail::highest_mixed_load(results),
         tail::ahead_of_every_peer(results),
         handoff::spawning(results),
+        sharing::no_stream_crowds_out_the_others(results),
     ]
 }

@@ -15,6 +15,7 @@ pub(crate) const TINY_JOBS: &str = "tiny_jobs";
 pub(crate) const PROBE: &str = "probe";
 pub(crate) const SPAWNING: &str = "spawning";
 pub(crate) const IDLE: &str = "idle";
+pub(crate) const FAIRNESS: &str = "fairness";
 
 /// What to measure, and where to write it.
 #[derive(Debug, Default)]
@@ -64,7 +65,8 @@ impl Options {
 }
 
 fn known(name: String) -> Result<String, String> {
-    let mut names: Vec<String> = [ROUND_TRIP, TINY_JOBS, PROBE, SPAWNING, IDLE].map(str::to_owned).into();
+    let mut names: Vec<String> =
+        [ROUND_TRIP, TINY_JOBS, PROBE, SPAWNING, IDLE, FAIRNESS].map(str::to_owned).into();
     for kind in KINDS {
         names.push(kind.name.to_owned());
         if kind.is_mixed() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     experiments::{
+        fairness::{Setting, Shared},
         open_loop::Outcome,
         probe::Probed,
         round_trip::{Rhythm, RoundTrip},
@@ -26,6 +27,7 @@ pub(crate) struct Results {
     pub(crate) probes: BTreeMap<Name, Vec<Probed>>,
     /// Nanoseconds a job by producers.
     pub(crate) spawning: BTreeMap<(usize, Name), Vec<f64>>,
+    pub(crate) fairness: BTreeMap<Setting, Vec<Shared>>,
     /// CPU time as a share of one core.
     pub(crate) idle: Option<f64>,
     pub(crate) validity: Validity,

@@ -14,13 +14,14 @@ use crate::{
     clock::process_cpu,
     contenders::{Entry, entries, entry},
     experiments::{
+        fairness::{self, Setting, Shared},
         idle,
         open_loop::{self, Outcome},
         probe,
         round_trip::{self, Rhythm},
         spawning, tiny_jobs,
     },
-    options::{IDLE, Options, PROBE, ROUND_TRIP, SPAWNING, TINY_JOBS},
+    options::{FAIRNESS, IDLE, Options, PROBE, ROUND_TRIP, SPAWNING, TINY_JOBS},
     referee::Referee,
     results::{CellResults, Results, Series},
     scenarios::KINDS,
@@ -111,6 +112,9 @@ impl Bench<'_> {
         if self.options.wants(PROBE) {
             self.probes();
         }
+        if self.options.wants(FAIRNESS) {
+            self.fairness();
+        }
         self.open_loops();
     }
 
@@ -168,6 +172,20 @@ impl Bench<'_> {
         for entry in self.entries(PROBE) {
             let probed = self.referee.judge(never_late, || probe::run(entry, seed));
             self.results.probes.entry(entry.name).or_default().push(probed);
+        }
+    }
+
+    fn fairness(&mut self) {
+        if self.is_late() {
+            return;
+        }
+        let seed = self.seed();
+        let mut settings = Setting::ALL;
+        settings.shuffle(&mut self.chance);
+        for setting in settings {
+            let late = |shared: &Shared| shared.pacer_late_p99_us > LATE_US;
+            let shared = self.referee.judge(late, || fairness::run(setting, seed));
+            self.results.fairness.entry(setting).or_default().push(shared);
         }
     }
 

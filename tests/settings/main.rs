@@ -9,6 +9,7 @@ mod common;
 #[cfg(feature = "server")]
 mod compression;
 mod connections;
+mod fairness;
 mod figures;
 #[cfg(target_os = "linux")]
 mod lengths;
@@ -22,11 +23,12 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),
     ("connections", include_str!("connections.rs")),
+    ("fairness", include_str!("fairness.rs")),
     ("figures", include_str!("figures.rs")),
     ("lengths", include_str!("lengths.rs")),
     ("overload", include_str!("../overload.rs")),
@@ -64,6 +66,7 @@ promises! {
     enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
     long_work_share: lengths::long_work_keeps_its_share_while_short_work_never_ends;
     worker_demotions: lengths::no_more_threads_sink_than_may;
+    enable_stream_fairness: fairness::a_stream_that_has_used_far_more_than_the_others_waits_behind_them;
     batch_size: batches::no_more_messages_travel_together_than_a_batch_may_have;
     batch_timeout: batches::a_batch_takes_company_for_so_long_after_its_latest_message;
     max_batch_wait: batches::a_batch_takes_company_for_so_long_after_its_first_message;

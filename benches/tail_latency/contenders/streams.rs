@@ -48,7 +48,7 @@ impl MessageHandler for Burner {
 type Input = Result<Message<Work, usize>, OptimizationError>;
 type Answers = AnswerStream<Burner, UnboundedReceiverStream<Input>, usize, OptimizationError>;
 
-pub(super) struct Streams {
+pub(crate) struct Streams {
     io: Runtime,
     processor: OptimizedStreamProcessor<Burner>,
 }
@@ -79,7 +79,7 @@ fn tagged(
 }
 
 impl Streams {
-    pub(super) fn start(change: fn(OptimizationConfig) -> OptimizationConfig) -> Self {
+    pub(crate) fn start(change: fn(OptimizationConfig) -> OptimizationConfig) -> Self {
         let io = io().build().expect("the system gives threads for I/O");
         let processor = OptimizedStreamProcessor::new(change(config()), || Burner);
         Self { io, processor: processor.expect("the settings work, and the system gives threads") }
@@ -91,15 +91,16 @@ impl Streams {
         let answers = self.processor.stream(UnboundedReceiverStream::new(receiver), options);
         Pipe { sender, answers: Box::pin(answers.expect("fewer streams than may be open")) }
     }
-}
 
-impl Contender for Streams {
-    fn io(&self) -> &Runtime {
-        &self.io
-    }
-
-    fn open(&self, trace: Arc<[Work]>, ledger: Arc<Ledger>) -> Box<dyn FnMut(usize) + Send> {
-        let senders: Vec<_> = (0..STREAMS)
+    /// As [`Contender::open`], through so many streams; `stream` says which one a job of the trace comes on.
+    pub(crate) fn open_streams(
+        &self,
+        streams: usize,
+        stream: impl Fn(usize) -> usize + Send + 'static,
+        trace: Arc<[Work]>,
+        ledger: Arc<Ledger>,
+    ) -> impl FnMut(usize) + Send + 'static {
+        let senders: Vec<_> = (0..streams)
             .map(|_| {
                 let Pipe { sender, mut answers } = self.pipe();
                 let ledger = Arc::clone(&ledger);
@@ -112,10 +113,20 @@ impl Contender for Streams {
                 sender
             })
             .collect();
-        Box::new(move |job| {
+        move |job| {
             let message = Message::new(trace[job]).tag(job);
-            senders[job % STREAMS].send(Ok(message)).expect("the stream reads while it lives");
-        })
+            senders[stream(job)].send(Ok(message)).expect("the stream reads while it lives");
+        }
+    }
+}
+
+impl Contender for Streams {
+    fn io(&self) -> &Runtime {
+        &self.io
+    }
+
+    fn open(&self, trace: Arc<[Work]>, ledger: Arc<Ledger>) -> Box<dyn FnMut(usize) + Send> {
+        Box::new(self.open_streams(STREAMS, |job| job % STREAMS, trace, ledger))
     }
 
     fn round_trips(&self, work: Work, count: usize, gap: Duration) -> Vec<Duration> {

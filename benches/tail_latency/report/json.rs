@@ -5,7 +5,10 @@ use serde::Serialize;
 use super::tricks::{Trick, tricks};
 use crate::{
     contenders::{entries, workers},
-    experiments::open_loop::{Outcome, QUANTILES},
+    experiments::{
+        fairness::Setting,
+        open_loop::{Outcome, QUANTILES},
+    },
     goal::Goal,
     goals::{ELSEWHERE, Elsewhere, duels},
     options::CHECKPOINT,
@@ -31,6 +34,7 @@ pub(crate) struct Report {
     pub(crate) tiny_jobs: Vec<TinyJobsRow>,
     pub(crate) probes: Vec<ProbeRow>,
     pub(crate) spawning: Vec<SpawningRow>,
+    pub(crate) fairness: Vec<FairnessRow>,
     /// CPU of an idle pool and an idle processor, as a share of one core.
     idle_cpu: Option<f64>,
     p99_ratios: Vec<RatioRow>,
@@ -122,6 +126,14 @@ pub(crate) struct ProbeRow {
 }
 
 #[derive(Serialize)]
+pub(crate) struct FairnessRow {
+    pub(crate) setting: Setting,
+    pub(crate) light_p50_us: f64,
+    pub(crate) light_p99_us: f64,
+    pub(crate) heavy_p99_us: Option<f64>,
+}
+
+#[derive(Serialize)]
 pub(crate) struct SpawningRow {
     pub(crate) name: &'static str,
     pub(crate) producers: usize,
@@ -186,6 +198,16 @@ impl Report {
                     name,
                     producers,
                     ns_per_job: of(over(rounds, |cost| *cost)),
+                })
+                .collect(),
+            fairness: results
+                .fairness
+                .iter()
+                .map(|(&setting, rounds)| FairnessRow {
+                    setting,
+                    light_p50_us: of(over(rounds, |shared| shared.light_p50_us)),
+                    light_p99_us: of(over(rounds, |shared| shared.light_p99_us)),
+                    heavy_p99_us: median(rounds.iter().filter_map(|shared| shared.heavy_p99_us)),
                 })
                 .collect(),
             idle_cpu: results.idle,

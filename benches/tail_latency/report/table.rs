@@ -115,6 +115,23 @@ fn closed_loops(text: &mut String, report: &Report) {
             ),
         );
     }
+    if !report.fairness.is_empty() {
+        text.push_str("\nEight streams at a modest rate, messages of 1 ms:\n");
+    }
+    for row in &report.fairness {
+        let heavy = row.heavy_p99_us.map_or(String::new(), |p99_us| {
+            format!("; 99% of what the heavy one sends within {:>7}", time(p99_us))
+        });
+        line(
+            text,
+            format_args!(
+                "  {:<40} half within {:>7}, 99% within {:>7}{heavy}",
+                row.setting.what(),
+                time(row.light_p50_us),
+                time(row.light_p99_us)
+            ),
+        );
+    }
     let mut heading = 0;
     for row in &report.spawning {
         if heading != row.producers {

@@ -114,6 +114,8 @@ pub struct OptimizationConfig {
     pub long_work_share: f64,
     /// Threads that may be under way at a time with a message that turned out long.
     pub worker_demotions: usize,
+    /// Whether messages of streams and peers that have used far more than most wait behind those of the others.
+    pub enable_stream_fairness: bool,
 
     /// Messages that travel to a worker together at most.
     pub batch_size: usize,
@@ -222,6 +224,7 @@ impl Default for OptimizationConfig {
             enable_length_scheduling: true,
             long_work_share: 0.05,
             worker_demotions: 64,
+            enable_stream_fairness: true,
             batch_size: 10,
             batch_timeout: Duration::from_millis(10),
             max_batch_wait: Duration::from_millis(50),

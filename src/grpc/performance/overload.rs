@@ -3,9 +3,9 @@
 //! ```text
 //!            prospect (in time?) ── fairness (its turn?)            queue_control (waited too long?)
 //!  message ─────────┬───────────────────────────────▶ queued ──────────────┬──────────────▶ worker
-//!                   ▼                                    │                 ▼
-//!               refused, with a hint (refusals)          ▼             refused, load ──▶ levels
-//!                                              standing (who makes room)
+//!                   ▼                                 │  │                 ▼
+//!               refused, with a hint (refusals)       │  ▼             refused, load ──▶ levels
+//!                             appetite (in which line)    standing (who makes room)
 //! ```
 //! **One core.** The time is handed in, as the time since some start, and so is what is random. Nothing here reads a
 //! clock, sleeps, or knows a message: the server, the simulation of an overload and the planner of capacity
@@ -22,6 +22,7 @@
 //!
 //! **Threads.** Everything is a relaxed atomic: figures that steer, and publish nothing. A lost update is one sample less.
 
+mod appetite;
 mod fairness;
 mod levels;
 mod policy;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use self::levels::OverloadLevel;
 pub(crate) use self::{
+    appetite::{Account, Appetite, Company, Owner, PEERS_SAMPLED, PeerUsage, Sample},
     fairness::Shares,
     policy::{Condition, Newcomer, Objection, Policy, Verdict},
     standing::Standing,

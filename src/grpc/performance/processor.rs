@@ -162,7 +162,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
         let publish_metrics = publish_metrics.expect("the pool has asked for its chore");
         config.log_configuration();
         let (streams_seen, refusals) = (AtomicU64::new(0), AtomicU64::new(0));
-        let crowd = Arc::new(Crowd::new());
+        let crowd = Arc::new(Crowd::new(config.enable_stream_fairness));
         let engine = Engine {
             crowd,
             config,
@@ -317,7 +317,7 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     pub fn forecast(&self, class: Class, priority: Priority) -> Timing {
         let shared = self.engine.pool.seam();
         Timing {
-            queue_wait: shared.predicted_wait(shared.forecast.level(class), priority),
+            queue_wait: shared.predicted_wait(shared.forecast.level(class), priority.into()),
             service_time: shared.forecast.service(class),
         }
     }

@@ -24,6 +24,7 @@ mod handoff;
 mod haste;
 mod job;
 mod lanes;
+mod line;
 mod lookout;
 mod overstay;
 mod post;
@@ -71,6 +72,8 @@ pub(crate) use self::{
     forecast::{Forecast, Share},
     handoff::Handoff,
     job::{Job, Task},
+    lanes::order_of_service,
+    line::Line,
     lookout::{Expected, Prospect},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},

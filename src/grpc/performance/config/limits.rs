@@ -93,6 +93,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         enable_length_scheduling: _,
         long_work_share,
         worker_demotions,
+        enable_stream_fairness: _,
         batch_size,
         batch_timeout,
         max_batch_wait,

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -27,7 +27,8 @@ use crate::grpc::performance::{
     cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
-    worker_pool::{Charge, Level, NoRoom, Priority, Prospect, Task},
+    overload::Appetite,
+    worker_pool::{Charge, Level, Line, NoRoom, Priority, Prospect, Task},
 };
 use crate::platform::{
     clock,
@@ -130,6 +131,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             key,
             accepted: now,
             deadline,
+            charged: Duration::ZERO,
             outcome: None,
             returned: false,
         };
@@ -341,36 +343,48 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
     }
 
+    /// Puts what a message is expected to take to the account of its stream; says in which line it stands.
+    fn charge(&mut self, slot: u32, now: Instant) -> Line {
+        let shared = self.mailbox.engine.pool.seam();
+        let entry = &mut self.entries[slot as usize];
+        entry.charged = shared.forecast.service(entry.class);
+        let appetite = self.part.charge(entry.charged, shared.since_epoch(now));
+        if appetite > Appetite::Modest {
+            reached!("admission: a message stands behind those of streams that have used less");
+        }
+        Line { priority: entry.priority, appetite }
+    }
+
     /// Queues a message that holds a place, behind others of its stream or by itself.
     fn queue(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, now: Instant) {
         let engine = &mailbox.engine;
         let shared = engine.pool.seam();
-        let priority = self.entries[slot as usize].priority;
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
         let class = self.entries[slot as usize].class;
-        let prospect = shared.prospect(class, priority, self.in_flight);
+        let line = self.charge(slot, now);
+        let prospect = shared.prospect(class, line, self.in_flight);
         let share = &mailbox.slots.get(slot).share;
-        let is_short = shared.forecast.queued(share, class, priority) == Level::Short;
+        let is_short = shared.forecast.queued(share, class, line) == Level::Short;
         self.note(slot, now);
         // What is long travels alone: company is to save hand-offs, and they are nothing to it. Beside a sleeping worker
         // company is a loss: the message is better off with a wake of its own. And where the wait is long, company is far
         // ahead of others: each is to wait as long as was predicted, or nobody can tell by the least wait whether all wait.
-        let brief = || shared.is_brief(shared.predicted_wait(Level::Short, priority));
+        let brief = || shared.is_brief(shared.predicted_wait(Level::Short, line));
         let company = self
             .batches
-            .joinable(priority, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
+            .joinable(line, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
             .filter(|_| is_short && !shared.anyone_asleep() && brief())
             .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
         if company {
             reached!("admission: a message joins a queued batch");
-            self.batches.joined(priority, slot, now);
+            self.batches.joined(line, slot, now);
         } else {
             if is_short {
-                self.batches.opened(priority, slot, now);
+                self.batches.opened(line, slot, now);
             }
             engine.monitor.count(Counter::Batches);
-            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, priority };
+            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, line };
             let woke = shared.submit(task, prospect.side());
             self.near = (prospect == Prospect::Near).then_some((slot, woke));
         }

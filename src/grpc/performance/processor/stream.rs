@@ -60,6 +60,8 @@ pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) key: Option<CacheKey>,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
+    /// What the account of the stream was charged for it.
+    pub(super) charged: Duration,
     /// Set once the answer is known, until it is given out.
     pub(super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -77,6 +79,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
             key: None,
             accepted: now,
             deadline: None,
+            charged: Duration::ZERO,
             outcome: None,
             returned: true,
         }
@@ -169,7 +172,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let permit = permit.map(Arc::new);
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
-            part: Part::new(&engine.crowd, options.peer),
+            part: Part::new(&engine.crowd, options.peer, permit.is_some()),
             mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
@@ -259,6 +262,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     pub(super) fn set_outcome(&mut self, slot: u32, outcome: Outcome<H>) {
         let entry = &mut self.entries[slot as usize];
         debug_assert!(entry.is_open(), "a message has one answer");
+        if let Some(timing) = outcome.timing {
+            self.part.correct(entry.charged, timing.service_time);
+        }
         entry.outcome = Some(outcome);
         self.part.open -= 1;
         if self.options.order == Order::Completion {
@@ -410,6 +416,7 @@ where
 impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
     fn drop(&mut self) {
         self.mailbox.closed.store(true, SeqCst);
+        self.part.close(self.engine().pool.seam().since_epoch(clock::now()));
         self.held.clear();
         for slot in 0..self.entries.len() as u32 {
             let place = self.mailbox.slots.get(slot);

@@ -170,6 +170,7 @@ fn config(dice: &mut Dice) -> OptimizationConfig {
         enable_length_scheduling: dice.of(&[true, true, false]),
         long_work_share: dice.of(&[0.0, 0.05, 0.5]),
         worker_demotions: dice.of(&[0, 1, 3]),
+        enable_stream_fairness: dice.of(&[true, true, false]),
         batch_size: dice.of(&[1, 2, 4, 10]),
         batch_timeout,
         max_batch_wait: batch_timeout + dice.up_to(10),

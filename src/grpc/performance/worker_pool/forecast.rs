@@ -2,7 +2,7 @@
 //!
 //! Each queued message adds the expected service time of its class to the work that waits, and takes it off when a
 //! worker starts it, or it is withdrawn: [`Share`] remembers how much, and lets one of them do it. The predicted wait of
-//! a newcomer is the work of its own and more urgent priorities, divided by the workers; while all of them are busy, one
+//! a newcomer is the work of its own line and of those before it, divided by the workers; while all of them are busy, one
 //! mean service time comes on top for the messages that run (their remaining time, were service times exponential).
 //!
 //! That is one sum for all classes, where an average over all messages would be wrong by as much as classes differ
@@ -21,7 +21,7 @@ use std::{
 use crossbeam::utils::CachePadded;
 
 use self::service_times::ServiceTimes;
-use super::{crew::Level, priority::Priority};
+use super::{crew::Level, line::Line, priority::Priority};
 use crate::{grpc::performance::monitor::Class, platform::atomic};
 
 /// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
@@ -31,10 +31,10 @@ pub(crate) struct Share(atomic::AtomicU64);
 
 /// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
 /// that there is a share, and the entry of the class; the rest are nanoseconds.
-const LANE_BITS: u32 = 3;
+const LANE_BITS: u32 = 5;
 const HELD: u64 = 1 << LANE_BITS;
 const LOW_BITS: u32 = LANE_BITS + 1 + service_times::ENTRY_BITS;
-const RANKS: usize = Priority::ALL.len();
+const RANKS: usize = Line::COUNT;
 
 /// The number of a lane among those of both levels.
 fn lane(level: Level, rank: usize) -> usize {
@@ -100,10 +100,10 @@ impl Forecast {
     }
 
     /// A message is about to be queued; says in which lanes.
-    pub(crate) fn queued(&self, share: &Share, class: Class, priority: Priority) -> Level {
+    pub(crate) fn queued(&self, share: &Share, class: Class, line: impl Into<Line>) -> Level {
         let entry = self.times.find(class);
         let level = self.level_at(entry);
-        let lane = lane(level, priority.rank());
+        let lane = lane(level, line.into().rank());
         let expected = self.times.expected_at(entry);
         share.put(lane, entry.unwrap_or_default(), expected);
         self.waiting[lane].fetch_add(expected, Relaxed);
@@ -158,9 +158,10 @@ impl Forecast {
         true
     }
 
-    /// Whether there is work of this rank in the front's lanes.
-    pub(super) fn has_waiting(&self, rank: usize) -> bool {
-        self.waiting[rank].load(Relaxed) > 0
+    /// Whether there is work of this priority in the front's lanes.
+    pub(super) fn has_waiting(&self, priority: Priority) -> bool {
+        let lines = Line::from(priority).rank()..=Line::last_of(priority).rank();
+        self.waiting[lines].iter().any(|work| work.load(Relaxed) > 0)
     }
 
     /// A message was served.
@@ -186,9 +187,9 @@ impl Forecast {
 
     /// How long a newcomer will wait to be started. What is long waits for all that is short, of whatever priority, since
     /// that takes the cores first.
-    pub(crate) fn wait(&self, level: Level, priority: Priority, all_busy: bool) -> Duration {
+    pub(crate) fn wait(&self, level: Level, line: impl Into<Line>, all_busy: bool) -> Duration {
         let (front, background) = self.waiting.split_at(RANKS);
-        let up_to = ..=priority.rank();
+        let up_to = ..=line.into().rank();
         let (short, long) = match level {
             Level::Short => (&front[up_to], &[][..]),
             Level::Long => (front, &background[up_to]),
@@ -200,7 +201,7 @@ impl Forecast {
 
     /// How long all that waits will take.
     pub(super) fn drain(&self) -> Duration {
-        self.wait(Level::Long, Priority::Low, true)
+        self.wait(Level::Long, Line::last_of(Priority::Low), true)
     }
 }
 
@@ -245,6 +246,20 @@ mod tests {
         }
         let wait = forecast.wait(Level::Short, Priority::Low, false);
         assert!(near(wait, Duration::from_millis(25)), "{wait:?}");
+    }
+
+    #[test]
+    fn who_wants_little_does_not_wait_for_who_wants_much() {
+        let forecast = learnt().by_length(false);
+        let greedy = Line::last_of(Priority::Normal);
+        let share = Share::default();
+        forecast.queued(&share, SLOW, greedy);
+        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+        assert!(near(forecast.wait(Level::Short, greedy, false), Duration::from_millis(5)));
+        assert!(near(forecast.wait(Level::Short, Priority::Low, false), Duration::from_millis(5)));
+        assert!(forecast.has_waiting(Priority::Normal) && !forecast.has_waiting(Priority::Low));
+        forecast.unqueued(&share);
+        assert_eq!(forecast.wait(Level::Long, greedy, false), Duration::ZERO);
     }
 
     #[test]

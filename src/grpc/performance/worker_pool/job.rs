@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     forecast::{Forecast, Share},
+    line::Line,
     overstay::Description,
-    priority::Priority,
     state::Life,
 };
 use crate::grpc::performance::error::Interruption;
@@ -54,5 +54,5 @@ pub(crate) trait Job: Send + Sync {
 pub(crate) struct Task {
     pub(crate) job: Arc<dyn Job>,
     pub(crate) unit: u32,
-    pub(crate) priority: Priority,
+    pub(crate) line: Line,
 }

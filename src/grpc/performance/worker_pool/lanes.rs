@@ -1,4 +1,4 @@
-//! The bounded queues between submitters and workers: a lane for each priority, and what workers have cut off.
+//! The bounded queues between submitters and workers: a lane for each [`Line`], and what workers have cut off.
 //!
 //! **No thread waits for another** in a [`lane`], wherever that one was stopped; `ArrayQueue`'s poppers wait for a pusher
 //! that was.
@@ -8,26 +8,40 @@
 //! lane full. What was withdrawn lies there without a place until it is swept out, for which there is room of its own
 //! ([`sweep`]).
 //!
+//! **Memory.** The lanes of modest streams are there from the start. The others are made for the first task that is
+//! queued there, since most pools never see one: whoever comes first makes it, and nobody waits for that.
+//!
+//! **Lines in use.** A bit for each line says that something was queued there once; workers look at no others. It is set
+//! before the first push, and both are SeqCst: who has registered as sleeping and then finds a line out of use comes,
+//! in the one order of all, before its first push, and is seen by the submitter that looks for sleepers after it.
+//!
 //! **Order.** Within a lane first come, first served. The rest of a batch that its worker cut off lies at the worker's
 //! seat, and counts as the head of its lane there; workers that find the lanes empty take it from another's seat.
 //!
-//! **No starvation.** Of [`TURNS`] picks of a worker, most look at high before normal before low, some at normal first,
-//! one at low first: so the head of any lane waits for at most [`TURNS`] picks of one worker.
+//! **No starvation.** Of [`TURNS`] picks of a worker each line comes first at least once ([`order`]): so the head of any
+//! lane waits for at most [`TURNS`] picks of one worker.
 
 mod cells;
 mod hands;
 mod lane;
+mod order;
 mod ring;
 mod sweep;
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use crossbeam::utils::CachePadded;
+use once_cell::race::OnceBox;
 
 #[cfg(feature = "proof")]
 pub(crate) use self::lane::Lane;
 #[cfg(not(feature = "proof"))]
 use self::lane::Lane;
+pub(crate) use self::order::order_of_service;
+pub(super) use self::order::{TURNS, priorities};
 use self::sweep::Deaths;
-use super::{job::Task, priority::Priority};
+use super::{job::Task, line::Line, priority::Priority};
+use crate::platform::{atomic::AtomicU32, stage};
 
 /// Threads that have a cell of their own in each shared lane. More of them borrow.
 const CELLS_OF_THREADS: usize = 128;
@@ -36,53 +50,75 @@ const CELLS_OF_THREADS: usize = 128;
 const LOANS: usize = 16;
 const LOANS_OF_A_SEAT: usize = 7;
 
-/// Picks after which every lane has come first.
-pub(super) const TURNS: usize = 16;
-
-/// Which lane a pick looks at first, by its turn. Ranks as in [`Priority::ALL`].
-pub(super) fn order(turn: usize) -> [usize; 3] {
-    match turn % TURNS {
-        3 | 7 | 11 => [1, 0, 2],
-        15 => [2, 0, 1],
-        _ => [0, 1, 2],
-    }
-}
-
 pub(super) struct Lanes {
-    shared: [Lane<Task>; 3],
+    capacity: usize,
+    /// By rank.
+    shared: [OnceBox<Lane<Task>>; Line::COUNT],
     /// By seat, then by rank: at most one rest each.
-    rests: Box<[CachePadded<[Lane<Task>; 3]>]>,
+    rests: Box<[CachePadded<[Lane<Task>; Line::COUNT]>]>,
+    /// A bit for each rank.
+    in_use: CachePadded<AtomicU32>,
     deaths: Deaths,
 }
 
 impl Lanes {
     pub(super) fn new(capacity: usize, seats: usize) -> Self {
-        let one = || CachePadded::new([(); 3].map(|()| Lane::new(1, 0, LOANS_OF_A_SEAT)));
-        Self {
-            shared: [(); 3].map(|()| Lane::new(capacity + Deaths::room(capacity), CELLS_OF_THREADS, LOANS)),
+        let one = || CachePadded::new([(); Line::COUNT].map(|()| Lane::new(1, 0, LOANS_OF_A_SEAT)));
+        let lanes = Self {
+            capacity,
+            shared: [(); Line::COUNT].map(|()| OnceBox::new()),
             rests: (0..seats).map(|_| one()).collect(),
+            in_use: CachePadded::new(AtomicU32::new(0)),
             deaths: Deaths::default(),
+        };
+        for priority in Priority::ALL {
+            lanes.shared(Line::from(priority).rank());
+        }
+        lanes
+    }
+
+    /// The lane of a rank, made if it was not there.
+    fn shared(&self, rank: usize) -> &Lane<Task> {
+        let room = self.capacity + Deaths::room(self.capacity);
+        self.shared[rank].get_or_init(|| Box::new(Lane::new(room, CELLS_OF_THREADS, LOANS)))
+    }
+
+    fn uses(&self) -> u32 {
+        self.in_use.load(SeqCst)
+    }
+
+    /// Before something is queued in a line.
+    fn use_line(&self, rank: usize) {
+        if self.uses() & 1 << rank == 0 {
+            self.in_use.fetch_or(1 << rank, SeqCst);
+            stage::point();
         }
     }
 
     /// Queues a task. The caller holds a place in the room for it.
     pub(super) fn push(&self, task: Task) {
-        self.shared[task.priority.rank()].push(task);
+        let rank = task.line.rank();
+        let lane = self.shared(rank);
+        self.use_line(rank);
+        lane.push(task);
     }
 
     /// Leaves the rest of a batch at a seat, in reach of everybody. Only the worker of that seat does, after it took
     /// the rest that lay there.
     pub(super) fn push_rest(&self, seat: usize, task: Task) {
-        self.rests[seat][task.priority.rank()].push(task);
+        let rank = task.line.rank();
+        self.use_line(rank);
+        self.rests[seat][rank].push(task);
     }
 
     /// The next task for a worker, on its `turn`-th pick.
     pub(super) fn pick(&self, seat: usize, turn: usize) -> Option<Task> {
-        let order = order(turn);
-        order
-            .iter()
-            .find_map(|&rank| self.rests[seat][rank].pop().or_else(|| self.shared[rank].pop()))
-            .or_else(|| order.iter().find_map(|&rank| self.rests.iter().find_map(|seat| seat[rank].pop())))
+        let uses = self.uses();
+        let mut lines = order_of_service(turn).filter(|rank| uses & 1 << rank != 0);
+        let mut others = lines.clone();
+        lines
+            .find_map(|rank| self.rests[seat][rank].pop().or_else(|| self.shared[rank].get()?.pop()))
+            .or_else(|| others.find_map(|rank| self.rests.iter().find_map(|seat| seat[rank].pop())))
     }
 
     /// Any task at all, for a shutdown that empties the lanes.
@@ -92,9 +128,14 @@ impl Lanes {
 
     /// Tasks that nobody has taken: exact only while nobody pushes or picks.
     pub(super) fn waiting(&self) -> usize {
-        let shared: usize = self.shared.iter().map(|lane| lane.len()).sum();
-        let rests: usize = self.rests.iter().flat_map(|seat| seat.iter()).map(Lane::len).sum();
-        shared + rests
+        let uses = self.uses();
+        (0..Line::COUNT)
+            .filter(|rank| uses & 1 << rank != 0)
+            .map(|rank| {
+                let shared = self.shared[rank].get().map_or(0, Lane::len);
+                shared + self.rests.iter().map(|seat| seat[rank].len()).sum::<usize>()
+            })
+            .sum()
     }
 }
 
@@ -119,6 +160,7 @@ mod tests {
     use super::*;
     use crate::grpc::performance::{
         error::Interruption,
+        overload::Appetite,
         worker_pool::{
             forecast::{Forecast, Share},
             job::Job,
@@ -157,21 +199,66 @@ mod tests {
     /// Units from here on were withdrawn.
     const WITHDRAWN: u32 = 1000;
 
-    fn task(priority: Priority, unit: u32) -> Task {
-        Task { job: Arc::new(Nothing::default()), unit, priority }
+    fn task(line: impl Into<Line>, unit: u32) -> Task {
+        Task { job: Arc::new(Nothing::default()), unit, line: line.into() }
+    }
+
+    fn all_lines() -> impl Iterator<Item = Line> {
+        let of = |priority| Appetite::ALL.map(|appetite| Line { priority, appetite });
+        Priority::ALL.into_iter().flat_map(of)
     }
 
     #[test]
     fn every_lane_is_served_within_its_turns_while_the_others_never_run_dry() {
-        let lanes = Lanes::new(100, 1);
-        for unit in 0..100 {
-            for priority in Priority::ALL {
-                lanes.push(task(priority, unit));
+        let lanes = Lanes::new(200, 1);
+        for unit in 0..200 {
+            for line in all_lines() {
+                lanes.push(task(line, unit));
             }
         }
-        let picked: Vec<_> = (0..TURNS).map(|turn| lanes.pick(0, turn).unwrap().priority).collect();
-        let count = |priority| picked.iter().filter(|&&p| p == priority).count();
-        assert_eq!((count(Priority::High), count(Priority::Normal), count(Priority::Low)), (12, 3, 1));
+        let picked: Vec<_> = (0..TURNS).map(|turn| lanes.pick(0, turn).unwrap().line).collect();
+        let count = |line: Line| picked.iter().filter(|&&picked| picked == line).count();
+        let counts: Vec<_> = all_lines().map(count).collect();
+        assert_eq!(counts, [46, 1, 1, 10, 1, 1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn nobody_starves_whatever_the_others_send_and_whenever_it_comes() {
+        for line in all_lines() {
+            for begin in 0..TURNS {
+                // Before each pick one more comes in every line but this.
+                let lanes = Lanes::new(2 * TURNS, 1);
+                lanes.push(task(line, 0));
+                let waited = (0..).find(|pick| {
+                    all_lines().filter(|&other| other != line).for_each(|other| lanes.push(task(other, 1)));
+                    lanes.pick(0, begin + pick).unwrap().line == line
+                });
+                assert!(waited.unwrap() < TURNS, "{line:?} waits for {waited:?} picks from {begin} on");
+            }
+        }
+    }
+
+    #[test]
+    fn a_greedy_stream_stands_behind_the_others_of_its_priority_and_before_those_of_a_lower_one() {
+        let lanes = Lanes::new(10, 1);
+        assert!(all_lines().map(Line::rank).eq(0..Line::COUNT));
+        for line in [Line::from(Priority::Low), Line::last_of(Priority::Normal), Line::from(Priority::Normal)]
+        {
+            lanes.push(task(line, 0));
+            lanes.push(task(line, 1));
+        }
+        let picked: Vec<_> =
+            (1..=6).map(|_| lanes.pick(0, 1).unwrap()).map(|task| task.line.rank()).collect();
+        assert_eq!(picked, [3, 3, 5, 5, 6, 6]);
+    }
+
+    #[test]
+    fn lanes_that_nobody_has_used_are_not_made() {
+        let lanes = Lanes::new(10, 1);
+        let made = || all_lines().filter(|line| lanes.shared[line.rank()].get().is_some()).count();
+        assert_eq!(made(), Priority::ALL.len());
+        lanes.push(task(Line::last_of(Priority::Low), 0));
+        assert_eq!(made(), Priority::ALL.len() + 1);
     }
 
     #[test]

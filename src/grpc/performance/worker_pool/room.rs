@@ -277,7 +277,7 @@ impl Room {
             for queue in 0..self.queues.len() {
                 self.fetch_head(&mut desk, queue);
             }
-            let mut order = [RETURNING].into_iter().chain(lanes::order(desk.turn));
+            let mut order = [RETURNING].into_iter().chain(lanes::priorities(desk.turn));
             let Some(queue) = order.find(|&queue| desk.heads[queue].is_some()) else { return };
             let head = desk.heads[queue].as_ref().expect("the queue was chosen for its head");
             let returns = queue == RETURNING;

@@ -18,6 +18,7 @@ use super::{
     forecast::{Forecast, Share},
     haste::Haste,
     job::Task,
+    line::Line,
     lookout::{Expected, Lookout, Prospect},
     priority::Priority,
     room::Room,
@@ -150,12 +151,12 @@ impl Shared {
     }
 
     /// What to expect of a message that is about to be queued by who has so many under way, this one included.
-    pub(crate) fn prospect(&self, class: Class, priority: Priority, in_flight: usize) -> Prospect {
+    pub(crate) fn prospect(&self, class: Class, line: Line, in_flight: usize) -> Prospect {
         // First, for the rest takes a look at what the workers write for each message.
         if !Lookout::suits(in_flight) {
             return Prospect::Far;
         }
-        let wait = self.predicted_wait(self.forecast.level(class), priority);
+        let wait = self.predicted_wait(self.forecast.level(class), line);
         self.lookout.prospect(self.forecast.service(class), wait)
     }
 
@@ -228,9 +229,9 @@ impl Shared {
         });
     }
 
-    /// How long a message of this level and priority would wait if it were queued now.
-    pub(crate) fn predicted_wait(&self, level: Level, priority: Priority) -> Duration {
-        self.forecast.wait(level, priority, !self.crew(level).sleepers.anyone_free())
+    /// How long a message of this level and line would wait if it were queued now.
+    pub(crate) fn predicted_wait(&self, level: Level, line: Line) -> Duration {
+        self.forecast.wait(level, line, !self.crew(level).sleepers.anyone_free())
     }
 
     /// Whether a wait is one that is all right.
@@ -246,8 +247,9 @@ impl Shared {
     /// How things stand; a level that was entered or left is told.
     pub(crate) fn condition(&self, now: Instant) -> Condition {
         let waiting = |rank: usize| {
-            let any = self.forecast.has_waiting(rank);
-            if any { self.predicted_wait(Level::Short, Priority::ALL[rank]) } else { Duration::ZERO }
+            let priority = Priority::ALL[rank];
+            let any = self.forecast.has_waiting(priority);
+            if any { self.predicted_wait(Level::Short, Line::last_of(priority)) } else { Duration::ZERO }
         };
         let (before, condition) = self.policy.look(self.since_epoch(now), self.forecast.mean(), waiting);
         let Condition { level, load, target } = condition;

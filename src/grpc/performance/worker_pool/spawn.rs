@@ -268,8 +268,8 @@ impl<T> JobHandle<T> {
     fn queue(&mut self, task: Task) {
         self.job.charge(&self.shared.room);
         let class = self.job.class();
-        let prospect = self.shared.prospect(class, task.priority, self.shared.handles());
-        self.shared.forecast.queued(self.job.share(), class, task.priority);
+        let prospect = self.shared.prospect(class, task.line, self.shared.handles());
+        self.shared.forecast.queued(self.job.share(), class, task.line);
         let woke = self.shared.submit(task, prospect.side());
         self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
     }
@@ -412,7 +412,7 @@ where
         deadline: options.deadline,
         timer: None,
     };
-    (Task { job, unit: 0, priority: options.priority }, handle)
+    (Task { job, unit: 0, line: options.priority.into() }, handle)
 }
 
 #[cfg(all(test, millstream_loom))]

@@ -282,7 +282,8 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
     let (answer, answered): (_, Receiver<_>) = bounded(1);
     let seam = pool.seam();
     seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
-    let task = Task { job: Arc::new(Deadly(answer, Share::default())), unit: 0, priority: Priority::Normal };
+    let task =
+        Task { job: Arc::new(Deadly(answer, Share::default())), unit: 0, line: Priority::Normal.into() };
     seam.submit(task, super::sleepers::Side::Any);
     assert_eq!(answered.recv_timeout(LONG), Ok(Interruption::WorkerLost));
     assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);

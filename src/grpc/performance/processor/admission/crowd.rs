@@ -1,8 +1,9 @@
-//! Who has how much under way: the counts that fair shares are taken from.
+//! Who has how much under way, and has used how much lately: the counts that fair shares are taken from, and the accounts
+//! that say in which line a message stands.
 //!
 //! A stream knows by itself how many of its messages lack an answer. Once in a poll it adds what has changed to the
 //! count of its peer, and to that of all: so a message costs nothing here, and the counts of others are as old as their
-//! last poll.
+//! last poll. The account ([`Account`]) is the stream's own as well, and looks at those of others now and then.
 //!
 //! **Bounded.** Peers share a fixed number of counts, by a hash that nobody outside knows; two that fall on one count
 //! are one peer. Streams of an unknown peer are all of one.
@@ -12,11 +13,14 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use crate::grpc::performance::overload::Shares;
+use crate::grpc::performance::overload::{
+    Account, Appetite, Company, Owner, PEERS_SAMPLED, PeerUsage, Sample, Shares,
+};
 
 /// Counts of peers: far more than peers that are busy at a time.
 const PEERS: usize = 1024;
@@ -53,17 +57,47 @@ struct Count {
     streams: AtomicUsize,
 }
 
-/// The counts of all peers.
+/// The counts of all peers, and their accounts.
 pub(in super::super) struct Crowd {
     peers: Box<[Count]>,
     /// Messages without an answer, and peers that have any.
     all: Count,
+    /// `None`: nobody keeps accounts.
+    usage: Option<Usages>,
+}
+
+struct Usages {
+    peers: Box<[PeerUsage]>,
+    sample: Sample<PEERS_SAMPLED>,
+    streams_seen: AtomicU64,
 }
 
 impl Crowd {
-    pub(in super::super) fn new() -> Self {
+    pub(in super::super) fn new(keeps_accounts: bool) -> Self {
         // One more, for those who are unknown.
-        Self { peers: (0..=PEERS).map(|_| Count::default()).collect(), all: Count::default() }
+        let usage = || Usages {
+            peers: (0..=PEERS).map(|_| PeerUsage::default()).collect(),
+            sample: Sample::default(),
+            streams_seen: AtomicU64::new(0),
+        };
+        Self {
+            peers: (0..=PEERS).map(|_| Count::default()).collect(),
+            all: Count::default(),
+            usage: keeps_accounts.then(usage),
+        }
+    }
+}
+
+impl Usages {
+    /// An account for a stream, or a call of one message; calls of nobody in particular have none.
+    fn open(&self, peer: usize, is_stream: bool) -> Option<Account> {
+        let number = || Owner::new(self.streams_seen.fetch_add(1, Relaxed));
+        (is_stream || peer != PEERS).then(|| Account::new(is_stream.then(number)))
+    }
+
+    fn company(&self, peer: usize) -> Company<'_> {
+        let known = (peer != PEERS).then(|| (&self.sample, Owner::new(peer as u64)));
+        Company { peer: &self.peers[peer], peers: known }
     }
 }
 
@@ -75,12 +109,43 @@ pub(in super::super) struct Part {
     pub(in super::super) open: usize,
     /// What of them the others know.
     published: usize,
+    account: Option<Account>,
 }
 
 impl Part {
-    pub(in super::super) fn new(crowd: &Arc<Crowd>, peer: Option<Peer>) -> Self {
+    /// Of a stream, or a call of one message.
+    pub(in super::super) fn new(crowd: &Arc<Crowd>, peer: Option<Peer>, is_stream: bool) -> Self {
         let peer = peer.map_or(PEERS, |Peer(hash)| hash as usize % PEERS);
-        Self { crowd: Arc::clone(crowd), peer, open: 0, published: 0 }
+        let account = crowd.usage.as_ref().and_then(|usage| usage.open(peer, is_stream));
+        Self { crowd: Arc::clone(crowd), peer, open: 0, published: 0, account }
+    }
+
+    /// How the stream stands to the others by what was used, at the last look.
+    pub(in super::super) fn appetite(&self) -> Appetite {
+        self.account.as_ref().map_or(Appetite::Modest, Account::appetite)
+    }
+
+    /// Charges what a message is expected to take that is about to be queued, and says how the stream stands now.
+    pub(in super::super) fn charge(&mut self, expected: Duration, now: Duration) -> Appetite {
+        let (Some(account), Some(usage)) = (&mut self.account, &self.crowd.usage) else {
+            return Appetite::Modest;
+        };
+        account.charge(expected);
+        account.look(usage.company(self.peer), now)
+    }
+
+    /// It has run for so long.
+    pub(in super::super) fn correct(&mut self, expected: Duration, taken: Duration) {
+        if let Some(account) = &mut self.account {
+            account.correct(expected, taken);
+        }
+    }
+
+    /// The stream ends.
+    pub(in super::super) fn close(&mut self, now: Duration) {
+        if let (Some(account), Some(usage)) = (&mut self.account, &self.crowd.usage) {
+            account.close(&usage.peers[self.peer], now);
+        }
     }
 
     /// Tells the others.
@@ -135,11 +200,11 @@ mod tests {
 
     #[test]
     fn what_streams_have_is_counted_by_peer_and_is_gone_with_them() {
-        let crowd = Arc::new(Crowd::new());
+        let crowd = Arc::new(Crowd::new(true));
         let (one, other) = (Peer::named("one"), Peer::named("another"));
-        let mut first = Part::new(&crowd, Some(one));
-        let mut second = Part::new(&crowd, Some(one));
-        let mut third = Part::new(&crowd, Some(other));
+        let mut first = Part::new(&crowd, Some(one), true);
+        let mut second = Part::new(&crowd, Some(one), true);
+        let mut third = Part::new(&crowd, Some(other), true);
         (first.open, second.open, third.open) = (10, 5, 1);
         first.publish();
         second.publish();
@@ -151,7 +216,7 @@ mod tests {
         let alone = Shares { queued: 7, peers: 1, of_peer: 7, streams_of_peer: 1, of_stream: 7 };
         assert_eq!(second.shares(), alone);
         drop(second);
-        let nobody = Part::new(&crowd, None).shares();
+        let nobody = Part::new(&crowd, None, true).shares();
         assert_eq!(nobody, Shares { queued: 0, peers: 0, of_peer: 0, streams_of_peer: 0, of_stream: 0 });
     }
 

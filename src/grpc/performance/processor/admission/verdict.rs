@@ -11,7 +11,7 @@ use crate::grpc::performance::{
     error::Refusal,
     monitor::{Class, Counter},
     overload::{Newcomer, Objection, Standing, Verdict},
-    worker_pool::{Job, Level, Priority, Queued},
+    worker_pool::{Job, Level, Line, Priority, Queued},
 };
 
 /// Somebody who leaves may have less to leave than the newcomer needs; after so many it is refused all the same.
@@ -62,6 +62,11 @@ impl<H: MessageHandler> Engine<H> {
 }
 
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
+    /// In which line a message of this priority would stand.
+    fn line(&self, priority: Priority) -> Line {
+        Line { priority, appetite: self.part.appetite() }
+    }
+
     /// Refuses a message that could not be answered in time, while all of its budget remains: work for an answer that
     /// comes too late is taken from answers that would not.
     pub(in super::super) fn objection(
@@ -79,7 +84,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         let newcomer = Newcomer {
             rank: priority.rank(),
-            wait: shared.predicted_wait(shared.forecast.level(class), priority),
+            wait: shared.predicted_wait(shared.forecast.level(class), self.line(priority)),
             service: shared.forecast.service(class),
             budget,
             mean_service: shared.forecast.mean(),
@@ -143,7 +148,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority: entry.priority,
             since,
             start_by: entry.deadline.map(|deadline| shared.since_epoch(deadline).saturating_sub(service)),
-            expected: since + shared.predicted_wait(shared.forecast.level(entry.class), entry.priority),
+            expected: since
+                + shared.predicted_wait(shared.forecast.level(entry.class), self.line(entry.priority)),
         });
     }
 }

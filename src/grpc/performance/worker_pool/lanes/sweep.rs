@@ -17,6 +17,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use once_cell::race::OnceBox;
+
 use super::Lanes;
 use crate::{
     grpc::performance::{error::Interruption, worker_pool::job::Task},
@@ -62,7 +64,7 @@ impl Lanes {
 
     /// Takes out what was withdrawn. The caller notifies.
     pub(in crate::grpc::performance::worker_pool) fn sweep(&self) {
-        for lane in &self.shared {
+        for lane in self.shared.iter().filter_map(OnceBox::get) {
             for _ in 0..lane.len() {
                 let Some(task) = lane.pop() else { break };
                 if let Some(living) = bury(task) {

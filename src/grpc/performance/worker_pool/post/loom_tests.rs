@@ -49,7 +49,7 @@ fn start(epoch: Instant, unit: u32) -> Instant {
 fn work(post: &Post, epoch: Instant) -> u32 {
     let job: Arc<dyn Job> = Arc::new(Nothing::default());
     for unit in 0..TURNS {
-        let task = Task { job: Arc::clone(&job), unit, priority: Priority::Normal };
+        let task = Task { job: Arc::clone(&job), unit, line: Priority::Normal.into() };
         post.occupy(task, Life::ONLY, start(epoch, unit));
         if post.vacate() == Return::Leave {
             assert!(post.is_seized());
@@ -112,7 +112,7 @@ struct Did {
 fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
     let job: Arc<dyn Job> = Arc::new(Nothing::default());
     let places = u32::from(message.leave_queue());
-    post.occupy(Task { job, unit: 0, priority: Priority::Normal }, Life::ONLY, start(epoch, 0));
+    post.occupy(Task { job, unit: 0, line: Priority::Normal.into() }, Life::ONLY, start(epoch, 0));
     let answers = u32::from(message.state.begin().is_ok() && message.state.finish().is_ok());
     let seats = match post.vacate() {
         Return::Stay => 1,
