@@ -79,6 +79,12 @@ pub trait Operation: Send + Sync {
         scope: &mut JobScope<'_>,
     ) -> Result<Bytes, HandlerError>;
 
+    /// Whether it may run on the thread that reads the stream: it is then over within some microseconds, and cannot block
+    /// (see [`MessageHandler::may_run_in_place`](crate::MessageHandler::may_run_in_place)).
+    fn may_run_in_place(&self, _payload: &Bytes, _parameters: &Parameters<'_>) -> bool {
+        false
+    }
+
     /// Tells apart messages whose service times differ, within the class of the operation: by default the magnitude
     /// of the payload. At most 2^16 values.
     fn refinement(&self, payload: &Bytes, _parameters: &Parameters<'_>) -> u32 {

@@ -52,6 +52,11 @@ impl MessageHandler for OperationsHandler {
         })
     }
 
+    fn may_run_in_place(request: &DataPlaneRequest) -> bool {
+        lookup(request)
+            .is_some_and(|(operation, parameters)| operation.may_run_in_place(&request.payload, &parameters))
+    }
+
     fn priority(request: &DataPlaneRequest) -> Priority {
         request.priority
     }

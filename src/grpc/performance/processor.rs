@@ -21,6 +21,7 @@ mod completions;
 mod engine;
 mod failure;
 mod handler;
+mod in_place;
 mod mailbox;
 mod message;
 mod reading;

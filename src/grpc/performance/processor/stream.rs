@@ -5,7 +5,8 @@
 //! 1. take back returned slots, from the [`Mailbox`];
 //! 2. expire messages whose deadline has passed;
 //! 3. read and admit messages, while there are slots for them ([`admission`](super::admission)): a message that has to
-//!    wait for room stops the reading, and with it, through HTTP/2 flow control, the client;
+//!    wait for room stops the reading, and with it, through HTTP/2 flow control, the client; what costs less than its
+//!    hand-off is worked on here ([`in_place`](super::in_place));
 //! 4. give out an answer, if the order allows one.
 //!
 //! **One answer.** A message is answered when its `outcome` is set and its turn has come, and `outcome` is set once: from
@@ -36,6 +37,7 @@ use super::{
     batches::Batches,
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
+    in_place::InPlace,
     mailbox::Mailbox,
     reading::Reading,
     slot::Outcome,
@@ -60,6 +62,8 @@ pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) key: Option<CacheKey>,
     pub(super) accepted: Instant,
     pub(super) deadline: Option<Instant>,
+    /// Its handler vouches for it: the task may run it.
+    pub(super) vouched: bool,
     /// Set once the answer is known, until it is given out.
     pub(super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -77,6 +81,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
             key: None,
             accepted: now,
             deadline: None,
+            vouched: false,
             outcome: None,
             returned: true,
         }
@@ -136,6 +141,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) batches: Batches,
     pub(super) timer: Timer,
     pub(super) reading: Reading,
+    pub(super) in_place: InPlace,
     pub(super) options: StreamOptions,
     pub(super) context: OptimizationContext,
     pub(super) input: Option<Pin<Box<S>>>,
@@ -170,6 +176,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
             part: Part::new(&engine.crowd, options.peer),
+            in_place: InPlace::new(engine.config.in_place_budget),
             mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
@@ -402,6 +409,7 @@ where
             if more_at_hand {
                 cx.waker().wake_by_ref();
             }
+            this.in_place.renew();
             return Poll::Pending;
         }
     }

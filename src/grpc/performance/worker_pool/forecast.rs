@@ -154,6 +154,18 @@ impl Forecast {
         self.times.quantile(class, share).map(Duration::from_nanos)
     }
 
+    /// How long all but one in a thousand messages of a class run at most, rounded up by a fourth at most; `None` while too
+    /// few were seen to tell. Of some messages ago: kept at hand.
+    pub(crate) fn tail(&self, class: Class) -> Option<Duration> {
+        self.times.tail_of(class).map(Duration::from_nanos)
+    }
+
+    /// As if enough messages of a class had been served for its tail to be known, and none of any other.
+    #[cfg(test)]
+    pub(crate) fn teach(&self, class: Class, service: Duration) {
+        self.times.teach(class, service.as_nanos() as u64);
+    }
+
     /// How long a message runs in the mean, over all classes; zero while nothing is known.
     pub(crate) fn mean(&self) -> Duration {
         Duration::from_nanos(self.times.mean())
