@@ -186,6 +186,33 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_short_and_cannot_block_may_run_in_place() {
+        const LONG: &str = match std::str::from_utf8(&[b' '; 17 << 10]) {
+            Ok(spaces) => spaces,
+            Err(_) => unreachable!(),
+        };
+        let vouched = |operation, given: &[_], payload| {
+            OperationsHandler::may_run_in_place(&request(operation, given, payload))
+        };
+        assert!(vouched("digest", &[], "x") && vouched("digest", &[("algorithm", "sha256")], "x"));
+        assert!(vouched("validate", &[], "[]") && vouched("echo", &[("busy", "0s")], LONG));
+        for (operation, given, payload) in [
+            ("digest", [].as_slice(), LONG),
+            ("validate", &[], LONG),
+            ("echo", &[("busy", "1us")], ""),
+            ("echo", &[("busy", "soon")], ""),
+            // Its report goes to stderr, which may block.
+            ("echo", &[("panic", "true")], ""),
+            ("compress", &[], "x"),
+            ("decompress", &[], "x"),
+            ("thumbnail", &[], "x"),
+            ("ehco", &[], "x"),
+        ] {
+            assert!(!vouched(operation, given, payload), "{operation} {given:?}");
+        }
+    }
+
+    #[test]
     fn an_unknown_operation_is_unimplemented_with_and_without_a_validator() {
         let unknown = request("ehco", &[], "");
         let error = validate(&unknown).unwrap_err();
