@@ -26,6 +26,7 @@ mod arguments;
 mod children;
 #[path = "../common/clock.rs"]
 mod clock;
+#[allow(dead_code, reason = "everything here is to be at most so much")]
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../grpc_tail/naive.rs"]

@@ -60,7 +60,7 @@ enum Work {
 /// The answers of a stream.
 enum Answers {
     Sent(ReceiverStream<Result<StreamResponse, Status>>),
-    Mapped(Streaming<StreamRequest>),
+    Mapped(Box<Streaming<StreamRequest>>),
 }
 
 impl Stream for Answers {
@@ -186,7 +186,7 @@ impl DataPlane for Naive {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let mut requests = request.into_inner();
         if matches!(self.work, Work::Mapped) {
-            return Ok(Response::new(Answers::Mapped(requests)));
+            return Ok(Response::new(Answers::Mapped(Box::new(requests))));
         }
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let work = self.work.clone();

@@ -51,7 +51,7 @@ pub trait MessageHandler: Send + 'static {
     /// Whether [`handle`](Self::handle) may work on the message on the thread that reads the stream, and keep everybody
     /// waiting whose stream that thread reads. Who says so vouches that it never blocks (no lock that is held for long, no
     /// file, no socket, no sleep), and that it is done within some microseconds: nobody watches over it there, and
-    /// `worker_timeout` does not apply.
+    /// `worker_timeout` does not apply. Where no instance is idle, one is made there, too.
     ///
     /// It is a permission. It is made use of when the class of the message was learnt, on workers, to be as short as
     /// `in_place_budget` asks for: then a hand-off would cost more than the work. For who waits for the answer nothing else
