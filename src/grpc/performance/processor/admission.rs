@@ -181,6 +181,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority,
             accepted: now,
             deadline,
+            vouched,
             charge: None,
             lead: None,
         });
@@ -228,6 +229,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority: Priority::Low,
             accepted: now,
             deadline: None,
+            vouched: entry.vouched,
             charge: Charge::new(&shared.room, weight),
             lead: None,
         });

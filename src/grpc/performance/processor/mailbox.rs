@@ -36,6 +36,7 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
+        cpu_clock::thread_cpu_time,
         stage::reached,
     },
 };
@@ -111,9 +112,10 @@ impl<H: MessageHandler> Mailbox<H> {
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
     fn handle(&self, slot: u32, input: Input<H>, started: Instant, forecast: &Forecast) -> Outcome<H> {
-        let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
+        let Input { request, class, accepted, deadline, vouched, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
+        let own_time = (vouched && forecast.wants_own_time(class)).then(thread_cpu_time);
         let result = contain(|| {
             let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
@@ -131,6 +133,9 @@ impl<H: MessageHandler> Mailbox<H> {
         }
         let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
         forecast.learn(class, timing.service_time);
+        if let Some(before) = own_time {
+            forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
+        }
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
             engine.monitor.count(Counter::Panics);

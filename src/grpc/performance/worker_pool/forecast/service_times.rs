@@ -1,14 +1,16 @@
-//! How long messages of a class take: a decaying mean and a decaying histogram for each. The two quantiles that every
-//! message asks for are kept at hand, since reading one looks at every bucket.
+//! How long messages of a class take: a decaying mean and a decaying histogram for each.
 //!
 //! A fixed table, open addressing, one word for the class and one for its mean. A class takes an entry with one
 //! compare-exchange and keeps it; nobody waits for anybody. Beyond the table's size classes share the mean over all.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use crossbeam::utils::CachePadded;
 
-use super::histogram::Histogram;
+use super::{histogram::Histogram, own_time::OwnTime};
 use crate::grpc::performance::monitor::Class;
 
 /// Entries; a power of two.
@@ -35,14 +37,14 @@ struct Law {
     spread: Histogram,
     /// What half of them take at most; 0 while nothing is known.
     median: AtomicU64,
-    /// What all but one in a thousand take at most; 0 while there are too few to tell.
-    tail: AtomicU64,
 }
 
 struct Entry {
     /// Hash of the class; 0: free.
     class: AtomicU64,
     law: Law,
+    /// Of a class that somebody vouches for.
+    own: OnceLock<Box<OwnTime>>,
 }
 
 pub(super) struct ServiceTimes {
@@ -51,19 +53,12 @@ pub(super) struct ServiceTimes {
     all: CachePadded<Law>,
 }
 
-/// Samples between two readings of the quantiles, once there are as many.
+/// Samples between two readings of a median, once there are as many: reading it looks at every bucket.
 const REREAD: u32 = 32;
-/// The share of the messages that the tail leaves out of account is what is left of this.
-const TAIL: f64 = 0.999;
 
 impl Law {
     fn unknown() -> Self {
-        Self {
-            mean: Mean::default(),
-            spread: Histogram::new(),
-            median: AtomicU64::new(0),
-            tail: AtomicU64::new(0),
-        }
+        Self { mean: Mean::default(), spread: Histogram::new(), median: AtomicU64::new(0) }
     }
 
     /// Learns from a sample, with a mean of so many.
@@ -73,11 +68,10 @@ impl Law {
         }
         self.mean.update(sample, samples);
         let seen = self.spread.count(sample);
-        if seen < REREAD || seen.is_multiple_of(REREAD) {
-            if let Some(half) = self.spread.quantile(0.5) {
-                self.median.store(half, Relaxed);
-            }
-            self.tail.store(self.spread.quantile(TAIL).unwrap_or(0), Relaxed);
+        if (seen < REREAD || seen.is_multiple_of(REREAD))
+            && let Some(half) = self.spread.quantile(0.5)
+        {
+            self.median.store(half, Relaxed);
         }
     }
 }
@@ -116,7 +110,7 @@ impl Mean {
 
 impl ServiceTimes {
     pub(super) fn new() -> Self {
-        let free = || Entry { class: AtomicU64::new(0), law: Law::unknown() };
+        let free = || Entry { class: AtomicU64::new(0), law: Law::unknown(), own: OnceLock::new() };
         Self { entries: (0..ENTRIES).map(|_| free()).collect(), all: CachePadded::new(Law::unknown()) }
     }
 
@@ -155,20 +149,15 @@ impl ServiceTimes {
         self.find(class, false).map_or(0, |entry| entry.law.median.load(Relaxed))
     }
 
-    /// Nanoseconds that all but one in a thousand messages of a class take at most; `None` while too few were seen to
-    /// tell.
-    pub(super) fn tail_of(&self, class: Class) -> Option<u64> {
-        let tail = self.find(class, false)?.law.tail.load(Relaxed);
-        (tail > 0).then_some(tail)
+    /// How much of a core messages of a class take; `None` when the table has no room for it. By who learns it.
+    pub(super) fn own_time(&self, class: Class) -> Option<&OwnTime> {
+        Some(self.find(class, true)?.own.get_or_init(|| Box::new(OwnTime::unknown())))
     }
 
-    /// A class whose messages are known to take so long, without a word about all the others.
-    #[cfg(test)]
-    pub(super) fn teach(&self, class: Class, nanoseconds: u64) {
-        let entry = self.find(class, true).expect("a test has few classes");
-        while entry.law.tail.load(Relaxed) == 0 {
-            entry.law.learn(nanoseconds, SAMPLES);
-        }
+    /// Nanoseconds that all but one in a thousand messages of a class take of a core at most; `None` while too few were
+    /// seen to tell.
+    pub(super) fn own_tail_of(&self, class: Class) -> Option<u64> {
+        self.find(class, false)?.own.get()?.tail()
     }
 
     /// The median over all messages.
@@ -219,24 +208,6 @@ mod tests {
         let mean = means.iter().sum::<u64>() / means.len() as u64;
         assert!((200..400).contains(&mean), "{mean} ns");
         assert!(times.median_of(class) <= 1_024, "{} ns", times.median_of(class));
-    }
-
-    #[test]
-    fn the_tail_of_a_class_is_known_after_a_thousand_and_follows_what_changes() {
-        let times = ServiceTimes::new();
-        let class = Class::DEFAULT;
-        for _ in 0..1000 {
-            times.learn(class, 5_000);
-        }
-        assert_eq!(times.tail_of(class), None);
-        for _ in 0..REREAD {
-            times.learn(class, 5_000);
-        }
-        assert!(times.tail_of(class).is_some_and(|tail| (5_000..=6_250).contains(&tail)));
-        for _ in 0..2 * REREAD {
-            times.learn(class, 200_000);
-        }
-        assert!(times.tail_of(class).is_some_and(|tail| tail >= 200_000));
     }
 
     #[test]
