@@ -20,7 +20,7 @@ const IN_FLIGHT: usize = 64;
 /// In a round of classes.
 const MESSAGES: u64 = 30_000;
 /// Rounds, and where minutes count.
-const ROUNDS: (u64, u64) = (60, 20);
+const ROUNDS: (u64, u64) = (50, 10);
 
 /// How long a message takes where everything is one, and where it is many.
 #[derive(Debug, Serialize)]
@@ -53,11 +53,15 @@ fn classes(referee: &mut Referee, rounds: u64, steps: Steps) -> Variety {
     compare(referee, OF_CLASSES, rounds, |_| one.run(mix), |_| many.run(Mix { classes: CLASSES, ..mix }))
 }
 
+/// On the one key a fourth of the messages has to do: there are as many rounds.
+const OF_ONE_KEY: u64 = 4;
+
 /// All keys in the end, each once in so many rounds.
 fn keys(referee: &mut Referee, rounds: u64, steps: Steps) -> Variety {
     let (one, many) = (Plane::new(1, KEYS), Plane::new(1, KEYS));
     let messages = KEYS / rounds;
-    let mix = Mix { messages, steps, first: 0, classes: 1, keys: Some(1), kept: false };
+    let mix =
+        Mix { messages: messages / OF_ONE_KEY, steps, first: 0, classes: 1, keys: Some(1), kept: false };
     one.run(mix);
     compare(
         referee,
@@ -65,7 +69,7 @@ fn keys(referee: &mut Referee, rounds: u64, steps: Steps) -> Variety {
         rounds,
         |_| one.run(mix),
         // A run that is done again has to have keys of its own, too.
-        |run| many.run(Mix { first: run * messages, keys: Some(u64::MAX), kept: true, ..mix }),
+        |run| many.run(Mix { messages, first: run * messages, keys: Some(u64::MAX), kept: true, ..mix }),
     )
 }
 
