@@ -34,6 +34,8 @@ const STREAMS_PER_CONNECTION: usize = 50;
 const OPENED_TOGETHER: usize = 100;
 /// Bytes of a payload, the first of which are a number of its own: no answer comes from a cache.
 const PAYLOAD: usize = 4096;
+/// Between two looks whether all answers have come.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -129,7 +131,7 @@ impl Client {
             if Instant::now() > deadline {
                 return Err(format!("{answered} answers to {} messages", self.sent));
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::park_timeout(LOOK);
         }
     }
 
@@ -139,7 +141,7 @@ impl Client {
         let (start, before) = (Instant::now(), self.sent);
         for due in Schedule::new(Arrivals::Poisson, rate_per_s, length, seed) {
             // Late by what a timer is late: the same for everybody, and no times are measured here.
-            thread::sleep((start + due).saturating_duration_since(Instant::now()));
+            thread::park_timeout((start + due).saturating_duration_since(Instant::now()));
             self.send(self.sent as usize % self.streams.len())?;
         }
         self.await_answers()?;

@@ -63,7 +63,7 @@ fn settled(served: &Served) -> Result<u64, String> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = process::resident(served.child.id())?;
     loop {
-        thread::sleep(LOOK);
+        thread::park_timeout(LOOK);
         let now = process::resident(served.child.id())?;
         if now.abs_diff(last) <= STILL || Instant::now() > deadline {
             return Ok(now);
