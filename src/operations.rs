@@ -5,8 +5,8 @@
 //!    take such parameters, are their values in range, is the payload obviously wrong? Nothing of it takes longer
 //!    than a look at the first bytes.
 //! 2. [`OperationsHandler`] gives the class, the weight and the cache key, on the same thread.
-//! 3. A pooled instance of [`OperationsHandler`] runs the operation on a worker thread, with the scratch space of its
-//!    [`Workshop`].
+//! 3. A pooled instance of [`OperationsHandler`] runs the operation on a worker thread, or in place where
+//!    [`Operation::may_run_in_place`] vouches for that, with the scratch space of its [`Workshop`].
 //!
 //! Operations are stateless and live as statics; settings and scratch space belong to the instance. What an operation
 //! promises:
@@ -78,6 +78,12 @@ pub trait Operation: Send + Sync {
         workshop: &mut Workshop,
         scope: &mut JobScope<'_>,
     ) -> Result<Bytes, HandlerError>;
+
+    /// Whether it may run on the thread that reads the stream: it is then over within some microseconds, and cannot block
+    /// (see [`MessageHandler::may_run_in_place`](crate::MessageHandler::may_run_in_place)).
+    fn may_run_in_place(&self, _payload: &Bytes, _parameters: &Parameters<'_>) -> bool {
+        false
+    }
 
     /// Tells apart messages whose service times differ, within the class of the operation: by default the magnitude
     /// of the payload. At most 2^16 values.

@@ -5,7 +5,6 @@ pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod coarse_clock;
 pub(crate) mod contain;
-#[cfg(feature = "cli")]
 pub(crate) mod cpu_clock;
 pub(crate) mod memory;
 pub(crate) mod park;

@@ -29,7 +29,7 @@ use futures_core::Stream;
 use millstream::{
     CacheKey, Class, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
     OptimizedStreamProcessor, StreamPerformanceMonitor, WorkerPool,
-    monitor::{Counter, Outcome},
+    monitor::{Counter, Counts, Outcome},
     processor::{AnswerStream, Message, Order, StreamOptions},
 };
 use parking_lot::Mutex;
@@ -118,6 +118,8 @@ fn end_count(what: &str, allowed: usize) {
 struct Number {
     value: u64,
     cached: bool,
+    /// May run in place.
+    vouched: bool,
 }
 
 struct Double;
@@ -128,6 +130,10 @@ impl MessageHandler for Double {
 
     fn handle(&mut self, request: Number, _: &mut JobScope<'_>) -> Result<u64, HandlerError> {
         Ok(2 * request.value)
+    }
+
+    fn may_run_in_place(request: &Number) -> bool {
+        request.vouched
     }
 
     fn cache_key(request: &Number) -> Option<CacheKey> {
@@ -149,6 +155,7 @@ struct Numbers {
     /// Where the numbers begin anew, and whether answers may come from the cache.
     period: Option<u64>,
     timeout: Option<Duration>,
+    vouched: bool,
 }
 
 impl Stream for Numbers {
@@ -157,13 +164,13 @@ impl Stream for Numbers {
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let value = self.next % self.period.unwrap_or(u64::MAX);
         self.next += 1;
-        let message = Message::new(Number { value, cached: self.period.is_some() });
+        let message = Message::new(Number { value, cached: self.period.is_some(), vouched: self.vouched });
         Poll::Ready(Some(Ok(message.timeout(self.timeout))))
     }
 }
 
 fn numbers() -> Numbers {
-    Numbers { next: 0, period: None, timeout: None }
+    Numbers { next: 0, period: None, timeout: None, vouched: false }
 }
 
 /// One worker, so that its recorder can be prepared; and streams that are as deep as they may be after one poll.
@@ -221,10 +228,14 @@ async fn take(answers: &mut AnswerStream<Double, Numbers, (), OptimizationError>
 
 /// Streams so many messages as a warm-up, and then those that count.
 async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: Order, allowed: usize) {
-    let cached = input.period.is_some();
+    let Numbers { period, vouched, .. } = input;
     let processor = processor(config).await;
     let mut answers = processor.stream(input, StreamOptions { order, ..StreamOptions::default() }).unwrap();
     take(&mut answers, WARM_UP).await;
+    let in_place = |counts: &Counts| counts.of(Counter::RunInPlace);
+    while vouched && in_place(&processor.monitor().counts()) == 0 {
+        take(&mut answers, 1).await;
+    }
     pool_has_started().await;
     let before = processor.monitor().snapshot().counts;
     begin_count();
@@ -233,7 +244,9 @@ async fn stream(what: &str, config: OptimizationConfig, input: Numbers, order: O
     let after = processor.monitor().snapshot().counts;
     assert_eq!(after.answered(Outcome::Ok) - before.answered(Outcome::Ok), COUNTED, "{what}");
     let hits = after.of(Counter::CacheHits) - before.of(Counter::CacheHits);
-    assert_eq!(hits > 0, cached, "{what}: {hits} cache hits");
+    assert_eq!(hits > 0, period.is_some(), "{what}: {hits} cache hits");
+    let in_place = in_place(&after) - in_place(&before);
+    assert_eq!(in_place > 0, vouched, "{what}: {in_place} in place");
     drop(answers);
     processor.drain(Instant::now() + HOUR).await;
 }
@@ -262,6 +275,10 @@ async fn between_admission_and_answer_nothing_is_allocated() {
     stream("messages with deadlines", config(), timeouts, Order::Request, 0).await;
     let hits = Numbers { period: Some(100), ..numbers() };
     stream("cache hits", config(), hits, Order::Request, 0).await;
+    // What a busy machine takes from a thread counts, too; so the budget is generous.
+    let generous = OptimizationConfig { in_place_budget: Duration::from_millis(1), ..config() };
+    let vouched = Numbers { vouched: true, ..numbers() };
+    stream("messages that run in place", generous, vouched, Order::Request, 0).await;
     // Where the lanes are full each message queues for room: its place in the queue, and a block for each 31 of them.
     let tight = OptimizationConfig { worker_queue_capacity: 4, ..config() };
     let places = (COUNTED + COUNTED.div_ceil(31) + 1) as usize;

@@ -397,7 +397,8 @@ async fn many_streams_with_every_kind_of_trouble_lose_nothing_and_leave_nothing_
                     let priority = Priority::ALL[(n % 3) as usize];
                     let weight = (n * 37 % 1000) as usize;
                     let computed = Arc::clone(&computed);
-                    let request = Request { number: n, act, key, weight, priority, computed };
+                    let vouched = n % 2 == 0;
+                    let request = Request { number: n, act, key, weight, priority, vouched, computed };
                     let timeout = (n % 7 == 0).then_some(Duration::from_micros(n * 50));
                     sender.send(Message::new(request).timeout(timeout)).unwrap();
                 }

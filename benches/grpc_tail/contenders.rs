@@ -1,15 +1,15 @@
 //! Who serves, each as a process of its own that lives for one run.
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+use crate::{
+    naive,
+    scenarios::DIGEST,
+    served::{Served, tool},
 };
-
-use crate::naive;
 
 /// millstream's name among the contenders.
 pub(crate) const OURS: &str = "millstream";
+/// With every message handed to a worker.
+pub(crate) const HANDED_OVER: &str = "millstream_handed_over";
 
 /// One contender.
 #[derive(Debug, Clone, Copy)]
@@ -17,63 +17,43 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     /// What it is, for who reads the report.
     pub(crate) what: &'static str,
+    /// Settings of millstream.
+    settings: &'static [(&'static str, &'static str)],
+    /// The one scenario in which it takes part; `None`: all.
+    at: Option<&'static str>,
+}
+
+const fn naive(name: &'static str, what: &'static str) -> Contender {
+    Contender { name, what, settings: &[], at: None }
 }
 
 /// All of them.
-pub(crate) static CONTENDERS: [Contender; 4] = [
-    Contender { name: naive::INLINE, what: "tonic, the work in the task of the stream" },
-    Contender { name: naive::SPAWN_BLOCKING, what: "tonic, tokio::task::spawn_blocking for each message" },
-    Contender { name: naive::RAYON, what: "tonic, a rayon pool, and a oneshot for each message" },
-    Contender { name: OURS, what: "millstream serve, as it comes" },
+pub(crate) static CONTENDERS: [Contender; 5] = [
+    naive(naive::INLINE, "tonic, the work in the task of the stream"),
+    naive(naive::SPAWN_BLOCKING, "tonic, tokio::task::spawn_blocking for each message"),
+    naive(naive::RAYON, "tonic, a rayon pool, and a oneshot for each message"),
+    Contender { name: OURS, what: "millstream serve, as it comes", settings: &[], at: None },
+    Contender {
+        name: HANDED_OVER,
+        what: "millstream serve, every message handed to a worker",
+        settings: &[("MILLSTREAM_IN_PLACE_BUDGET", "0s")],
+        at: Some(DIGEST),
+    },
 ];
 
 impl Contender {
     pub(crate) fn is_naive(&self) -> bool {
-        self.name != OURS
+        self.name != OURS && self.name != HANDED_OVER
     }
 
     /// Starts it, and waits until it listens.
-    pub(crate) fn start(&self) -> Result<Running, String> {
-        let mut command = if self.is_naive() {
-            let mut this = Command::new(env::current_exe().map_err(|error| format!("who am I? {error}"))?);
-            this.args([naive::ARGUMENT, self.name]);
-            this
-        } else {
-            let mut tool = Command::new(env!("CARGO_BIN_EXE_millstream"));
-            tool.args(["serve", "--listen", "127.0.0.1:0"]).env("MILLSTREAM_LOG", "error");
-            tool
-        };
-        let child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn();
-        let child = child.map_err(|error| format!("{} cannot be started: {error}", self.name))?;
-        let mut running = Running { child, address: String::new() };
-        let stdout = running.child.stdout.take().expect("it is piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("{}: {error}", self.name))?;
-        let address = line.trim().strip_prefix("listening on ");
-        address
-            .ok_or_else(|| format!("{} does not say where it listens", self.name))?
-            .clone_into(&mut running.address);
-        Ok(running)
+    pub(crate) fn start(&self) -> Result<Served, String> {
+        let command = if self.is_naive() { naive::command(self.name)? } else { tool(self.settings) };
+        Served::start(self.name, command)
     }
-}
 
-/// A server that runs until this is dropped.
-pub(crate) struct Running {
-    child: Child,
-    address: String,
-}
-
-impl Running {
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error: it has ended by itself, and then the load has found nobody.
-        self.child.kill().ok();
-        // Waiting makes its CPU time known to us, too.
-        self.child.wait().ok();
+    /// Whether it takes part in this scenario.
+    pub(crate) fn takes_part(&self, scenario: &str) -> bool {
+        self.at.is_none_or(|at| at == scenario)
     }
 }

@@ -1,6 +1,7 @@
 //! What millstream is to reach, over the wire; see [`goal`](crate::goal).
 
 use crate::{
+    contenders::HANDED_OVER,
     generator::{Seen, Times},
     goal::{Goal, Part},
     results::{Results, ScenarioResults},
@@ -32,12 +33,14 @@ fn of_best(results: Option<&ScenarioResults>, figure: impl Fn(&Seen) -> Option<f
 
 fn over_the_wire(results: &Results) -> Goal {
     let (digest, mixed) = (results.scenario(DIGEST), results.scenario(MIXED));
+    let handed_over = digest.and_then(|digest| Some(digest.of(HANDED_OVER, p99)? / digest.best_naive(p99)?));
     Goal::new(
         11,
         "end to end over gRPC: p99 of 4 KiB digests at most the best naive server's; beside long messages, short p99 \
          at most half of the best, long p99 at most 1.1 times the best's",
         vec![
             Part::at_most("digest: p99, of the best naive server's", of_best(digest, p99), 1.0),
+            Part::at_most("digest: every message handed to a worker", handed_over, 1.0).informative(),
             Part::at_most("mixed: short p99, of the best's", of_best(mixed, p99_of(SHORT)), 0.5),
             Part::at_most("mixed: long p99, of the best's", of_best(mixed, p99_of(LONG)), 1.1),
             Part::below(

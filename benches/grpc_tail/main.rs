@@ -39,6 +39,8 @@ mod noise;
 mod priority;
 #[path = "../common/referee.rs"]
 mod referee;
+#[path = "../common/served.rs"]
+mod served;
 #[path = "../common/stats.rs"]
 mod stats;
 #[path = "../common/words.rs"]

@@ -4,7 +4,17 @@
 //! They know `digest` and `echo` with `busy`, no deadlines, and no bound on what they take on, but that the answers'
 //! channel has one.
 
-use std::{io::Write, net::SocketAddr, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{
+    env,
+    io::Write,
+    net::SocketAddr,
+    pin::Pin,
+    process::Command,
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use millstream::grpc::proto::{
@@ -32,6 +42,8 @@ pub(crate) const ARGUMENT: &str = "--serve-naively";
 pub(crate) const INLINE: &str = "inline";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const RAYON: &str = "rayon";
+/// The work in the stream of the answers itself, without a task and a channel: nothing but tonic.
+pub(crate) const MAPPED: &str = "mapped";
 
 /// Answers of a stream that wait for the transport.
 const ANSWERS: usize = 128;
@@ -42,6 +54,33 @@ enum Work {
     Inline,
     SpawnBlocking,
     Rayon(Arc<ThreadPool>),
+    Mapped,
+}
+
+/// The answers of a stream.
+enum Answers {
+    Sent(ReceiverStream<Result<StreamResponse, Status>>),
+    Mapped(Box<Streaming<StreamRequest>>),
+}
+
+impl Stream for Answers {
+    type Item = Result<StreamResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.get_mut() {
+            Self::Sent(answers) => Pin::new(answers).poll_next(cx),
+            Self::Mapped(requests) => {
+                Pin::new(requests).poll_next(cx).map(|next| next.map(|request| request.map(answer)))
+            }
+        }
+    }
+}
+
+/// What starts such a server, as this executable once more.
+pub(crate) fn command(how: &str) -> Result<Command, String> {
+    let mut this = Command::new(env::current_exe().map_err(|error| format!("who am I? {error}"))?);
+    this.args([ARGUMENT, how]);
+    Ok(this)
 }
 
 /// Serves in this way until the process is ended.
@@ -49,6 +88,7 @@ pub(crate) fn serve(how: &str) -> Result<(), String> {
     let work = match how {
         INLINE => Work::Inline,
         SPAWN_BLOCKING => Work::SpawnBlocking,
+        MAPPED => Work::Mapped,
         RAYON => {
             let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
             let pool = ThreadPoolBuilder::new().num_threads(threads).build();
@@ -77,7 +117,7 @@ impl Work {
     async fn take_on(&self, request: StreamRequest, answers: &mpsc::Sender<Result<StreamResponse, Status>>) {
         let answers = answers.clone();
         match self {
-            Self::Inline => {
+            Self::Inline | Self::Mapped => {
                 // An error: the client is gone, here and below.
                 answers.send(Ok(answer(request))).await.ok();
             }
@@ -137,7 +177,7 @@ fn burn(time: Duration) {
 
 #[tonic::async_trait]
 impl DataPlane for Naive {
-    type StreamStream = ReceiverStream<Result<StreamResponse, Status>>;
+    type StreamStream = Answers;
     type WatchStatsStream = Pin<Box<dyn Stream<Item = Result<GetStatsResponse, Status>> + Send>>;
 
     async fn stream(
@@ -145,6 +185,9 @@ impl DataPlane for Naive {
         request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let mut requests = request.into_inner();
+        if matches!(self.work, Work::Mapped) {
+            return Ok(Response::new(Answers::Mapped(Box::new(requests))));
+        }
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let work = self.work.clone();
         tokio::spawn(async move {
@@ -159,7 +202,7 @@ impl DataPlane for Naive {
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(Response::new(Answers::Sent(ReceiverStream::new(outgoing))))
     }
 
     async fn process(&self, _: Request<StreamRequest>) -> Result<Response<StreamResponse>, Status> {

@@ -61,7 +61,7 @@ fn sentence(scenario: &ScenarioResults, contender: &Contender, rounds: &[Seen]) 
         p99s.fold((f64::INFINITY, 0.0_f64), |(least, most), p99| (least.min(p99), most.max(p99)));
     let spread = if least > most { String::new() } else { format!(" ({} to {})", time(least), time(most)) };
     let mut text = format!(
-        "{:<15} 99% of the answers within {:>7}{spread}; half within {:>7}, 99.9% within {:>7}",
+        "{:<22} 99% of the answers within {:>7}{spread}; half within {:>7}, 99.9% within {:>7}",
         contender.name,
         at(|times| times.p99_us),
         at(|times| times.p50_us),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    contenders::{CONTENDERS, Contender},
+    contenders::{CONTENDERS, Contender, OURS},
     generator::Seen,
     goal::{least, most},
     referee::Validity,
@@ -42,14 +42,19 @@ impl Results {
 
 impl ScenarioResults {
     pub(crate) fn contenders(&self) -> impl Iterator<Item = (&'static Contender, &Vec<Seen>)> {
-        CONTENDERS.iter().zip(&self.rounds)
+        let part = |contender: &Contender| contender.takes_part(self.scenario.name);
+        CONTENDERS.iter().zip(&self.rounds).filter(move |(contender, _)| part(contender))
     }
 
     /// The median over millstream's rounds.
     pub(crate) fn ours(&self, figure: impl Fn(&Seen) -> Option<f64>) -> Option<f64> {
-        self.contenders()
-            .find(|(contender, _)| !contender.is_naive())
-            .and_then(|(_, rounds)| over(rounds, figure))
+        self.of(OURS, figure)
+    }
+
+    /// The median over the rounds of this contender.
+    pub(crate) fn of(&self, name: &str, figure: impl Fn(&Seen) -> Option<f64>) -> Option<f64> {
+        let (_, rounds) = self.contenders().find(|(contender, _)| contender.name == name)?;
+        over(rounds, figure)
     }
 
     /// The least of the naive servers' medians.
@@ -72,7 +77,7 @@ impl ScenarioResults {
 
     /// The upper bound of the ratio of millstream's figure to that of each naive server, round by round: the largest.
     pub(crate) fn ratio_at_most(&self, figure: impl Fn(&Seen) -> Option<f64>) -> Option<f64> {
-        let (_, ours) = self.contenders().find(|(contender, _)| !contender.is_naive())?;
+        let (_, ours) = self.contenders().find(|(contender, _)| contender.name == OURS)?;
         let bound = |theirs: &Vec<Seen>| {
             let pairs = ours.iter().zip(theirs).filter_map(|(ours, theirs)| figure(ours).zip(figure(theirs)));
             Some(Ratio::of(&pairs.collect::<Vec<_>>())?.high)

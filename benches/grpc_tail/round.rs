@@ -57,7 +57,8 @@ pub(crate) fn run(quick: bool) -> Result<Results, String> {
                 deadlines: true,
                 seed: SEED + round as u64,
             };
-            let mut order: Vec<usize> = (0..CONTENDERS.len()).collect();
+            let mut order: Vec<usize> =
+                (0..CONTENDERS.len()).filter(|&index| CONTENDERS[index].takes_part(scenario.name)).collect();
             order.shuffle(&mut chance);
             for index in order {
                 let seen = judged(&mut referee, &CONTENDERS[index], &offer)?;

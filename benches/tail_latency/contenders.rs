@@ -187,7 +187,7 @@ const ENTRIES: &[Entry] = &[
         name: "millstream_stream",
         what: "OptimizedStreamProcessor::stream, answers in order of completion",
         role: Role::Millstream,
-        start: || Box::new(Streams::start(|config| config)),
+        start: || Box::new(Streams::<false>::start(|config| config)),
     },
 ];
 

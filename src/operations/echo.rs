@@ -116,6 +116,12 @@ impl Operation for Echo {
         Ok(payload)
     }
 
+    /// Where it has nothing to do. A panic is reported on stderr, which may block.
+    fn may_run_in_place(&self, _: &Bytes, parameters: &Parameters<'_>) -> bool {
+        let idle = parameters.duration("busy", MAX_BUSY).is_ok_and(|busy| busy.is_zero());
+        idle && parameters.flag("panic").is_ok_and(|panic| !panic)
+    }
+
     /// The magnitude of the payload, and of the work in microseconds.
     fn refinement(&self, payload: &Bytes, parameters: &Parameters<'_>) -> u32 {
         let busy = parameters.duration("busy", MAX_BUSY).unwrap_or_default();

@@ -52,6 +52,11 @@ impl MessageHandler for OperationsHandler {
         })
     }
 
+    fn may_run_in_place(request: &DataPlaneRequest) -> bool {
+        lookup(request)
+            .is_some_and(|(operation, parameters)| operation.may_run_in_place(&request.payload, &parameters))
+    }
+
     fn priority(request: &DataPlaneRequest) -> Priority {
         request.priority
     }
@@ -178,6 +183,30 @@ mod tests {
         let back = DataPlaneRequest { payload: compressed, ..request("decompress", &[], "") };
         assert_eq!(handle(&mut handler, back).unwrap(), "grist");
         assert_eq!(handle(&mut handler, request("echo", &[], "grist")).unwrap(), "grist");
+    }
+
+    #[test]
+    fn only_what_is_short_and_cannot_block_may_run_in_place() {
+        let long: &'static str = " ".repeat(17 << 10).leak();
+        let vouched = |operation, given: &[_], payload| {
+            OperationsHandler::may_run_in_place(&request(operation, given, payload))
+        };
+        assert!(vouched("digest", &[], "x") && vouched("digest", &[("algorithm", "sha256")], "x"));
+        assert!(vouched("validate", &[], "[]") && vouched("echo", &[("busy", "0s")], long));
+        for (operation, given, payload) in [
+            ("digest", [].as_slice(), long),
+            ("validate", &[], long),
+            ("echo", &[("busy", "1us")], ""),
+            ("echo", &[("busy", "soon")], ""),
+            // Its report goes to stderr, which may block.
+            ("echo", &[("panic", "true")], ""),
+            ("compress", &[], "x"),
+            ("decompress", &[], "x"),
+            ("thumbnail", &[], "x"),
+            ("ehco", &[], "x"),
+        ] {
+            assert!(!vouched(operation, given, payload), "{operation} {given:?}");
+        }
     }
 
     #[test]

@@ -56,11 +56,21 @@ pub struct Request {
     pub key: Option<u64>,
     pub weight: usize,
     pub priority: Priority,
+    /// May run in place.
+    pub vouched: bool,
     pub computed: Arc<AtomicUsize>,
 }
 
 pub fn request(number: u64, act: Act) -> Request {
-    Request { number, act, key: None, weight: 1, priority: Priority::Normal, computed: Arc::default() }
+    Request {
+        number,
+        act,
+        key: None,
+        weight: 1,
+        priority: Priority::Normal,
+        vouched: false,
+        computed: Arc::default(),
+    }
 }
 
 /// The two ends of a wait: the handler's.
@@ -156,6 +166,10 @@ impl MessageHandler for Actor {
                 Ok(held.len() as u64)
             }
         }
+    }
+
+    fn may_run_in_place(request: &Request) -> bool {
+        request.vouched
     }
 
     fn priority(request: &Request) -> Priority {

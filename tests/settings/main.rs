@@ -30,6 +30,7 @@ const FILES: [(&str, &str); 14] = [
     ("connections", include_str!("connections.rs")),
     ("fairness", include_str!("fairness.rs")),
     ("figures", include_str!("figures.rs")),
+    ("in_place", include_str!("../in_place.rs")),
     ("lengths", include_str!("lengths.rs")),
     ("overload", include_str!("../overload.rs")),
     ("overload_rules", include_str!("overload_rules.rs")),
@@ -62,6 +63,7 @@ promises! {
     worker_niceness: threads::workers_give_way_as_much_as_they_are_told_to;
     worker_spin: threads::a_worker_without_work_stays_awake_while_that_has_paid;
     await_spin: threads::who_awaits_a_short_job_looks_out_for_as_long_as_it_is_told_to;
+    in_place_budget: in_place::what_costs_less_than_its_hand_off_runs_where_it_was_read_if_there_is_a_budget;
     worker_substitutes: workers::a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute;
     enable_length_scheduling: lengths::what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart;
     long_work_share: lengths::long_work_keeps_its_share_while_short_work_never_ends;

@@ -26,9 +26,13 @@ use crate::{arrivals::Ledger, work::Work};
 /// Streams that share the load, as connections do.
 const STREAMS: usize = 8;
 
-struct Burner;
+/// The longest work for which an author would vouch.
+const BRIEF: Duration = Duration::from_micros(50);
 
-impl MessageHandler for Burner {
+/// Whether it vouches for what is brief.
+struct Burner<const VOUCHES: bool>;
+
+impl<const VOUCHES: bool> MessageHandler for Burner<VOUCHES> {
     type Request = Work;
     type Response = Duration;
 
@@ -39,6 +43,10 @@ impl MessageHandler for Burner {
         Ok(work.burn_in_slices(|| scope.checkpoint().expect("nobody cancels")))
     }
 
+    fn may_run_in_place(work: &Work) -> bool {
+        VOUCHES && work.service <= BRIEF
+    }
+
     /// By the magnitude of the work, as a handler would whose parameters tell it.
     fn class(work: &Work) -> Class {
         Class::new("burn").refined(work.service.as_micros().checked_ilog2().map_or(0, |bits| bits + 1))
@@ -46,20 +54,21 @@ impl MessageHandler for Burner {
 }
 
 type Input = Result<Message<Work, usize>, OptimizationError>;
-type Answers = AnswerStream<Burner, UnboundedReceiverStream<Input>, usize, OptimizationError>;
+type Answers<const VOUCHES: bool> =
+    AnswerStream<Burner<VOUCHES>, UnboundedReceiverStream<Input>, usize, OptimizationError>;
 
-pub(crate) struct Streams {
+pub(crate) struct Streams<const VOUCHES: bool> {
     io: Runtime,
-    processor: OptimizedStreamProcessor<Burner>,
+    processor: OptimizedStreamProcessor<Burner<VOUCHES>>,
 }
 
 /// One stream: messages go in at one end, answers come out at the other.
-struct Pipe {
+struct Pipe<const VOUCHES: bool> {
     sender: UnboundedSender<Input>,
-    answers: Pin<Box<Answers>>,
+    answers: Pin<Box<Answers<VOUCHES>>>,
 }
 
-impl Pipe {
+impl<const VOUCHES: bool> Pipe<VOUCHES> {
     /// `tag` comes back with the answer.
     fn send(&self, work: Work, tag: usize) {
         self.sender.send(Ok(Message::new(work).tag(tag))).expect("the stream reads while it lives");
@@ -78,14 +87,14 @@ fn tagged(
     (answer.tag, answer.result.expect("nobody cancels, and work does not panic"))
 }
 
-impl Streams {
+impl<const VOUCHES: bool> Streams<VOUCHES> {
     pub(crate) fn start(change: fn(OptimizationConfig) -> OptimizationConfig) -> Self {
         let io = io().build().expect("the system gives threads for I/O");
         let processor = OptimizedStreamProcessor::new(change(config()), || Burner);
         Self { io, processor: processor.expect("the settings work, and the system gives threads") }
     }
 
-    fn pipe(&self) -> Pipe {
+    fn pipe(&self) -> Pipe<VOUCHES> {
         let (sender, receiver) = unbounded_channel();
         let options = StreamOptions { order: Order::Completion, ..StreamOptions::default() };
         let answers = self.processor.stream(UnboundedReceiverStream::new(receiver), options);
@@ -120,7 +129,7 @@ impl Streams {
     }
 }
 
-impl Contender for Streams {
+impl<const VOUCHES: bool> Contender for Streams<VOUCHES> {
     fn io(&self) -> &Runtime {
         &self.io
     }
@@ -185,7 +194,7 @@ impl Contender for Streams {
     }
 }
 
-impl Drop for Streams {
+impl<const VOUCHES: bool> Drop for Streams<VOUCHES> {
     fn drop(&mut self) {
         wait_for_the_end(self.processor.pool());
     }

@@ -27,7 +27,7 @@ fn pool(change: fn(OptimizationConfig) -> OptimizationConfig) -> Box<dyn Contend
 }
 
 fn stream(change: fn(OptimizationConfig) -> OptimizationConfig) -> Box<dyn Contender> {
-    Box::new(Streams::start(change))
+    Box::new(Streams::<false>::start(change))
 }
 
 pub(super) const VARIANTS: &[Entry] = &[
@@ -69,5 +69,11 @@ pub(super) const VARIANTS: &[Entry] = &[
         "OptimizedStreamProcessor::stream, no message travels with another",
         &[TINY_JOBS, EXPONENTIAL],
         || stream(|config| OptimizationConfig { batch_size: 1, ..config }),
+    ),
+    variant(
+        "millstream_stream_in_place",
+        "OptimizedStreamProcessor::stream, a handler that vouches for jobs of up to 50 µs: they may run on the I/O threads",
+        &[ROUND_TRIP, TINY_JOBS, SMALL],
+        || Box::new(Streams::<true>::start(|config| config)),
     ),
 ];

@@ -67,7 +67,7 @@ pub(crate) fn run(setting: Setting, seed: u64) -> Shared {
     let trace = trace(setting, seed);
     let (jobs, streams): (Vec<Job>, Vec<usize>) = trace.iter().copied().unzip();
     let works: Arc<[Work]> = jobs.iter().map(|job| Work::of(job.service)).collect();
-    let processor = Streams::start(match setting {
+    let processor = Streams::<false>::start(match setting {
         Setting::Solo | Setting::Beside => |config| config,
         Setting::BesideWithoutFairness => {
             |config| OptimizationConfig { enable_stream_fairness: false, ..config }

@@ -106,6 +106,10 @@ pub struct OptimizationConfig {
     /// How long a task that awaits a short message looks out for its answer before it sleeps.
     #[serde(with = "humantime_serde")]
     pub await_spin: Duration,
+    /// How long the task of a stream may itself run messages, where their handler vouches for them, before it lets others
+    /// live.
+    #[serde(with = "humantime_serde")]
+    pub in_place_budget: Duration,
     /// Threads that may stand in for stuck ones at a time.
     pub worker_substitutes: usize,
     /// Whether messages that run far longer than most are kept out of the way of the others.
@@ -220,6 +224,7 @@ impl Default for OptimizationConfig {
             worker_niceness: 10,
             worker_spin: Duration::from_micros(50),
             await_spin: Duration::from_micros(50),
+            in_place_budget: Duration::from_micros(50),
             worker_substitutes: 8,
             enable_length_scheduling: true,
             long_work_share: 0.05,

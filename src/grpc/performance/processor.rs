@@ -7,8 +7,8 @@
 //!                ▼         ▼              returned slots        ▼
 //!  answers ◀─ order ◀─ outcomes ◀═══════ one wake for many ══ mailbox
 //! ```
-//! `stream` is the task's side: it reads (`reading` says when), admits (`admission`), groups (`batches`), watches deadlines (`timer`)
-//! and answers. `mailbox` is what the workers reach: the messages in flight (`slot`) and the way back
+//! `stream` is the task's side: it reads (`reading` says when), admits (`admission`), groups (`batches`), runs what costs
+//! less than its hand-off (`in_place`), watches deadlines (`timer`) and answers. `mailbox` is what the workers reach: the messages in flight (`slot`) and the way back
 //! (`completions`). There is no
 //! task and, in the steady state, no allocation for each message.
 //!
@@ -21,6 +21,7 @@ mod completions;
 mod engine;
 mod failure;
 mod handler;
+mod in_place;
 mod mailbox;
 mod message;
 mod reading;

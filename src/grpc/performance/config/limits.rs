@@ -89,6 +89,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
         worker_niceness,
         worker_spin,
         await_spin,
+        in_place_budget,
         worker_substitutes,
         enable_length_scheduling: _,
         long_work_share,
@@ -147,6 +148,7 @@ pub(super) fn check(config: &OptimizationConfig) -> Result<(), ConfigError> {
     count("worker_niceness", worker_niceness, 0..=19)?;
     time("worker_spin", worker_spin, Duration::ZERO..=MILLISECOND)?;
     time("await_spin", await_spin, Duration::ZERO..=MILLISECOND)?;
+    time("in_place_budget", in_place_budget, Duration::ZERO..=MILLISECOND)?;
     count("worker_substitutes", worker_substitutes, 0..=1024)?;
     lesser_share("long_work_share", long_work_share)?;
     count("worker_demotions", worker_demotions, 0..=1024)?;

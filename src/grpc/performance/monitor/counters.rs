@@ -27,6 +27,8 @@ pub enum Counter {
     Batches,
     /// Messages in those batches.
     BatchedMessages,
+    /// Messages that ran on the thread that reads their stream, and went to no worker.
+    RunInPlace,
     /// Messages that ran for longer than `worker_timeout`.
     Overstays,
     /// Handlers that panicked.
@@ -39,7 +41,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accepted,
         Self::CacheHits,
         Self::CacheJoins,
@@ -50,6 +52,7 @@ impl Counter {
         Self::NotUrgent,
         Self::Batches,
         Self::BatchedMessages,
+        Self::RunInPlace,
         Self::Overstays,
         Self::Panics,
         Self::StreamsOpened,
@@ -70,6 +73,7 @@ impl Counter {
             Self::NotUrgent => "millstream_messages_not_urgent_total",
             Self::Batches => "millstream_batches_total",
             Self::BatchedMessages => "millstream_batched_messages_total",
+            Self::RunInPlace => "millstream_messages_run_in_place_total",
             Self::Overstays => "millstream_overstays_total",
             Self::Panics => "millstream_panics_total",
             Self::StreamsOpened => "millstream_streams_opened_total",
@@ -91,6 +95,9 @@ impl Counter {
             Self::NotUrgent => "Messages of low priority that were refused in an emergency",
             Self::Batches => "Batches that went to a worker",
             Self::BatchedMessages => "Messages in the batches that went to a worker",
+            Self::RunInPlace => {
+                "Messages that ran on the thread that reads their stream, and went to no worker"
+            }
             Self::Overstays => "Messages that ran for longer than worker_timeout",
             Self::Panics => "Handlers that panicked",
             Self::StreamsOpened => "Streams that were opened",

@@ -114,7 +114,7 @@ impl Snapshot {
             p99_latency: latency(0.99),
             memory_usage: resident_bytes(),
             cache_hit_ratio: self.counts.cache_hit_ratio(),
-            // Threads that stand in for stuck ones are busy too, beside the `workers`.
+            // Threads that stand in for stuck ones are busy too, beside the `workers`, and so is who runs messages in place.
             worker_utilization: ratio(self.busy.as_secs_f64(), self.uptime.as_secs_f64() * workers as f64)
                 .min(1.0),
         }

@@ -46,6 +46,7 @@ struct Inspection {
     weight: usize,
     deadline: Option<Instant>,
     key: Option<CacheKey>,
+    vouched: bool,
 }
 
 /// Asks the handler, and the validator. Both are the user's code: a panic is the message's, and nobody else's.
@@ -63,6 +64,7 @@ fn inspect<H: MessageHandler, T>(
             weight: H::weight(request),
             deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
             key: message.cached.then(|| H::cache_key(request)).flatten(),
+            vouched: H::may_run_in_place(request),
         };
         let verdict = match message.rejected.take() {
             Some(why) => Err(why),
@@ -79,6 +81,7 @@ fn inspect<H: MessageHandler, T>(
                 weight: 0,
                 deadline: None,
                 key: None,
+                vouched: false,
             };
             (inspection, Err(OptimizationError::Panicked(text)))
         }
@@ -116,7 +119,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let engine = Arc::clone(&self.mailbox.engine);
         engine.monitor.count(Counter::Accepted);
         let (inspection, verdict) = inspect(&engine, &mut message, now);
-        let Inspection { class, priority, weight, deadline, key } = inspection;
+        let Inspection { class, priority, weight, deadline, key, vouched } = inspection;
         let deadline = [deadline, self.options.deadline].into_iter().flatten().min();
         let sequence = self.context.message_count;
         self.context.increment_message_count();
@@ -132,6 +135,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             accepted: now,
             deadline,
             charged: Duration::ZERO,
+            vouched,
             outcome: None,
             returned: false,
         };
@@ -179,6 +183,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority,
             accepted: now,
             deadline,
+            vouched,
             charge: None,
             lead: None,
         });
@@ -226,6 +231,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             priority: Priority::Low,
             accepted: now,
             deadline: None,
+            vouched: entry.vouched,
             charge: Charge::new(&shared.room, weight),
             lead: None,
         });
@@ -234,7 +240,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// Answers a message that nobody else knows.
-    fn settle(&mut self, slot: u32, outcome: Outcome<H>) {
+    pub(super) fn settle(&mut self, slot: u32, outcome: Outcome<H>) {
         self.set_outcome(slot, outcome);
         self.set_returned(slot);
     }
@@ -355,8 +361,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         Line { priority: entry.priority, appetite }
     }
 
-    /// Queues a message that holds a place, behind others of its stream or by itself.
+    /// Queues a message that holds a place, behind others of its stream or by itself; or runs it on the spot.
     fn queue(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, now: Instant) {
+        if self.costs_less_than_its_hand_off(slot) {
+            return self.run_in_place(mailbox, slot);
+        }
         let engine = &mailbox.engine;
         let shared = engine.pool.seam();
         mailbox.slots.get(slot).link.reset();

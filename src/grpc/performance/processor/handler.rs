@@ -14,8 +14,8 @@ use crate::grpc::performance::{
 
 /// CPU-heavy work on one message.
 ///
-/// Instances are pooled: each runs one message at a time, on a worker thread, and keeps its scratch space between
-/// messages. An instance that panicked is thrown away. Whatever does not need the instance (class, key, weight) is
+/// Instances are pooled: each runs one message at a time, on a worker thread (but see
+/// [`may_run_in_place`](Self::may_run_in_place)), and keeps its scratch space between messages. An instance that panicked is thrown away. Whatever does not need the instance (class, key, weight) is
 /// asked without one, on the thread that reads the stream, and has to be cheap.
 pub trait MessageHandler: Send + 'static {
     /// One message of a stream.
@@ -46,6 +46,18 @@ pub trait MessageHandler: Send + 'static {
     /// How long its answer is of use, from now; `None`: as long as the stream lives.
     fn timeout(_request: &Self::Request) -> Option<Duration> {
         None
+    }
+
+    /// Whether [`handle`](Self::handle) may work on the message on the thread that reads the stream, and keep everybody
+    /// waiting whose stream that thread reads. Who says so vouches that it never blocks (no lock that is held for long, no
+    /// file, no socket, no sleep), and that it is done within some microseconds: nobody watches over it there, and
+    /// `worker_timeout` does not apply. Where no instance is idle, one is made there, too.
+    ///
+    /// It is a permission. It is made use of when the class of the message was learnt, on workers, to be as short as
+    /// `in_place_budget` asks for: then a hand-off would cost more than the work. For who waits for the answer nothing else
+    /// changes: limits, order, cache, figures, and what a panic does are the same.
+    fn may_run_in_place(_request: &Self::Request) -> bool {
+        false
     }
 
     /// Bytes that the message keeps in memory: what `max_bytes_in_flight` counts.

@@ -36,6 +36,7 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
+        cpu_clock::thread_cpu_time,
         stage::reached,
     },
 };
@@ -85,11 +86,36 @@ impl<H: MessageHandler> Mailbox<H> {
         self.give_back(slot);
     }
 
+    /// Runs the handler on a message that was begun, if nothing stands against it by now.
+    pub(super) fn serve(
+        &self,
+        slot: u32,
+        input: Input<H>,
+        started: Instant,
+        waited_too_long: Option<Refusal>,
+        forecast: &Forecast,
+    ) -> Outcome<H> {
+        let room = &self.engine.pool.seam().room;
+        let stopped = if input.deadline.is_some_and(|deadline| deadline <= started) {
+            Outcome::failed(Interruption::DeadlineExceeded)
+        } else if let Some(refusal) = waited_too_long {
+            Outcome::failed(refusal)
+        } else if room.is_overdrawn() {
+            reached!("mailbox: answers have piled up");
+            Outcome::failed(Refusal::AnswersPileUp { held: room.bytes_held(), limit: room.byte_capacity() })
+        } else {
+            return self.handle(slot, input, started, forecast);
+        };
+        drop_logged(input);
+        stopped
+    }
+
     /// Runs the handler on a message. Whatever it does, there is an outcome.
     fn handle(&self, slot: u32, input: Input<H>, started: Instant, forecast: &Forecast) -> Outcome<H> {
-        let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
+        let Input { request, class, accepted, deadline, vouched, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
+        let own_time = (vouched && forecast.wants_own_time(class)).then(thread_cpu_time);
         let result = contain(|| {
             let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
@@ -107,6 +133,9 @@ impl<H: MessageHandler> Mailbox<H> {
         }
         let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
         forecast.learn(class, timing.service_time);
+        if let Some(before) = own_time {
+            forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
+        }
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
             engine.monitor.count(Counter::Panics);
@@ -174,25 +203,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
         let waited_too_long = self.waited_too_long(&input, place.share.level(), started);
-        if input.deadline.is_some_and(|deadline| deadline <= started) {
-            drop_logged(input);
-            self.conclude(slot, Outcome::failed(Interruption::DeadlineExceeded));
-            return;
-        }
-        if let Some(refusal) = waited_too_long {
-            drop_logged(input);
-            self.conclude(slot, Outcome::failed(refusal));
-            return;
-        }
-        let room = &self.engine.pool.seam().room;
-        if room.is_overdrawn() {
-            reached!("mailbox: answers have piled up");
-            let (held, limit) = (room.bytes_held(), room.byte_capacity());
-            drop_logged(input);
-            self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
-            return;
-        }
-        let outcome = self.handle(slot, input, started, forecast);
+        let outcome = self.serve(slot, input, started, waited_too_long, forecast);
         self.conclude(slot, outcome);
     }
 

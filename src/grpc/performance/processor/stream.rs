@@ -5,7 +5,8 @@
 //! 1. take back returned slots, from the [`Mailbox`];
 //! 2. expire messages whose deadline has passed;
 //! 3. read and admit messages, while there are slots for them ([`admission`](super::admission)): a message that has to
-//!    wait for room stops the reading, and with it, through HTTP/2 flow control, the client;
+//!    wait for room stops the reading, and with it, through HTTP/2 flow control, the client; what costs less than its
+//!    hand-off is worked on here ([`in_place`](super::in_place));
 //! 4. give out an answer, if the order allows one.
 //!
 //! **One answer.** A message is answered when its `outcome` is set and its turn has come, and `outcome` is set once: from
@@ -36,6 +37,7 @@ use super::{
     batches::Batches,
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
+    in_place::InPlace,
     mailbox::Mailbox,
     reading::Reading,
     slot::Outcome,
@@ -62,6 +64,8 @@ pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) deadline: Option<Instant>,
     /// What the account of the stream was charged for it.
     pub(super) charged: Duration,
+    /// Its handler vouches for it: the task may run it.
+    pub(super) vouched: bool,
     /// Set once the answer is known, until it is given out.
     pub(super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -80,6 +84,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
             accepted: now,
             deadline: None,
             charged: Duration::ZERO,
+            vouched: false,
             outcome: None,
             returned: true,
         }
@@ -139,6 +144,7 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) batches: Batches,
     pub(super) timer: Timer,
     pub(super) reading: Reading,
+    pub(super) in_place: InPlace,
     pub(super) options: StreamOptions,
     pub(super) context: OptimizationContext,
     pub(super) input: Option<Pin<Box<S>>>,
@@ -173,6 +179,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let charged = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         Self {
             part: Part::new(&engine.crowd, options.peer, permit.is_some()),
+            in_place: InPlace::new(engine.config.in_place_budget),
             mailbox: Arc::new(Mailbox::new(engine, context.connection_id.clone(), capacity, charged)),
             entries: Vec::new(),
             free: Vec::new(),
@@ -408,6 +415,7 @@ where
             if more_at_hand {
                 cx.waker().wake_by_ref();
             }
+            this.in_place.renew();
             return Poll::Pending;
         }
     }

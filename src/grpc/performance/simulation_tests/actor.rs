@@ -103,6 +103,10 @@ impl MessageHandler for Actor {
         request.act.class()
     }
 
+    fn may_run_in_place(request: &Request) -> bool {
+        request.act.is_brief()
+    }
+
     fn priority(request: &Request) -> Priority {
         request.priority
     }

@@ -87,7 +87,9 @@ impl Ledger {
             true => worker_count + self.config.worker_demotions,
             false => 0,
         };
-        worker_count + background + worker_substitutes
+        // All streams are polled by one thread.
+        let in_place = usize::from(!self.config.in_place_budget.is_zero());
+        worker_count + background + worker_substitutes + in_place
     }
 
     /// Something must not be.

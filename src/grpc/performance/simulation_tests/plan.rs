@@ -16,6 +16,9 @@ pub(super) const HEAVIEST: usize = 2000;
 /// Handed to the pool, not to a stream.
 pub(super) const BYTES: usize = 4096;
 
+/// The class of what takes no time.
+pub(super) const BRIEF: Class = Class::new("brief");
+
 /// What a message does to its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
@@ -36,9 +39,20 @@ pub(super) enum Act {
 }
 
 impl Act {
+    /// Takes no time, whatever comes of it.
+    pub(super) fn is_brief(self) -> bool {
+        match self {
+            Self::Work { steps, step } => steps == 0 || step.is_zero(),
+            Self::Panic(time) => time.is_zero(),
+            Self::Fail | Self::Bomb => true,
+            Self::Deaf(_) | Self::Heavy(..) | Self::Stuck => false,
+        }
+    }
+
     /// What its author would call it: most of what takes long has a class of its own, some comes unannounced.
     pub(super) fn class(self) -> Class {
         match self {
+            _ if self.is_brief() => BRIEF,
             Self::Work { steps: 10.., .. } => Class::new("long"),
             _ => Class::DEFAULT,
         }
@@ -166,6 +180,7 @@ fn config(dice: &mut Dice) -> OptimizationConfig {
         worker_spin: dice.of(&[ms(0), ms(0), ms(1)]),
         // It looks at the platform's clock, which no seed decides.
         await_spin: ms(0),
+        in_place_budget: dice.of(&[ms(0), ms(1)]),
         worker_substitutes: dice.of(&[0, 1, 3]),
         enable_length_scheduling: dice.of(&[true, true, false]),
         long_work_share: dice.of(&[0.0, 0.05, 0.5]),

@@ -19,7 +19,7 @@ use super::{
     actor::Actor,
     clients,
     ledger::Ledger,
-    plan::{HEAVIEST, Plan},
+    plan::{BRIEF, HEAVIEST, Plan},
 };
 use crate::{
     grpc::performance::{processor::OptimizedStreamProcessor, worker_pool::Shared},
@@ -101,6 +101,8 @@ pub(super) fn run(seed: u64) -> Report {
     let processor = OptimizedStreamProcessor::new(plan.config.clone(), Actor::default)
         .expect("the plan's configuration is valid");
     stage.refuse(plan.refusals);
+    // A schedule has fewer messages than it takes to learn that.
+    processor.pool().seam().forecast.teach(BRIEF, Duration::ZERO);
     let mut world = World {
         ledger: Arc::new(Ledger::new(plan.config.clone())),
         shared: Arc::clone(processor.pool().seam()),

@@ -11,6 +11,7 @@
 //! All of it is a forecast: relaxed counters that publish nothing; a race makes it wrong by one message for a moment.
 
 mod histogram;
+mod own_time;
 mod service_times;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use self::service_times::ServiceTimes;
+use self::{own_time::OwnTime, service_times::ServiceTimes};
 use super::{crew::Level, line::Line, priority::Priority};
 use crate::{grpc::performance::monitor::Class, platform::atomic};
 
@@ -178,6 +179,36 @@ impl Forecast {
     /// were seen to tell. Looks at a hundred counters.
     pub(crate) fn quantile(&self, class: Class, share: f64) -> Option<Duration> {
         self.times.quantile(class, share).map(Duration::from_nanos)
+    }
+
+    /// Whether messages of a class are done within `limit` by themselves, as far as was learnt: all but one in a thousand by
+    /// the CPU time that they take, since what others take from them meanwhile says nothing of them; and half of them by the
+    /// wall clock, or they wait for something.
+    pub(crate) fn is_done_within(&self, class: Class, limit: Duration) -> bool {
+        let limit = limit.as_nanos() as u64;
+        self.times.own_tail_of(class).is_some_and(|tail| tail <= limit)
+            && self.times.find(class).is_some_and(|entry| self.times.median_at(entry) <= limit)
+    }
+
+    /// Whether the CPU time of the next message of a class is to be measured, for
+    /// [`learn_own_time`](Self::learn_own_time).
+    pub(crate) fn wants_own_time(&self, class: Class) -> bool {
+        self.times.own_time(class).is_some_and(OwnTime::is_wanted)
+    }
+
+    /// A message has taken so much CPU time.
+    pub(crate) fn learn_own_time(&self, class: Class, time: Duration) {
+        if let Some(own) = self.times.own_time(class) {
+            own.learn(time.as_nanos() as u64);
+        }
+    }
+
+    /// As if enough messages of a class had taken so much CPU time for its tail to be known.
+    #[cfg(all(test, not(millstream_loom)))]
+    pub(crate) fn teach(&self, class: Class, time: Duration) {
+        while self.times.own_tail_of(class).is_none() {
+            self.learn_own_time(class, time);
+        }
     }
 
     /// How long a message runs in the mean, over all classes; zero while nothing is known.
@@ -339,6 +370,20 @@ mod tests {
         assert!(forecast.quantile(QUICK, 0.99).is_some_and(|high| high < Duration::from_micros(13)));
         assert!(forecast.quantile(QUICK, 0.999).is_some_and(|high| high >= Duration::from_micros(900)));
         assert!(forecast.quantile(SLOW, 0.999).is_some_and(|high| high >= Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn who_sleeps_takes_no_cpu_time_and_is_not_done() {
+        let (forecast, limit) = (Forecast::new(1), Duration::from_micros(50));
+        forecast.teach(QUICK, Duration::from_micros(2));
+        forecast.teach(SLOW, Duration::from_micros(2));
+        for _ in 0..100 {
+            forecast.learn(QUICK, Duration::from_micros(10));
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+        assert!(forecast.is_done_within(QUICK, limit) && !forecast.is_done_within(SLOW, limit));
+        assert!(!forecast.is_done_within(QUICK, Duration::ZERO));
+        assert!(!forecast.is_done_within(Class::DEFAULT, limit), "nothing is known of it");
     }
 
     #[test]
