@@ -22,6 +22,7 @@ mod floor;
 mod forecast;
 mod handoff;
 mod haste;
+mod interlude;
 mod job;
 mod lanes;
 mod lookout;
@@ -70,6 +71,7 @@ pub(crate) use self::{
     crew::Level,
     forecast::{Forecast, Share},
     handoff::Handoff,
+    interlude::Interlude,
     job::{Job, Task},
     lookout::{Expected, Prospect},
     overstay::Description,

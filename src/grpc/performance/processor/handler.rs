@@ -23,7 +23,8 @@ pub trait MessageHandler: Send + 'static {
     /// Its answer.
     type Response: Send + 'static;
 
-    /// Works on one message. Long handlers call [`JobScope::checkpoint`] often.
+    /// Works on one message. Long handlers call [`JobScope::checkpoint`] often; other instances may run within it, on the
+    /// same stack ([`is_undivided`](Self::is_undivided)).
     ///
     /// # Errors
     /// What the client is to be told in place of a result; the stream lives on.
@@ -46,6 +47,12 @@ pub trait MessageHandler: Send + 'static {
     /// How long its answer is of use, from now; `None`: as long as the stream lives.
     fn timeout(_request: &Self::Request) -> Option<Duration> {
         None
+    }
+
+    /// Whether checkpoints of this message let no other run: for a handler that keeps a lock, or something of its thread's,
+    /// over them. Asked on the worker. What is short then waits until this message is seen to be in the way.
+    fn is_undivided(_request: &Self::Request) -> bool {
+        false
     }
 
     /// Bytes that the message keeps in memory: what `max_bytes_in_flight` counts.

@@ -31,7 +31,9 @@ use crate::{
         cache::{FlightSink, Freshness, Lead},
         error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Charge, Description, Forecast, Job, JobContext, Life, Share, WithdrawnFrom},
+        worker_pool::{
+            Charge, Description, Forecast, Interlude, Job, JobContext, Life, Share, WithdrawnFrom,
+        },
     },
     platform::{
         clock,
@@ -86,14 +88,23 @@ impl<H: MessageHandler> Mailbox<H> {
     }
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
-    fn handle(&self, slot: u32, input: Input<H>, started: Instant, forecast: &Forecast) -> Outcome<H> {
+    fn handle(
+        &self,
+        slot: u32,
+        input: Input<H>,
+        started: Instant,
+        forecast: &Forecast,
+        interlude: &Interlude<'_>,
+    ) -> Outcome<H> {
         let Input { request, class, accepted, deadline, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
         let result = contain(|| {
             let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
-            let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
+            let context = JobContext::new(state, deadline);
+            let context = if H::is_undivided(&request) { context } else { context.lending(interlude) };
+            let mut scope = JobScope::new(context, engine.resources.buffers());
             let result = handler.handle(request, &mut scope);
             if let Some((lead, asked)) = lead {
                 let late = deadline.is_some_and(|deadline| deadline <= clock::now());
@@ -105,7 +116,8 @@ impl<H: MessageHandler> Mailbox<H> {
         if let Ok(Ok(response)) = &result {
             Charge::raise_to(&mut charge, &engine.pool.seam().room, H::response_weight(response));
         }
-        let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
+        let service_time = (finished - started).saturating_sub(interlude.lent());
+        let timing = Timing { queue_wait: started - accepted, service_time };
         forecast.learn(class, timing.service_time);
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = result.unwrap_or_else(|text| {
@@ -163,7 +175,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         &self.slots.get(slot).share
     }
 
-    fn run(&self, slot: u32, started: Instant, forecast: &Forecast) {
+    fn run(&self, slot: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>) {
         // Before the message begins: who leaves meanwhile has either withdrawn it, or stays charged.
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
@@ -192,7 +204,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             self.conclude(slot, Outcome::failed(Refusal::AnswersPileUp { held, limit }));
             return;
         }
-        let outcome = self.handle(slot, input, started, forecast);
+        let outcome = self.handle(slot, input, started, forecast, interlude);
         self.conclude(slot, outcome);
     }
 

@@ -16,8 +16,9 @@
 //! messages ([`Forecast::level`](super::Forecast::level)); its [`Share`](super::Share) remembers it, so that whoever takes
 //! it off, sweeps or withdraws it looks in the right lanes. A class of which nothing is known is short.
 //!
-//! **What turns out long** on a worker of the front is found by the supervisor, and sinks with its thread:
-//! `supervisor::overruns` says when, `post` how it is settled between the two whether the message was done first.
+//! **What turns out long** on a worker of the front lets shorter work run in its checkpoints, if it has any
+//! (`interlude`). Else it is found by the supervisor, and sinks with its thread: `supervisor::overruns` says when, `post`
+//! how it is settled between the two whether the message was done first.
 //!
 //! **Nothing short waits unseen.** Whoever queues something short and finds nobody free says so (`haste`), and so does a
 //! worker that takes the last free place and leaves something behind; as long as that word is out the supervisor looks.
@@ -33,11 +34,11 @@
 //! refuses the lowest class costs only the order of precedence: the threads then have the highest niceness it allows, and
 //! a warning says so, once.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{
     job::Task,
-    lanes::Lanes,
+    lanes::{Lanes, TURNS},
     sleepers::{Side, Sleepers},
 };
 use crate::platform::affinity::Core;
@@ -80,6 +81,13 @@ impl Crew {
     pub(super) fn submit(&self, task: Task, side: Side) -> bool {
         self.lanes.push(task);
         self.notify(side)
+    }
+
+    /// Takes the next task out of the lanes, for the worker of a seat, and counts its turn.
+    pub(super) fn pick(&self, seat: usize, turn: &Cell<usize>) -> Option<Task> {
+        let task = self.lanes.pick(seat, turn.get())?;
+        turn.set((turn.get() + 1) % TURNS);
+        Some(task)
     }
 
     pub(super) fn notify(&self, side: Side) -> bool {
