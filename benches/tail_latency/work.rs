@@ -31,22 +31,29 @@ impl Work {
 
     /// Does the work; returns the CPU time that it took.
     pub(crate) fn burn(self) -> Duration {
-        if self.service.is_zero() { Duration::ZERO } else { burn(self.service) }
+        if self.service.is_zero() { Duration::ZERO } else { burn_from(thread_cpu(), self.service) }
     }
 
-    /// The same in slices, with a call before each. What happens in the call is not counted as work done.
-    pub(crate) fn burn_in_slices(self, mut between: impl FnMut()) -> Duration {
+    /// The same in slices, with a call before each, which says whether other work was done in it: that is not counted as
+    /// this one's. The call itself is, for to read the clock before and after it would take longer than it does: so the
+    /// work is as much as that of who calls nothing.
+    pub(crate) fn burn_in_slices(self, mut between: impl FnMut() -> bool) -> Duration {
         let mut burned = Duration::ZERO;
+        let mut start = thread_cpu();
         while burned < self.service {
-            between();
-            burned += burn(SLICE.min(self.service - burned));
+            if between() {
+                start = thread_cpu();
+            }
+            let slice = burn_from(start, SLICE.min(self.service - burned));
+            burned += slice;
+            start += slice;
         }
         burned
     }
 }
 
-fn burn(time: Duration) -> Duration {
-    let start = thread_cpu();
+/// Works until the thread has used so much CPU time since `start`; returns how much it was.
+fn burn_from(start: Duration, time: Duration) -> Duration {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     loop {
         for _ in 0..STEPS {

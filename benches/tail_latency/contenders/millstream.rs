@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millstream::{JobOptions, OptimizationConfig, WorkerPool};
+use millstream::{Class, JobOptions, OptimizationConfig, WorkerPool};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Executor, workers};
@@ -24,20 +24,44 @@ pub(super) fn config() -> OptimizationConfig {
 }
 
 /// Jobs as closures.
-pub(super) struct Pool(WorkerPool);
+pub(super) struct Pool {
+    pool: WorkerPool,
+    /// How a job is to be treated.
+    options: fn(Work) -> JobOptions,
+}
 
 impl Pool {
+    /// Of its jobs nothing is known.
     pub(super) fn start(change: fn(OptimizationConfig) -> OptimizationConfig) -> Self {
-        Self(WorkerPool::new(&change(config())).expect("the settings work, and the system gives threads"))
+        Self::with(change(config()), |_| JobOptions::default())
     }
+
+    /// Each job says of which class it is, as users do who know what work it is.
+    pub(super) fn by_class() -> Self {
+        Self::with(config(), |work| JobOptions { class: class(work), ..JobOptions::default() })
+    }
+
+    fn with(config: OptimizationConfig, options: fn(Work) -> JobOptions) -> Self {
+        let pool = WorkerPool::new(&config).expect("the settings work, and the system gives threads");
+        Self { pool, options }
+    }
+}
+
+/// The class of a job: the magnitude of its work, as whoever makes it can tell by its parameters.
+pub(super) fn class(work: Work) -> Class {
+    Class::new("burn").refined(work.service.as_micros().checked_ilog2().map_or(0, |bits| bits + 1))
 }
 
 impl Executor for Pool {
     fn run(&self, work: Work) -> impl Future<Output = Duration> + Send + 'static {
         // Without checkpoints this is `WorkerPool::spawn`, whose closure sees no context.
-        let job = self.0.spawn_with(JobOptions::default(), move |context| {
+        let job = self.pool.spawn_with((self.options)(work), move |context| {
             if work.checkpoints {
-                work.burn_in_slices(|| context.checkpoint().expect("nobody cancels"))
+                work.burn_in_slices(|| {
+                    let lent = context.lent();
+                    context.checkpoint().expect("nobody cancels");
+                    context.lent() != lent
+                })
             } else {
                 work.burn()
             }
@@ -48,7 +72,7 @@ impl Executor for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        wait_for_the_end(&self.0);
+        wait_for_the_end(&self.pool);
     }
 }
 

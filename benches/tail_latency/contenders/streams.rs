@@ -19,7 +19,7 @@ use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 
 use super::{
     Contender, Flood, io,
-    millstream::{config, wait_for_the_end},
+    millstream::{class, config, wait_for_the_end},
 };
 use crate::{arrivals::Ledger, work::Work};
 
@@ -40,16 +40,19 @@ impl<const VOUCHES: bool> MessageHandler for Burner<VOUCHES> {
         if !work.checkpoints {
             return Ok(work.burn());
         }
-        Ok(work.burn_in_slices(|| scope.checkpoint().expect("nobody cancels")))
+        Ok(work.burn_in_slices(|| {
+            let lent = scope.lent();
+            scope.checkpoint().expect("nobody cancels");
+            scope.lent() != lent
+        }))
     }
 
     fn may_run_in_place(work: &Work) -> bool {
         VOUCHES && work.service <= BRIEF
     }
 
-    /// By the magnitude of the work, as a handler would whose parameters tell it.
     fn class(work: &Work) -> Class {
-        Class::new("burn").refined(work.service.as_micros().checked_ilog2().map_or(0, |bits| bits + 1))
+        class(*work)
     }
 }
 

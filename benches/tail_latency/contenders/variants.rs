@@ -1,7 +1,7 @@
 //! millstream's tricks, each turned off by itself: what is missing then is what it earns.
 //!
-//! A row is a change of the configuration, and the scenarios that show it. Its name says whom it is to be compared with:
-//! `millstream_stream_...` with the stream processor, the others with `WorkerPool::spawn`.
+//! A row is a change of the configuration, or of how jobs are handed over, and the scenarios that show it. Its name says
+//! whom it is to be compared with: `millstream_stream_...` with the stream processor, the others with `WorkerPool::spawn`.
 
 use std::time::Duration;
 
@@ -60,6 +60,12 @@ pub(super) const VARIANTS: &[Entry] = &[
         "WorkerPool::spawn, workers that give way to nobody",
         &[PROBE, EXPONENTIAL, SMALL],
         || pool(|config| OptimizationConfig { worker_niceness: 0, ..config }),
+    ),
+    variant(
+        "millstream_by_class",
+        "WorkerPool::spawn_with, jobs that say of which class they are: short and long ones are told apart in advance",
+        &[MIXED],
+        || per_job(Pool::by_class()),
     ),
     variant("millstream_no_lengths", "WorkerPool::spawn, short and long jobs alike", &[MIXED], || {
         pool(|config| OptimizationConfig { enable_length_scheduling: false, ..config })

@@ -22,6 +22,7 @@ mod floor;
 mod forecast;
 mod handoff;
 mod haste;
+mod interlude;
 mod job;
 mod lanes;
 mod line;
@@ -71,6 +72,7 @@ pub(crate) use self::{
     crew::Level,
     forecast::{Forecast, Share},
     handoff::Handoff,
+    interlude::Interlude,
     job::{Job, Task},
     lanes::order_of_service,
     line::Line,

@@ -23,7 +23,8 @@ pub trait MessageHandler: Send + 'static {
     /// Its answer.
     type Response: Send + 'static;
 
-    /// Works on one message. Long handlers call [`JobScope::checkpoint`] often.
+    /// Works on one message. Long handlers call [`JobScope::checkpoint`] often; other instances may run within it, on the
+    /// same stack ([`is_undivided`](Self::is_undivided)).
     ///
     /// # Errors
     /// What the client is to be told in place of a result; the stream lives on.
@@ -57,6 +58,12 @@ pub trait MessageHandler: Send + 'static {
     /// `in_place_budget` asks for: then a hand-off would cost more than the work. For who waits for the answer nothing else
     /// changes: limits, order, cache, figures, and what a panic does are the same.
     fn may_run_in_place(_request: &Self::Request) -> bool {
+        false
+    }
+
+    /// Whether checkpoints of this message let no other run: for a handler that keeps a lock, or something of its thread's,
+    /// over them. Asked on the worker. What is short then waits until this message is seen to be in the way.
+    fn is_undivided(_request: &Self::Request) -> bool {
         false
     }
 

@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{AnswerStream, MessageHandler, mailbox::Mailbox};
 use crate::{
-    grpc::performance::{monitor::Counter, overload::OverloadLevel},
+    grpc::performance::{monitor::Counter, overload::OverloadLevel, worker_pool::Interlude},
     platform::{clock, stage::reached},
 };
 
@@ -79,7 +79,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         place.state.begin().expect("a message that was not queued is withdrawn by its own task alone");
         let input = place.input.take().expect("the input of a message that has begun is whose it is");
         let started = clock::now();
-        let outcome = mailbox.serve(slot, input, started, None, &shared.forecast);
+        let outcome = mailbox.serve(slot, input, started, None, &shared.forecast, &Interlude::none(started));
         self.in_place.spend(outcome.timing.map_or(Duration::ZERO, |timing| timing.service_time));
         shared.give_place_back();
         self.settle(slot, outcome);

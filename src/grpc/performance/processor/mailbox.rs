@@ -31,7 +31,9 @@ use crate::{
         cache::{FlightSink, Freshness, Lead},
         error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
-        worker_pool::{Charge, Description, Forecast, Job, JobContext, Life, Share, WithdrawnFrom},
+        worker_pool::{
+            Charge, Description, Forecast, Interlude, Job, JobContext, Life, Share, WithdrawnFrom,
+        },
     },
     platform::{
         clock,
@@ -94,6 +96,7 @@ impl<H: MessageHandler> Mailbox<H> {
         started: Instant,
         waited_too_long: Option<Refusal>,
         forecast: &Forecast,
+        interlude: &Interlude<'_>,
     ) -> Outcome<H> {
         let room = &self.engine.pool.seam().room;
         let stopped = if input.deadline.is_some_and(|deadline| deadline <= started) {
@@ -104,14 +107,21 @@ impl<H: MessageHandler> Mailbox<H> {
             reached!("mailbox: answers have piled up");
             Outcome::failed(Refusal::AnswersPileUp { held: room.bytes_held(), limit: room.byte_capacity() })
         } else {
-            return self.handle(slot, input, started, forecast);
+            return self.handle(slot, input, started, forecast, interlude);
         };
         drop_logged(input);
         stopped
     }
 
     /// Runs the handler on a message. Whatever it does, there is an outcome.
-    fn handle(&self, slot: u32, input: Input<H>, started: Instant, forecast: &Forecast) -> Outcome<H> {
+    fn handle(
+        &self,
+        slot: u32,
+        input: Input<H>,
+        started: Instant,
+        forecast: &Forecast,
+        interlude: &Interlude<'_>,
+    ) -> Outcome<H> {
         let Input { request, class, accepted, deadline, vouched, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
@@ -119,7 +129,9 @@ impl<H: MessageHandler> Mailbox<H> {
         let result = contain(|| {
             let lead = lead.map(|lead| (lead, H::freshness(&request)));
             let mut handler = engine.resources.handler();
-            let mut scope = JobScope::new(JobContext::new(state, deadline), engine.resources.buffers());
+            let context = JobContext::new(state, deadline);
+            let context = if H::is_undivided(&request) { context } else { context.lending(interlude) };
+            let mut scope = JobScope::new(context, engine.resources.buffers());
             let result = handler.handle(request, &mut scope);
             if let Some((lead, asked)) = lead {
                 let late = deadline.is_some_and(|deadline| deadline <= clock::now());
@@ -131,7 +143,8 @@ impl<H: MessageHandler> Mailbox<H> {
         if let Ok(Ok(response)) = &result {
             Charge::raise_to(&mut charge, &engine.pool.seam().room, H::response_weight(response));
         }
-        let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
+        let service_time = (finished - started).saturating_sub(interlude.lent());
+        let timing = Timing { queue_wait: started - accepted, service_time };
         forecast.learn(class, timing.service_time);
         if let Some(before) = own_time {
             forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
@@ -192,7 +205,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         &self.slots.get(slot).share
     }
 
-    fn run(&self, slot: u32, started: Instant, forecast: &Forecast) {
+    fn run(&self, slot: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>) {
         // Before the message begins: who leaves meanwhile has either withdrawn it, or stays charged.
         let _charged = self.charged.upgrade();
         let place = self.slots.get(slot);
@@ -203,7 +216,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
         let waited_too_long = self.waited_too_long(&input, place.share.level(), started);
-        let outcome = self.serve(slot, input, started, waited_too_long, forecast);
+        let outcome = self.serve(slot, input, started, waited_too_long, forecast, interlude);
         self.conclude(slot, outcome);
     }
 

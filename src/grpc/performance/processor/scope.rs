@@ -1,6 +1,6 @@
 //! What a handler may ask for while it works on a message.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::grpc::performance::{
     error::Interruption,
@@ -22,8 +22,9 @@ impl<'a> JobScope<'a> {
         Self { context, buffers }
     }
 
-    /// Notices that the answer is not wanted any more. One load and one store; call it every few microseconds. A message
-    /// that overstays is reported with the place of the last call.
+    /// Notices that the answer is not wanted any more, and lets shorter messages run first, there and then, if some wait
+    /// while nobody is free for them ([`is_undivided`](super::MessageHandler::is_undivided) says whether it may). Two loads
+    /// and a store; call it every few microseconds. A message that overstays is reported with the place of the last call.
     ///
     /// # Errors
     /// Why the message was withdrawn. It has been answered; return as soon as possible, with `?`.
@@ -31,6 +32,12 @@ impl<'a> JobScope<'a> {
     #[track_caller]
     pub fn checkpoint(&mut self) -> Result<(), Interruption> {
         self.context.checkpoint()
+    }
+
+    /// How long other messages have run in this one's checkpoints, for who measures its own time.
+    #[must_use]
+    pub fn lent(&self) -> Duration {
+        self.context.lent()
     }
 
     /// When the answer stops being of use.

@@ -77,7 +77,11 @@ pub(super) fn perform(
 pub(super) fn perform_closure(number: usize, act: Act, ledger: &Ledger, context: &mut JobContext<'_>) -> u64 {
     let _running = ledger.begun(number);
     // Whoever has cancelled it does not look at its outcome.
-    let _ = perform(act, ledger, || context.checkpoint());
+    let _ = perform(act, ledger, || {
+        let outcome = context.checkpoint();
+        ledger.lends(number, context.lent());
+        outcome
+    });
     Ledger::expected(number, None)
 }
 
@@ -91,7 +95,11 @@ impl MessageHandler for Actor {
     fn handle(&mut self, request: Request, scope: &mut JobScope<'_>) -> Result<u64, HandlerError> {
         let _running = request.ledger.begun(request.number);
         let _scratch = scope.buffer();
-        perform(request.act, &request.ledger, || scope.checkpoint())?;
+        perform(request.act, &request.ledger, || {
+            let outcome = scope.checkpoint();
+            request.ledger.lends(request.number, scope.lent());
+            outcome
+        })?;
         let weight = match request.act {
             Act::Heavy(_, weight) => weight as u64,
             _ => 0,
@@ -109,6 +117,10 @@ impl MessageHandler for Actor {
 
     fn priority(request: &Request) -> Priority {
         request.priority
+    }
+
+    fn is_undivided(request: &Request) -> bool {
+        Ledger::is_undivided(request.number)
     }
 
     fn weight(request: &Request) -> usize {

@@ -228,7 +228,13 @@ pub(super) async fn single(plan: Single, processor: Processor, ledger: Arc<Ledge
         };
         let deadline = timeout.map(|timeout| clock::now() + timeout);
         let number = ledger.accepted(act, None, deadline);
-        let options = JobOptions { class: Class::DEFAULT, priority, weight, deadline };
+        let options = JobOptions {
+            class: Class::DEFAULT,
+            priority,
+            weight,
+            deadline,
+            undivided: Ledger::is_undivided(number),
+        };
         let books = Arc::clone(&ledger);
         let handle = processor
             .pool()

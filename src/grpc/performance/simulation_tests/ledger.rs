@@ -30,6 +30,8 @@ struct Record {
     accepted: Instant,
     deadline: Option<Instant>,
     begun: Option<Instant>,
+    /// What others have taken in its checkpoints.
+    lent: Duration,
     answered: bool,
 }
 
@@ -83,13 +85,31 @@ impl Ledger {
     /// Messages that may run at a time, those included that nobody waits for any more.
     pub(super) fn most_running(&self) -> usize {
         let OptimizationConfig { worker_count, worker_substitutes, .. } = self.config;
-        let background = match self.config.enable_length_scheduling {
-            true => worker_count + self.config.worker_demotions,
-            false => 0,
-        };
+        let front = worker_count + worker_substitutes;
         // All streams are polled by one thread.
         let in_place = usize::from(!self.config.in_place_budget.is_zero());
-        worker_count + background + worker_substitutes + in_place
+        // One more may run within the checkpoints of each on a thread of the front, and sink with it.
+        let on_workers =
+            if self.may_lend() { 2 * (front + self.config.worker_demotions) + worker_count } else { front };
+        on_workers + in_place
+    }
+
+    /// Whether messages may run within the checkpoints of others.
+    fn may_lend(&self) -> bool {
+        self.config.enable_length_scheduling
+    }
+
+    /// Whether no other may run within the checkpoints of this message.
+    pub(super) fn is_undivided(number: usize) -> bool {
+        number.is_multiple_of(4)
+    }
+
+    /// So much was run so far in the checkpoints of a message.
+    pub(super) fn lends(&self, number: usize, lent: Duration) {
+        if lent > Duration::ZERO && (Self::is_undivided(number) || !self.may_lend()) {
+            self.fault(format!("others run for {lent:?} within message {number}, where none may"));
+        }
+        self.records.lock()[number].lent = lent;
     }
 
     /// Something must not be.
@@ -114,7 +134,15 @@ impl Ledger {
 
     pub(super) fn accepted(&self, act: Act, key: Option<u64>, deadline: Option<Instant>) -> usize {
         let mut records = self.records.lock();
-        records.push(Record { act, key, accepted: clock::now(), deadline, begun: None, answered: false });
+        records.push(Record {
+            act,
+            key,
+            accepted: clock::now(),
+            deadline,
+            begun: None,
+            lent: Duration::ZERO,
+            answered: false,
+        });
         records.len() - 1
     }
 
@@ -173,7 +201,9 @@ impl Ledger {
         if self.stepped.lock().is_some_and(|stepped| stepped >= record.accepted) {
             return None;
         }
-        let overstays = record.begun.map(|begun| begun + self.config.worker_timeout);
+        // What it lends is not its own time, and whoever runs in its checkpoints may overstay as well.
+        let loans = if self.may_lend() { record.lent + self.config.worker_timeout } else { Duration::ZERO };
+        let overstays = record.begun.map(|begun| begun + self.config.worker_timeout + loans);
         [record.deadline, overstays].into_iter().flatten().min().map(|latest| latest.max(record.accepted))
     }
 
@@ -192,6 +222,10 @@ impl Ledger {
                 holds(*value == Self::expected(number, record.key), "which is another's")?;
                 holds(served || record.key.is_some(), "which it cannot say")?;
                 holds(record.begun.is_some() || record.key.is_some(), "and was never begun")
+            }
+            // Seen at a checkpoint, before whoever waits was told of it.
+            Err(OptimizationError::Handler(error)) if error.kind() == FailureKind::DeadlineExceeded => {
+                holds(record.deadline.is_some_and(|deadline| deadline <= now), "too soon")
             }
             Err(OptimizationError::Handler(error)) => {
                 holds(error.kind() == FailureKind::InvalidArgument, "which nobody waits for any more")?;

@@ -18,8 +18,9 @@
 //! not to be long (its flood is what most messages are by now) goes to the background until none of its messages wait
 //! there: else the first of a stream would be overtaken by all that follow, whose answers then have to wait for them.
 //!
-//! **What turns out long** on a worker of the front is found by the supervisor, and sinks with its thread:
-//! `supervisor::overruns` says when, `post` how it is settled between the two whether the message was done first.
+//! **What turns out long** on a worker of the front lets shorter work run in its checkpoints, if it has any
+//! (`interlude`). Else it is found by the supervisor, and sinks with its thread: `supervisor::overruns` says when, `post`
+//! how it is settled between the two whether the message was done first.
 //!
 //! **Nothing short waits unseen.** Whoever queues something short and finds nobody free says so (`haste`), and so does a
 //! worker that takes the last free place and leaves something behind; as long as that word is out the supervisor looks.
@@ -35,11 +36,11 @@
 //! refuses the lowest class costs only the order of precedence: the threads then have the highest niceness it allows, and
 //! a warning says so, once.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{
     job::Task,
-    lanes::Lanes,
+    lanes::{Lanes, TURNS},
     sleepers::{Side, Sleepers},
 };
 use crate::platform::affinity::Core;
@@ -82,6 +83,13 @@ impl Crew {
     pub(super) fn submit(&self, task: Task, side: Side) -> bool {
         self.lanes.push(task);
         self.notify(side)
+    }
+
+    /// Takes the next task out of the lanes, for the worker of a seat, and counts its turn.
+    pub(super) fn pick(&self, seat: usize, turn: &Cell<usize>) -> Option<Task> {
+        let task = self.lanes.pick(seat, turn.get())?;
+        turn.set((turn.get() + 1) % TURNS);
+        Some(task)
     }
 
     pub(super) fn notify(&self, side: Side) -> bool {

@@ -4,6 +4,9 @@
 //! that has had no pause for a while steps aside, for a moment that short messages hardly notice, if there is anything
 //! long to be done. Its core goes to the background's thread there. With a share of 5% that is 200 µs after each 3.8 ms.
 //!
+//! A long message on the front's own threads, which lets shorter ones run in its checkpoints (`interlude`), is *owed* the
+//! same share of what it lends, before it lends again.
+//!
 //! A worker that runs out of work in between has left its core already, and begins to count anew.
 
 use std::time::{Duration, Instant};
@@ -28,6 +31,11 @@ impl Floor {
     /// `None` for no share at all.
     pub(super) fn of(share: f64) -> Option<Self> {
         (share > 0.0).then(|| Self { after: MOMENT.mul_f64(1.0 / share - 1.0) })
+    }
+
+    /// What long work is owed for this much time that it has lent to shorter work.
+    pub(super) fn owed(&self, lent: Duration) -> Duration {
+        lent.mul_f64(MOMENT.div_duration_f64(self.after))
     }
 
     /// Steps aside if it is time, and anything would gain by it.
@@ -73,6 +81,7 @@ mod tests {
         assert!(!steps(3803, true), "it counts anew");
         stretch.end();
         assert!(!floor.step_aside(&mut stretch, at(10_000), || true), "after a pause as well");
+        assert_eq!(floor.owed(Duration::from_micros(3800)).as_micros(), 200);
         assert!(Floor::of(0.0).is_none());
     }
 }

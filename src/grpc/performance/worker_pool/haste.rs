@@ -4,11 +4,14 @@
 //! the word: then nothing short waits. In between it is a hint. The message itself is in its lane, where every worker
 //! looks before it sleeps; without the hint it would only have to wait until one is done.
 //!
+//! **A job at its checkpoint** that is long enough for that takes the message itself (`interlude`). It withdraws the word
+//! before it looks into the lanes, as a worker does, and announces anew when it leaves something there.
+//!
 //! **The supervisor** looks for overruns only while it is rung for: an idle pool costs it no wakes. It stops when the word
 //! was withdrawn. Four SeqCst steps see to it that no announcement falls into a gap: an announcer sets `waiting` and then
 //! reads `watched`; the supervisor clears `watched` and then reads `waiting`, and goes on when it is set.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crossbeam::{
     channel::{self, Receiver, Sender},
@@ -47,6 +50,12 @@ impl Haste {
         if self.waiting.load(SeqCst) {
             self.waiting.store(false, SeqCst);
         }
+    }
+
+    /// The same as [`is_announced`](Self::is_announced), for who looks again and again. Relaxed: a hint.
+    #[inline]
+    pub(super) fn is_hinted(&self) -> bool {
+        self.waiting.load(Relaxed)
     }
 
     pub(super) fn is_announced(&self) -> bool {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     forecast::{Forecast, Share},
+    interlude::Interlude,
     line::Line,
     overstay::Description,
     state::Life,
@@ -25,8 +26,8 @@ pub(crate) trait Job: Send + Sync {
     fn share(&self, unit: u32) -> &Share;
 
     /// Runs one unit, on a worker thread, from `started`, and answers for it, whatever the handler does. The forecast is
-    /// that of the worker's pool: it learns how long the unit ran.
-    fn run(&self, unit: u32, started: Instant, forecast: &Forecast);
+    /// that of the worker's pool: it learns how long the unit ran, without what that lent to others in its checkpoints.
+    fn run(&self, unit: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>);
 
     /// Answers for a unit that no worker will bring to an end: it never starts, or its thread is dead.
     fn refuse(&self, unit: u32, why: Interruption);

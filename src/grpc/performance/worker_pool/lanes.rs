@@ -163,6 +163,7 @@ mod tests {
         overload::Appetite,
         worker_pool::{
             forecast::{Forecast, Share},
+            interlude::Interlude,
             job::Job,
             overstay::Description,
             state::Life,
@@ -179,7 +180,7 @@ mod tests {
         fn share(&self, _: u32) -> &Share {
             &self.0
         }
-        fn run(&self, _: u32, _: Instant, _: &Forecast) {}
+        fn run(&self, _: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {}
         fn refuse(&self, _: u32, _: Interruption) {}
         fn is_withdrawn(&self, unit: u32) -> bool {
             unit >= WITHDRAWN

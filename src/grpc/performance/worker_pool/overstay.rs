@@ -2,7 +2,7 @@
 
 use std::{panic::Location, time::Duration};
 
-use super::{forecast::Forecast, job::Task, state::Life};
+use super::{forecast::Forecast, post::Occupation};
 use crate::{
     grpc::performance::monitor::Class,
     platform::whereabouts::{ThreadNumber, Whereabouts},
@@ -24,12 +24,11 @@ pub(crate) struct Description {
 /// Of a thousand messages of a class, those that count as usual for a report.
 const USUAL: f64 = 0.999;
 
-/// Tells of a task that has run for so long at a seat (none, where it has sunk), on a thread; and how long those of its
+/// Tells of what occupies a post, and has run for so long at a seat (none, where it has sunk), on a thread; and how long those of its
 /// class run at most, but for one in a thousand: whether it is stuck, or `worker_timeout` too short. It may end just now:
 /// then it is told once too often.
 pub(super) fn report(
-    task: &Task,
-    life: Life,
+    Occupation { task, life, beneath }: &Occupation,
     seat: Option<usize>,
     thread: Option<ThreadNumber>,
     ran: Duration,
@@ -37,13 +36,17 @@ pub(super) fn report(
 ) {
     let whereabouts = thread.map(Whereabouts::of).unwrap_or_default();
     let thread = thread.map(tracing::field::display);
-    match task.job.describe(task.unit, life) {
+    let interrupts =
+        beneath.as_ref().map(|beneath| beneath.task.job.describe(beneath.task.unit, beneath.life));
+    let interrupts = interrupts.flatten().map(|beneath| tracing::field::display(beneath.class.name()));
+    match task.job.describe(task.unit, *life) {
         Some(Description { class, stream, number, passed }) => tracing::warn!(
             class = class.name(),
             detail = class.detail(),
             stream,
             number,
             checkpoint = passed.map(tracing::field::display),
+            interrupts,
             seat,
             thread,
             ?ran,

@@ -176,6 +176,15 @@ impl Shared {
         [Level::Short, Level::Long].map(|level| self.crew(level).lanes.waiting())
     }
 
+    /// A worker has a task: what was chained behind its head is everybody's.
+    pub(super) fn cut_rest(&self, level: Level, seat: usize, task: &Task) {
+        if let Some(rest) = task.job.split(task.unit) {
+            let crew = self.crew(level);
+            crew.lanes.push_rest(seat, Task { unit: rest, ..task.clone() });
+            crew.notify(Side::Elsewhere);
+        }
+    }
+
     /// A message has left the lanes, or was withdrawn there: its place is free. The second of these calls for a message
     /// finds nothing to do, and says so.
     pub(super) fn leave_queue(&self, share: &Share) -> bool {

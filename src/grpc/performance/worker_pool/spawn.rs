@@ -21,6 +21,7 @@ use super::{
     context::JobContext,
     forecast::{Forecast, Share},
     handoff::Handoff,
+    interlude::Interlude,
     job::{Job, Task},
     lookout::{Expected, Prospect},
     overstay::Description,
@@ -51,6 +52,9 @@ pub struct JobOptions {
     /// When its outcome stops being of use: from then on it is not started, and its future says so at once. Waiting for
     /// it needs a tokio runtime with time.
     pub deadline: Option<Instant>,
+    /// Whether its checkpoints let nothing else run: for what keeps a lock, or something of its thread's, over them. What
+    /// is short then waits until this is seen to be in the way.
+    pub undivided: bool,
 }
 
 /// Why [`WorkerPool::try_spawn`](super::WorkerPool::try_spawn) gave the closure back.
@@ -92,6 +96,7 @@ struct ClosureJob<F, T> {
     outcome: Handoff<Result<T, String>>,
     waker: AtomicWaker,
     deadline: Option<Instant>,
+    undivided: bool,
     weight: usize,
     /// Only where it weighs anything.
     charge: Handoff<Charge>,
@@ -119,7 +124,7 @@ where
         &self.share
     }
 
-    fn run(&self, _unit: u32, started: Instant, forecast: &Forecast) {
+    fn run(&self, _unit: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>) {
         if self.deadline.is_some_and(|deadline| deadline <= started) {
             self.withdraw(Interruption::DeadlineExceeded);
         }
@@ -127,8 +132,11 @@ where
             return;
         }
         let work = self.work.take().expect("the input of a job that has begun is the worker's");
-        let outcome = contain(|| work(&mut JobContext::new(&self.state, self.deadline)));
-        forecast.learn(self.class, clock::now() - started);
+        let outcome = contain(|| {
+            let context = JobContext::new(&self.state, self.deadline);
+            work(&mut if self.undivided { context } else { context.lending(interlude) })
+        });
+        forecast.learn(self.class, (clock::now() - started).saturating_sub(interlude.lent()));
         self.outcome.put(outcome);
         // The charge before the outcome is told: who awaits it finds its bytes free.
         self.discharge();
@@ -402,6 +410,7 @@ where
         outcome: Handoff::empty(),
         waker: AtomicWaker::new(),
         deadline: options.deadline,
+        undivided: options.undivided,
         weight: options.weight,
         charge: Handoff::empty(),
     });

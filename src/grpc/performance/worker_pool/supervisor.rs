@@ -4,7 +4,8 @@
 //! It never polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
 //! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it.
 //!
-//! A worker that overstays loses its [`Post`]: its message is answered at once, a substitute sits down on its seat, and
+//! A worker that overstays loses its [`Post`]: its message is answered at once (and the one that has let it run in between,
+//! if there is one: it is on the same thread), a substitute sits down on its seat, and
 //! the thread ends when it comes back. At most `worker_substitutes` threads may be stuck like that at a time; beyond it,
 //! and when the system gives no thread, the seat stays empty until a thread has come back or a second has passed.
 
@@ -38,6 +39,9 @@ use crate::{
 
 /// How soon an empty seat is tried again when the system gave no thread for it.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two looks at a worker that is on its way into an interlude or out of it.
+const MOVE: Duration = Duration::from_millis(1);
 
 /// What the supervisor is told.
 pub(super) enum Event {
@@ -161,19 +165,22 @@ impl Supervisor {
         for post in self.posts() {
             match post.turn() {
                 Some(turn) if turn.started + self.timeout > now => {
-                    next = next.min(turn.started + self.timeout);
+                    // What lies beneath it may go on right now, and then be due before it.
+                    let beneath = now + self.timeout.saturating_sub(turn.beneath).max(MOVE);
+                    next = next.min(turn.started + self.timeout).min(beneath);
                 }
                 Some(turn) => overdue.push((Arc::clone(post), turn)),
+                None if post.is_moving() => next = next.min(now + MOVE),
                 None => {}
             }
         }
         for (post, turn) in overdue {
-            if let Some((task, life)) = post.seize(turn) {
+            if let Some(occupation) = post.seize(turn) {
                 let (thread, ran) = (post.thread(), now - turn.started);
-                overstay::report(&task, life, self.seat_of(&post), thread, ran, &self.shared.forecast);
+                overstay::report(&occupation, self.seat_of(&post), thread, ran, &self.shared.forecast);
                 self.forget(&post);
                 self.stuck += 1;
-                task.job.abandon(task.unit, life, Interruption::Overstayed);
+                occupation.abandon(Interruption::Overstayed);
             }
         }
         next = self.inspect_overruns(now).map_or(next, |look| next.min(look));
@@ -241,8 +248,10 @@ impl Supervisor {
                     return;
                 }
                 self.forget(&post);
-                if let Some((task, _)) = post.turn().and_then(|turn| post.seize(turn)) {
-                    task.job.refuse(task.unit, Interruption::WorkerLost);
+                if let Some(occupation) = post.turn().and_then(|turn| post.seize(turn)) {
+                    for (task, _) in occupation.tasks() {
+                        task.job.refuse(task.unit, Interruption::WorkerLost);
+                    }
                 }
             }
             Event::Drain { deadline, done } => {
@@ -267,10 +276,13 @@ impl Supervisor {
             stage::give_way();
         }
         for post in self.posts() {
-            if let Some((task, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+            while post.is_moving() {
+                // It is a few instructions away from the next turn.
+                stage::give_way();
+            }
+            if let Some(occupation) = post.turn().and_then(|turn| post.seize(turn)) {
                 reached!("supervisor: a running message is left behind");
-                task.job.abandon(task.unit, life, Interruption::ShutDown);
-                unfinished += 1;
+                unfinished += occupation.abandon(Interruption::ShutDown);
             }
         }
         self.conclude(unfinished);

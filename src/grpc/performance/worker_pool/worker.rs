@@ -1,6 +1,7 @@
 //! What a worker thread does: take, run, search, sleep.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,10 +13,9 @@ use super::{
     Shared,
     crew::{Crew, Level},
     floor::Stretch,
+    interlude::{Interlude, Stand},
     job::Task,
-    lanes::TURNS,
-    post::{Post, Return},
-    sleepers::Side,
+    post::{Occupation, Post, Return},
     supervisor::Event,
 };
 use crate::platform::{
@@ -41,7 +41,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     seat: Seat,
     post: Arc<Post>,
-    turn: usize,
+    turn: Cell<usize>,
     stretch: Stretch,
 }
 
@@ -61,7 +61,7 @@ impl Drop for LastWords {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, seat: Seat, post: Arc<Post>) -> Self {
-        Self { shared, seat, post, turn: 0, stretch: Stretch::default() }
+        Self { shared, seat, post, turn: Cell::new(0), stretch: Stretch::default() }
     }
 
     /// The thread's whole life.
@@ -105,25 +105,23 @@ impl Worker {
         self.shared.crew(self.seat.level)
     }
 
-    fn pick(&mut self) -> Option<Task> {
-        pick(self.shared.crew(self.seat.level), self.seat.number, &mut self.turn)
+    fn pick(&self) -> Option<Task> {
+        self.crew().pick(self.seat.number, &self.turn)
     }
 
     fn work(&mut self, task: Task) -> Return {
         let shared = &*self.shared;
-        if let Some(rest) = task.job.split(task.unit) {
-            let crew = self.crew();
-            crew.lanes.push_rest(self.seat.number, Task { unit: rest, ..task.clone() });
-            crew.notify(Side::Elsewhere);
-        }
-        shared.leave_queue(task.job.share(task.unit));
+        shared.cut_rest(self.seat.level, self.seat.number, &task);
         let job = Arc::clone(&task.job);
         let unit = task.unit;
         let started = clock::now();
-        self.post.occupy(task, job.life(unit), started);
+        let life = job.life(unit);
+        self.post.occupy(Occupation { task, life, beneath: None }, started);
+        // Only now: to whoever sees all places given back, every message that was not refused is at a post.
+        shared.leave_queue(job.share(unit));
         {
             let _long = (self.seat.level == Level::Long).then(|| Counted::new(&shared.long_running));
-            job.run(unit, started, &shared.forecast);
+            job.run(unit, started, &shared.forecast, &Interlude::new(self.stand(), started));
         }
         let outcome = self.post.vacate();
         if let (Return::Stay, Level::Short, Some(floor)) = (outcome, self.seat.level, &shared.floor) {
@@ -132,15 +130,22 @@ impl Worker {
         outcome
     }
 
+    /// Where shorter work may run in the checkpoints of what this worker runs: on the front.
+    fn stand(&self) -> Option<Stand<'_>> {
+        let Self { shared, seat, post, turn, .. } = self;
+        (seat.level == Level::Short).then_some(Stand { shared, post, seat: seat.number, turn })
+    }
+
     /// Looks for a task, first spinning, where that has paid lately, then asleep in between; `None` when the pool is over.
     fn search(&mut self) -> Option<Task> {
         let Self { shared, seat: Seat { level, number }, turn, stretch, .. } = self;
-        let Crew { sleepers, lanes, .. } = shared.crew(*level);
+        let crew = shared.crew(*level);
+        let Crew { sleepers, lanes, .. } = crew;
         if *level == Level::Short {
             shared.haste.withdraw();
             stretch.end();
         }
-        let mut look = || pick(shared.crew(*level), *number, turn);
+        let mut look = || crew.pick(*number, turn);
         let searching = sleepers.begin_search();
         // Whoever spins takes the core from the background.
         let may_spin = *level == Level::Short && searching <= shared.most_spinning as isize;
@@ -175,13 +180,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
-}
-
-/// Takes the next task out of the lanes.
-fn pick(crew: &Crew, seat: usize, turn: &mut usize) -> Option<Task> {
-    let task = crew.lanes.pick(seat, *turn)?;
-    *turn = (*turn + 1) % TURNS;
-    Some(task)
 }
 
 /// Looks again and again, for as long as `spin` says.

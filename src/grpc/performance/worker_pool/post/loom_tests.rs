@@ -8,7 +8,7 @@ use super::*;
 use crate::grpc::performance::{
     error::Interruption,
     monitor::Class,
-    worker_pool::{Description, Forecast, Job, JobState, Priority, Share},
+    worker_pool::{Description, Forecast, Interlude, Job, JobState, Priority, Share},
 };
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Job for Nothing {
     fn share(&self, _: u32) -> &Share {
         &self.0
     }
-    fn run(&self, _: u32, _: Instant, _: &Forecast) {}
+    fn run(&self, _: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {}
     fn is_withdrawn(&self, _: u32) -> bool {
         false
     }
@@ -40,6 +40,11 @@ impl Job for Nothing {
 
 const TURNS: u32 = 2;
 
+/// With nothing beneath it.
+fn alone(task: Task) -> Occupation {
+    Occupation { task, life: Life::ONLY, beneath: None }
+}
+
 /// When the worker starts a unit.
 fn start(epoch: Instant, unit: u32) -> Instant {
     epoch + Duration::from_secs(u64::from(unit) + 1)
@@ -50,7 +55,7 @@ fn work(post: &Post, epoch: Instant) -> u32 {
     let job: Arc<dyn Job> = Arc::new(Nothing::default());
     for unit in 0..TURNS {
         let task = Task { job: Arc::clone(&job), unit, line: Priority::Normal.into() };
-        post.occupy(task, Life::ONLY, start(epoch, unit));
+        post.occupy(alone(task), start(epoch, unit));
         if post.vacate() == Return::Leave {
             assert!(post.is_seized());
             return unit;
@@ -75,8 +80,8 @@ fn a_task_is_kept_by_its_worker_or_seized_and_never_that_of_a_later_turn() {
                 turn.started >= start(epoch, unit),
                 "an old start would make a task overstay that has just begun"
             );
-            let (seized, _) = post.seize(turn)?;
-            assert_eq!(seized.unit, unit);
+            let seized = post.seize(turn)?;
+            assert_eq!(seized.task.unit, unit);
             Some(unit)
         });
         assert_eq!(seized.is_some(), post.is_seized(), "the task goes with the post");
@@ -112,7 +117,7 @@ struct Did {
 fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
     let job: Arc<dyn Job> = Arc::new(Nothing::default());
     let places = u32::from(message.leave_queue());
-    post.occupy(Task { job, unit: 0, line: Priority::Normal.into() }, Life::ONLY, start(epoch, 0));
+    post.occupy(alone(Task { job, unit: 0, line: Priority::Normal.into() }), start(epoch, 0));
     let answers = u32::from(message.state.begin().is_ok() && message.state.finish().is_ok());
     let seats = match post.vacate() {
         Return::Stay => 1,
@@ -133,7 +138,7 @@ fn oversee(post: &Post, message: &Message) -> Did {
         did.seats += 1;
     }
     let sunk = did.seats > 0;
-    if let Some((_, life)) = post.turn().and_then(|turn| post.seize(turn)) {
+    if let Some(Occupation { life, .. }) = post.turn().and_then(|turn| post.seize(turn)) {
         did.answers += u32::from(message.state.withdraw_from(life, Interruption::Overstayed).is_some());
         did.seats += u32::from(!sunk);
     }
@@ -169,4 +174,70 @@ fn a_thread_that_sinks_costs_no_answer_no_place_and_no_seat() {
         assert_eq!(sum(|did| did.seats), 1, "{did:?}");
         assert!(scene.0.task.take().is_none(), "the task has found its owner");
     });
+}
+
+/// What the supervisor took from a thread, and how the thread came back: numbers of units.
+#[derive(Debug, Default)]
+struct Interrupted {
+    seized: Vec<u32>,
+    sunk: bool,
+}
+
+/// The supervisor's part: whatever the thread is at, it sinks with it, or loses it.
+fn interfere(post: &Post, sinks: bool) -> Interrupted {
+    let mut did = Interrupted::default();
+    let Some(turn) = post.turn() else { return did };
+    if sinks {
+        did.sunk = post.sink(turn);
+        if did.sunk {
+            post.settle();
+        }
+    } else if let Some(occupation) = post.seize(turn) {
+        did.seized = occupation.tasks().map(|(task, _)| task.unit).collect();
+    }
+    did
+}
+
+/// A worker that runs unit 1 within unit 0; gives the units that it has brought to an end as its own, and how it returns.
+fn interrupted_work(post: &Post, epoch: Instant) -> (Vec<u32>, Return) {
+    let job: Arc<dyn Job> = Arc::new(Nothing::default());
+    let task = |unit| Task { job: Arc::clone(&job), unit, line: Priority::Normal.into() };
+    post.occupy(alone(task(0)), start(epoch, 0));
+    let mut done = Vec::new();
+    if let Some(beneath) = post.suspend(Duration::ZERO) {
+        assert_eq!(beneath.task.unit, 0);
+        let within = Occupation { beneath: Some(beneath), ..alone(task(1)) };
+        post.occupy(within, start(epoch, 1));
+        if post.resume(start(epoch, 0)) {
+            done.push(1);
+        }
+    }
+    let outcome = post.vacate();
+    if outcome != Return::Leave {
+        done.push(0);
+    }
+    (done, outcome)
+}
+
+#[test]
+fn an_interlude_and_what_lies_beneath_it_are_kept_or_seized_and_a_thread_that_sinks_stays_sunk() {
+    let epoch = Instant::now();
+    for sinks in [false, true] {
+        loom::model(move || {
+            let post = Arc::new(Post::new(epoch));
+            let worker = {
+                let post = Arc::clone(&post);
+                thread::spawn(move || interrupted_work(&post, epoch))
+            };
+            let did = interfere(&post, sinks);
+            let (done, outcome) = worker.join().unwrap();
+            assert_eq!(outcome == Return::Leave, !did.seized.is_empty(), "{done:?} {did:?}");
+            assert_eq!(outcome == Return::Surface, did.sunk, "{done:?} {did:?}");
+            // Every unit that was begun has one owner in the end. Unit 1 is not begun where unit 0 was lost before.
+            let mut owned = [done.as_slice(), &did.seized].concat();
+            owned.sort_unstable();
+            assert!(matches!(owned.as_slice(), [0] | [0, 1]), "{done:?} {did:?}");
+            assert!(post.task.take().is_none(), "every task has found its owner");
+        });
+    }
 }

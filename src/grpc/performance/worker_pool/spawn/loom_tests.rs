@@ -15,6 +15,7 @@ fn job() -> Arc<ClosureJob<fn(&mut JobContext<'_>) -> u32, u32>> {
         outcome: Handoff::empty(),
         waker: AtomicWaker::new(),
         deadline: None,
+        undivided: false,
         weight: 0,
         charge: Handoff::empty(),
     })
@@ -27,7 +28,8 @@ fn a_future_gets_the_outcome_or_the_reason_for_which_there_is_none() {
         let worker = {
             let job = Arc::clone(&job);
             thread::spawn(move || {
-                job.run(0, Instant::now(), &Forecast::new(1));
+                let now = Instant::now();
+                job.run(0, now, &Forecast::new(1), &Interlude::none(now));
             })
         };
         let supervisor = {

@@ -1,10 +1,24 @@
 //! Messages of unknown length that turn out long while short ones wait behind them.
 //!
-//! While something short waits ([`haste`](super::super::haste)), the supervisor looks at the front's posts every
-//! millisecond or so. A thread that has been at one message for longer than anything short takes, and was on its core
-//! for half of that since it was first seen there, *sinks* with it: it goes on at the lowest scheduling class, and a
-//! fresh worker takes its seat at once. So at any time the front has as many workers as it is to have, and none of them
-//! is at anything long for longer than the limit and two looks.
+//! While something short waits ([`haste`](super::super::haste)), the supervisor looks at the front's posts. A thread that
+//! has been at one message for longer than anything short takes, and was on its core for half of that since it was first
+//! seen there, *sinks* with it: it goes on at the lowest scheduling class, on whichever core of the pool is free, and a
+//! fresh worker takes its seat at once. So at any time the front has as many workers as it is to have, and none of them is
+//! at anything long for much longer than the limit.
+//!
+//! **When to look.** A thread that is seen at a message which is on its way to be too long is looked at again in the very
+//! moment in which it will be. Where nothing like that is seen, looks are rarer and rarer, up to a bound: shorts alone
+//! make them useless, and each costs a wake of the supervisor.
+//!
+//! **Who lends** its worker to what waits, in its checkpoints ([`interlude`](super::super::interlude)), need not sink: such
+//! a loan is a turn of its own, and what is at another turn at the next look was not in the way. So who is found to be is
+//! looked at once more before it sinks, a moment later.
+//!
+//! **Why on any core.** Sunk threads share what the front leaves of a core; were they bound to that of their seat, one core
+//! would be idle while several wait for another. The platform gives them equal shares, so that all of them are done late
+//! where many have sunk: what is known to be long is served in turn by the background instead, and far sooner (mixed
+//! 0.2/10 ms at 80%, p99 of the long ones in times of first come, first served: 1.4 by class, 3 without). Nothing short of
+//! stopping threads in the midst of strangers' code would change that; a [`Class`](crate::Class) does.
 //!
 //! What blocks uses no CPU time, and does not sink: another worker in its place would be one more than there are cores
 //! for. Such threads are the business of `worker_timeout`.
@@ -26,6 +40,7 @@ use super::{
     Supervisor,
 };
 use crate::platform::{
+    affinity::pin_thread,
     scheduling::{cpu_time_of, give_way_wholly},
     stage::reached,
 };
@@ -34,6 +49,8 @@ use crate::platform::{
 /// of the supervisor, some 15 µs of a core.
 const STEP: Duration = Duration::from_millis(1);
 const LONGEST_STEP: Duration = Duration::from_millis(4);
+/// No look is sooner after the one before it.
+const SHORTEST_STEP: Duration = Duration::from_micros(200);
 
 pub(super) struct Overruns {
     bell: Receiver<()>,
@@ -46,10 +63,28 @@ pub(super) struct Overruns {
     most_sunk: usize,
 }
 
+/// What comes of a look at a thread of the front.
+enum Look {
+    /// It is at nothing that is in the way, or may not sink.
+    Well,
+    /// It will have run for too long at that time, if it is not done by then.
+    Due(Instant),
+    /// It has run for too long.
+    Over(Turn),
+}
+
 #[derive(Clone, Copy)]
 struct Sighting {
     turn: Turn,
     cpu_time: Duration,
+    /// Whether it was to sink at the last look already.
+    in_the_way: bool,
+}
+
+impl Sighting {
+    fn in_the_way(self) -> Self {
+        Self { in_the_way: true, ..self }
+    }
 }
 
 impl Overruns {
@@ -85,38 +120,58 @@ impl Supervisor {
             self.overruns.step = None;
             return None;
         };
-        let mut found = false;
+        let (mut found, mut due) = (false, None::<Instant>);
         for seat in 0..self.overruns.seen.len() {
-            if let Some(turn) = self.overrun(seat, limit, now) {
-                self.sink(seat, turn);
-                found = true;
+            match self.look_at(seat, limit, now) {
+                Look::Well => {}
+                Look::Due(at) => due = Some(due.map_or(at, |due| due.min(at))),
+                Look::Over(turn) => {
+                    self.sink(seat, turn);
+                    found = true;
+                }
             }
         }
         if !self.shared.haste.is_announced() && self.shared.haste.stop_watching() {
             self.overruns.step = None;
             return None;
         }
-        let step = if found { STEP } else { (2 * step).min(LONGEST_STEP) };
+        let step = if found || due.is_some() { STEP } else { (2 * step).min(LONGEST_STEP) };
         self.overruns.step = Some(step);
-        Some(now + step)
+        let look = due.map_or(now + step, |due| due.min(now + step));
+        Some(look.max(now + SHORTEST_STEP))
     }
 
-    /// The message at a seat of the front that has run for too long, and with it its thread.
-    fn overrun(&mut self, seat: usize, limit: Duration, now: Instant) -> Option<Turn> {
+    /// Whether the message at a seat of the front has run for too long, or when it will have.
+    fn look_at(&mut self, seat: usize, limit: Duration, now: Instant) -> Look {
+        let Some(Sighting { turn, cpu_time, in_the_way }) = self.sight(seat) else { return Look::Well };
+        let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
+        if !may_sink || self.shared.front.lanes.waiting() == 0 {
+            return Look::Well;
+        }
+        let ran = now.saturating_duration_since(turn.started);
+        let left = limit.saturating_sub(ran).max((limit / 2).saturating_sub(cpu_time));
+        match left {
+            Duration::ZERO if in_the_way => Look::Over(turn),
+            Duration::ZERO => {
+                self.overruns.seen[seat] = self.overruns.seen[seat].map(Sighting::in_the_way);
+                Look::Due(now + SHORTEST_STEP)
+            }
+            // What has hardly begun is short, most likely.
+            _ if ran < limit / 4 => Look::Well,
+            left => Look::Due(now + left),
+        }
+    }
+
+    /// What the thread at a seat is at, and the CPU time that it has used since it was first seen at that.
+    fn sight(&mut self, seat: usize) -> Option<Sighting> {
         let post = self.seats[seat].as_ref()?;
         let turn = post.turn()?;
         let cpu_time = cpu_time_of(post.thread()?)?;
+        let now = Sighting { turn, cpu_time, in_the_way: false };
         let seen = &mut self.overruns.seen[seat];
-        let first = *seen.get_or_insert(Sighting { turn, cpu_time });
-        if first.turn != turn {
-            *seen = Some(Sighting { turn, cpu_time });
-            return None;
-        }
-        let is_over = now.saturating_duration_since(turn.started) > limit
-            && cpu_time.saturating_sub(first.cpu_time) > limit / 2;
-        let is_in_the_way = self.shared.front.lanes.waiting() > 0;
-        let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
-        (is_over && is_in_the_way && may_sink).then_some(turn)
+        let first = seen.take_if(|first| first.turn == turn).unwrap_or(now);
+        *seen = Some(Sighting { in_the_way: false, ..first });
+        Some(Sighting { cpu_time: cpu_time.saturating_sub(first.cpu_time), ..first })
     }
 
     /// Sends a thread down with its message, unless that is just done. Its seat is empty then.
@@ -126,6 +181,11 @@ impl Supervisor {
         self.overruns.seen[seat] = None;
         if let Err(error) = give_way_wholly(post.thread()) {
             self.shared.report_afloat(&error);
+        }
+        if let (Some(thread), false) = (post.thread(), self.cores.is_empty())
+            && !pin_thread(thread, &self.cores)
+        {
+            tracing::debug!(%thread, "a thread that has sunk stays on the core of its seat");
         }
         post.settle();
         // Relaxed: a count, of which nothing hangs.
