@@ -4,22 +4,21 @@
 //!  the tenant, all the time            another, when all else is empty      the pool, once it is closed
 //!  busy = true                         state |= SEIZED                      state |= CLOSED
 //!  ─ light barrier ─                   ─ heavy barrier ─                    ─ heavy barrier ─
-//!  state == OCCUPIED? then take        not busy? then take or leave         take
+//!  state == OCCUPIED? then take        not busy? then take or leave         not busy? then take
 //!  or leave                            state &= !SEIZED
 //!  busy = false
 //!  ─ light barrier, if it left ─
 //!  state has CLOSED? then take
 //! ```
-//! **The tenant and who seizes are never in the berth together.** Of `busy` and `SEIZED` one at least is seen by the
-//! other, since between the write and the read of each lies a [`barrier`] of a pair. The tenant that finds its desk seized
-//! works at the shelf, as if it had none; who finds the tenant busy goes elsewhere. Nobody waits. A tenant that is stopped
-//! while it is busy, or somebody who is stopped while the desk is seized, keeps one instance from the others. Two do not
-//! seize a desk at a time: `SEIZED` is set by one.
+//! **The tenant and others are never in the berth together.** Of `busy` and the bit in `state` one at least is seen by
+//! the other side, since between the write and the read of each lies a [`barrier`] of a pair. The tenant that finds its
+//! desk seized works at the shelf, as if it had none; who finds the tenant busy goes elsewhere. Nobody waits. A tenant that
+//! is stopped while it is busy, or somebody who is stopped while the desk is seized, keeps one instance from the others.
+//! Two do not seize a desk at a time: `SEIZED` is set by one.
 //!
-//! **Who closes does not look at `busy`**: a tenant may be stopped there for ever. It may so meet the tenant in the berth,
-//! which is no harm: by then there is no checkout any more, so the tenant leaves or exchanges, and takes nothing without
-//! an exchange. What the tenant leaves too late it sees `CLOSED` for, and takes back, by the same pairing; by an exchange,
-//! so that one of the two gets it.
+//! **Nothing stays at a closed desk.** If who closes finds the tenant busy, what the tenant leaves is the tenant's to take
+//! back: it looks once more after it has left something, and of that look and what was found busy one at least sees the
+//! other, as above. Nobody checks out of a closed pool, so whoever takes there takes by an exchange, and two may try.
 //!
 //! **A tenant that leaves** leaves the instance where it is. Others seize the desk without a barrier then, and the next
 //! thread that needs a desk moves in, with what is there.
@@ -114,8 +113,12 @@ impl<T> Desk<T> {
             return Err(value);
         }
         let mut value = Some(value);
-        let left = self.seized(|berth| berth.leave(value.take().expect("it is left once")));
-        left.unwrap_or_else(|| Err(value.expect("nothing was done with it")))
+        let lodged = self.seized(|berth| match value.take() {
+            // By an exchange, since a pool that is being closed may take it at once.
+            Some(value) if berth.is_free() => berth.displace(value).map_or(Ok(()), Err),
+            value => value.map_or(Ok(()), Err),
+        });
+        lodged.unwrap_or_else(|| value.map_or(Ok(()), Err))
     }
 
     fn seized<R>(&self, at_the_berth: impl FnOnce(&Berth<T>) -> R) -> Option<R> {
@@ -141,9 +144,10 @@ impl<T> Desk<T> {
         self.0.state.fetch_or(CLOSED, AcqRel);
     }
 
-    /// Takes what is left at a closed desk.
+    /// Takes what is left at a closed desk. `None` also if its tenant is busy, who will do the same.
     pub(super) fn clear(&self) -> Option<Box<T>> {
-        self.0.berth.take()
+        // Acquire: pairs with the tenant's store, before which it was at the berth.
+        if self.0.busy.load(Acquire) { None } else { self.0.berth.take() }
     }
 }
 
@@ -171,7 +175,8 @@ impl<T> Tenant<T> {
     /// Takes what is there, for a checkout: not once the pool is closed.
     #[inline]
     pub(super) fn take(&self) -> Option<Box<T>> {
-        // SAFETY: nobody else is at the berth (see the module): who seizes is not, and the pool is not closed.
+        // SAFETY: nobody else is at the berth (see the module): who seizes is not, and the pool is not closed, by the
+        // promise of whoever made the tenant.
         self.undisturbed(|berth| unsafe { berth.take_alone() }).flatten()
     }
 
@@ -200,9 +205,9 @@ impl<T> Tenant<T> {
     #[inline]
     pub(super) fn left_too_late(&self) -> Option<Box<T>> {
         let Furniture { state, berth, .. } = self.furniture();
-        // Between what was left and the read below: pairs with the heavy one of who closes.
+        // Between `busy` and the read below: pairs with the heavy one of who closes.
         barrier::light();
-        // Relaxed: what is taken is taken by an exchange.
+        // Relaxed: it is only asked whether.
         if state.load(Relaxed) & CLOSED == 0 { None } else { berth.take() }
     }
 
