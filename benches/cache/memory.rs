@@ -2,12 +2,16 @@
 //!
 //! The cache may hold many more entries than fit by their bytes, so that it is the budget of bytes that binds. Beside keys
 //! and values there are the table, what [`Bytes`](bytes::Bytes) and the heap keep for each, and what the heap does not give
-//! back of what was replaced.
+//! back of what was replaced. Each cache has a process of its own: what another has freed would serve it, unseen.
 
-use std::time::Duration;
+use std::{
+    env,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use millstream::{CacheKey, OptimizationConfig, StreamCache};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// In full and quickly.
 const BUDGET: [usize; 2] = [1 << 30, 128 << 20];
@@ -16,9 +20,11 @@ const BYTES_PER_ENTRY: usize = 256;
 const VALUES: [usize; 3] = [1 << 10, 4 << 10, 64 << 10];
 /// Times that as many values are stored as there is room for.
 const TURNS: usize = 3;
+/// Tells a process of this bench that it is to fill one cache: the size of the values, and the budget.
+const TASK: &str = "MILLSTREAM_BENCH_MEMORY";
 
 /// What one budget takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) value_bytes: usize,
     budget: usize,
@@ -33,7 +39,7 @@ pub(crate) struct Memory {
 pub(crate) fn run(quick: bool) -> Vec<Memory> {
     let budget = BUDGET[usize::from(quick)];
     println!("Memory that a budget of {} MiB takes:\n", budget >> 20);
-    let figures: Vec<_> = VALUES.iter().filter_map(|&value_bytes| fill(value_bytes, budget)).collect();
+    let figures: Vec<_> = VALUES.iter().filter_map(|value_bytes| apart(*value_bytes, budget)).collect();
     for Memory { value_bytes, resident, entries, share, .. } in &figures {
         println!(
             "  with values of {value_bytes} bytes: {} MiB for {entries} entries, {:.1}% of the budget.",
@@ -43,6 +49,22 @@ pub(crate) fn run(quick: bool) -> Vec<Memory> {
     }
     println!();
     figures
+}
+
+/// Whether this process is here to fill one cache, which it does with that.
+pub(crate) fn was_the_task() -> bool {
+    let Ok(task) = env::var(TASK) else { return false };
+    let [value_bytes, budget] = serde_json::from_str(&task).expect("the task was written by `apart`");
+    println!("{}", serde_json::json!(fill(value_bytes, budget)));
+    true
+}
+
+fn apart(value_bytes: usize, budget: usize) -> Option<Memory> {
+    let program = env::current_exe().expect("a process knows its program");
+    let mut command = Command::new(program);
+    command.env(TASK, serde_json::json!([value_bytes, budget]).to_string()).stderr(Stdio::inherit());
+    let output = command.output().expect("this program can be started once more");
+    serde_json::from_slice(&output.stdout).expect("it prints what it has found")
 }
 
 fn fill(value_bytes: usize, budget: usize) -> Option<Memory> {
