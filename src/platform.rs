@@ -2,6 +2,7 @@
 
 pub(crate) mod affinity;
 pub(crate) mod atomic;
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod coarse_clock;
 pub(crate) mod contain;

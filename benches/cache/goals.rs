@@ -2,6 +2,7 @@
 
 use crate::{
     common::verdict::Verdict,
+    memory::Memory,
     ratio::Ratio,
     speed::{INSERT_SHARES, Speed, THREADS},
 };
@@ -14,13 +15,20 @@ const POINTS: f64 = 0.5;
 /// One get of 10,000 may take longer, with eight threads and 10% insertions; in microseconds.
 const P9999_US: f64 = 50.0;
 
+/// What a byte of the budget may take.
+const RESIDENT: f64 = 1.05;
+
 /// All goals that this bench can judge.
-pub(crate) fn judge(ratios: &[Ratio], speeds: &[Speed]) -> Vec<Verdict> {
+pub(crate) fn judge(memory: &[Memory], ratios: &[Ratio], speeds: &[Speed]) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = ratios
         .iter()
         .filter(|ratio| ratio.cache == OURS)
         .map(|ours| beside_the_measure(ours, ratios))
         .collect();
+    for Memory { value_bytes, share, .. } in memory {
+        let text = format!("memory for one byte of the budget, values of {value_bytes} bytes");
+        verdicts.push(Verdict::at_most(4, text, *share, RESIDENT));
+    }
     for threads in THREADS {
         for insert_share in INSERT_SHARES {
             let case = speeds.iter().filter(|s| s.threads == threads && s.insert_share == insert_share);

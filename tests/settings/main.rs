@@ -23,7 +23,7 @@ mod workers;
 use millstream::OptimizationConfig;
 
 /// Where the tests are that the table below names.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("batches", include_str!("batches.rs")),
     ("cache", include_str!("cache.rs")),
     ("compression", include_str!("compression.rs")),

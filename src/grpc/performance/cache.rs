@@ -62,7 +62,7 @@ impl StreamCache {
     /// An empty cache, from the `cache_*` settings and `enable_cache_compression`.
     ///
     /// Neither budget is exceeded; bytes are counted as stored (compressed, where they are), and 272 more for each
-    /// entry. A cache of less than 256 entries, or less than 32 MiB, stores values up to 97% of `cache_byte_capacity`.
+    /// entry, and there is room for one entry in each 512 bytes at most. A cache of less than 256 entries, or less than 32 MiB, stores values up to 97% of `cache_byte_capacity`.
     /// A larger one has shards, up to four to a core, of 16 MiB or more each, and the same holds for a shard.
     ///
     /// # Errors

@@ -11,8 +11,10 @@
 
 mod berth;
 mod buffers;
+mod desk;
 mod desks;
 mod pool;
+mod seats;
 mod slots;
 mod stats;
 
@@ -64,7 +66,7 @@ pub struct ResourcePoolStats {
 /// assert_eq!(pool.stats().handlers.hits, 1);
 /// # Ok::<(), millstream::OptimizationError>(())
 /// ```
-pub struct ResourcePool<H: Send, V: Send> {
+pub struct ResourcePool<H: Send + 'static, V: Send + 'static> {
     handlers: Pool<H>,
     validators: Pool<V>,
     buffers: BufferPool,
@@ -103,14 +105,17 @@ impl<H: Send + 'static, V: Send + 'static> ResourcePool<H, V> {
     }
 }
 
-fn made_ahead<T: Send>(kind: &str, build: impl FnOnce() -> Pool<T>) -> Result<Pool<T>, OptimizationError> {
+fn made_ahead<T: Send + 'static>(
+    kind: &str,
+    build: impl FnOnce() -> Pool<T>,
+) -> Result<Pool<T>, OptimizationError> {
     contain(build).map_err(|panic| {
         let what = format!("the {kind} factory panicked while instances were made ahead: {panic}");
         OptimizationError::ResourcePoolError(what.into())
     })
 }
 
-impl<H: Send, V: Send> ResourcePool<H, V> {
+impl<H: Send + 'static, V: Send + 'static> ResourcePool<H, V> {
     /// A handler, ready for a message.
     ///
     /// # Panics
@@ -146,7 +151,7 @@ impl<H: Send, V: Send> ResourcePool<H, V> {
     }
 }
 
-impl<H: Send, V: Send> Clone for ResourcePool<H, V> {
+impl<H: Send + 'static, V: Send + 'static> Clone for ResourcePool<H, V> {
     fn clone(&self) -> Self {
         Self {
             handlers: self.handlers.clone(),
@@ -156,7 +161,7 @@ impl<H: Send, V: Send> Clone for ResourcePool<H, V> {
     }
 }
 
-impl<H: Send, V: Send> fmt::Debug for ResourcePool<H, V> {
+impl<H: Send + 'static, V: Send + 'static> fmt::Debug for ResourcePool<H, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourcePool").field("stats", &self.stats()).finish_non_exhaustive()
     }

@@ -61,20 +61,22 @@ pub enum Keep {
 /// assert_eq!(scratch.checkout()[7], 0);
 /// assert_eq!(scratch.stats().hits, 2);
 /// ```
-pub struct Pool<T: Send> {
+pub struct Pool<T: Send + 'static> {
+    /// The same as in the handle, at one step less.
+    shared: Arc<Shared<T>>,
     handle: Arc<Handle<T>>,
 }
 
 /// What the handles on a pool share. With the last of them checkouts are over, and nothing is kept any more.
-struct Handle<T: Send>(Arc<Shared<T>>);
+struct Handle<T: Send + 'static>(Arc<Shared<T>>);
 
-impl<T: Send> Drop for Handle<T> {
+impl<T: Send + 'static> Drop for Handle<T> {
     fn drop(&mut self) {
         self.0.idle.close();
     }
 }
 
-struct Shared<T: Send> {
+struct Shared<T: Send + 'static> {
     idle: Desks<Instance<T>>,
     made_ahead: usize,
     capacity: usize,
@@ -85,12 +87,12 @@ struct Shared<T: Send> {
 /// A value, and the pool that it belongs to wherever it is (see [`desks`](super::desks)). On cache lines of its own:
 /// neighbours are made one after the other, and used by different threads.
 #[repr(align(64))]
-struct Instance<T: Send> {
+struct Instance<T: Send + 'static> {
     value: T,
     home: Arc<Shared<T>>,
 }
 
-impl<T: Send> Homing for Instance<T> {
+impl<T: Send + 'static> Homing for Instance<T> {
     type Home = Shared<T>;
 
     #[inline]
@@ -104,7 +106,7 @@ impl<T: Send> Homing for Instance<T> {
     }
 }
 
-impl<T: Send> Shared<T> {
+impl<T: Send + 'static> Shared<T> {
     #[cold]
     fn missed(self: &Arc<Self>) -> Box<Instance<T>> {
         let instance = self.fresh();
@@ -139,16 +141,17 @@ impl<T: Send + 'static> Pool<T> {
             reset: Box::new(move |value| contain(|| reset(value)).unwrap_or_else(|panic| unfit(&panic))),
         });
         // Before the factory is called: it may panic, and what it has made by then goes with the handle.
-        let pool = Self { handle: Arc::new(Handle(Arc::clone(&shared))) };
+        let handle = Arc::new(Handle(Arc::clone(&shared)));
+        let pool = Self { shared, handle };
         for _ in 0..made_ahead {
-            let kept = shared.idle.stock(shared.fresh());
+            let kept = pool.shared.idle.stock(pool.shared.fresh());
             assert!(kept, "there is room for what is made ahead");
         }
         pool
     }
 }
 
-impl<T: Send> Pool<T> {
+impl<T: Send + 'static> Pool<T> {
     /// An idle instance, the one that came back last on this thread if it can be had, or a fresh one when none is idle. Waits for nobody.
     ///
     /// # Panics
@@ -156,29 +159,27 @@ impl<T: Send> Pool<T> {
     #[inline]
     #[must_use]
     pub fn checkout(&self) -> Pooled<T> {
-        let shared = &self.handle.0;
-        let instance = shared.idle.take().unwrap_or_else(|| shared.missed());
+        let instance = self.shared.idle.take().unwrap_or_else(|| self.shared.missed());
         Pooled { instance: Some(instance), poisoned: false }
     }
 
     /// What the pool has done so far.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let shared = &self.handle.0;
-        shared.idle.stats(shared.made_ahead, shared.capacity)
+        self.shared.idle.stats(self.shared.made_ahead, self.shared.capacity)
     }
 }
 
-impl<T: Send> Clone for Pool<T> {
+impl<T: Send + 'static> Clone for Pool<T> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self { shared: Arc::clone(&self.shared), handle: Arc::clone(&self.handle) }
     }
 }
 
-impl<T: Send> fmt::Debug for Pool<T> {
+impl<T: Send + 'static> fmt::Debug for Pool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("capacity", &self.handle.0.capacity)
+            .field("capacity", &self.shared.capacity)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
@@ -186,13 +187,13 @@ impl<T: Send> fmt::Debug for Pool<T> {
 
 /// An instance on loan: it goes back to its pool when this is dropped. It keeps the pool alive, and may be sent to, and
 /// dropped on, another thread.
-pub struct Pooled<T: Send> {
+pub struct Pooled<T: Send + 'static> {
     /// `None` only between `into_inner`, or the begin of `drop`, and the end of `drop`.
     instance: Option<Box<Instance<T>>>,
     poisoned: bool,
 }
 
-impl<T: Send> Pooled<T> {
+impl<T: Send + 'static> Pooled<T> {
     /// The instance is not to be trusted any more: it is dropped in place of going back. A panic that unwinds through
     /// the guard does the same; this is for a panic that was caught before it reached the guard.
     pub fn poison(&mut self) {
@@ -208,7 +209,7 @@ impl<T: Send> Pooled<T> {
     }
 }
 
-impl<T: Send> Deref for Pooled<T> {
+impl<T: Send + 'static> Deref for Pooled<T> {
     type Target = T;
 
     #[inline]
@@ -217,14 +218,14 @@ impl<T: Send> Deref for Pooled<T> {
     }
 }
 
-impl<T: Send> DerefMut for Pooled<T> {
+impl<T: Send + 'static> DerefMut for Pooled<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.instance.as_mut().expect("the value leaves only with the guard").value
     }
 }
 
-impl<T: Send> Drop for Pooled<T> {
+impl<T: Send + 'static> Drop for Pooled<T> {
     #[inline]
     fn drop(&mut self) {
         let Some(mut instance) = self.instance.take() else {
@@ -253,12 +254,12 @@ fn unfit(panic: &str) -> Keep {
 
 #[cold]
 #[inline(never)]
-fn give_up<T: Send>(instance: Box<Instance<T>>, why: Event) {
+fn give_up<T: Send + 'static>(instance: Box<Instance<T>>, why: Event) {
     instance.home.idle.count(why);
     drop_logged(instance);
 }
 
-impl<T: fmt::Debug + Send> fmt::Debug for Pooled<T> {
+impl<T: fmt::Debug + Send + 'static> fmt::Debug for Pooled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }

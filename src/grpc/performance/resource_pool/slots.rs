@@ -160,7 +160,8 @@ impl<T> Slots<T> {
         let Some(number) = self.vacant.pop(&self.links) else {
             return Err(value);
         };
-        let put = self.values[number as usize].put(value);
+        // Nobody else puts anything there: the number is in this call's hands.
+        let put = self.values[number as usize].leave(value);
         assert!(put.is_ok(), "a vacant slot was emptied before its number was put down");
         self.full.push(number, &self.links);
         Ok(())
@@ -228,7 +229,7 @@ mod tests {
         // They go on.
         assert_eq!(slots.values[taker as usize].take(), Some(Box::new(1)));
         slots.vacant.push(taker, &slots.links);
-        slots.values[giver as usize].put(Box::new(2)).unwrap();
+        slots.values[giver as usize].leave(Box::new(2)).unwrap();
         slots.full.push(giver, &slots.links);
         assert_eq!(slots.take(), Some(Box::new(2)));
     }

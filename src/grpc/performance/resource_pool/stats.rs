@@ -67,13 +67,6 @@ impl Counters {
         }
     }
 
-    /// By the one writer: what was counted as a return was none.
-    pub(super) fn recount_a_return(&self) {
-        let returned = &self.0[Event::Returned as usize];
-        // As in `count`.
-        returned.store(returned.load(Relaxed) - 1, Release);
-    }
-
     /// The figures of a pool with these counters, which began with `made_ahead` idle instances and keeps `capacity` at
     /// most.
     pub(super) fn read<'a, All: Iterator<Item = &'a Self>>(
@@ -83,10 +76,9 @@ impl Counters {
     ) -> PoolStats {
         let sum = |event| all().map(|counters| counters.0[event as usize].load(Acquire)).sum();
         // What came back before what went out, with Acquire: a return that is seen has its checkout seen, so that
-        // `outstanding` is never below zero. Returns last of the former: one that is counted anew as something else is
-        // not seen as both.
-        let [discarded, poisoned, taken, returned, hits, misses]: [u64; 6] =
-            [Event::Discarded, Event::Poisoned, Event::Taken, Event::Returned, Event::Hit, Event::Miss]
+        // `outstanding` is never below zero.
+        let [returned, discarded, poisoned, taken, hits, misses]: [u64; 6] =
+            [Event::Returned, Event::Discarded, Event::Poisoned, Event::Taken, Event::Hit, Event::Miss]
                 .map(sum);
         let idle = (made_ahead as u64 + returned).saturating_sub(hits);
         PoolStats {
@@ -121,8 +113,6 @@ mod loom_tests {
                     // One desk's thread sends an instance to another's.
                     desks[1].count(Event::Miss, Writers::One);
                     desks[0].count(Event::Returned, Writers::One);
-                    desks[0].recount_a_return();
-                    desks[0].count(Event::Discarded, Writers::One);
                 })
             };
             let stats = read(&desks);

@@ -23,8 +23,8 @@ use super::{
     super::stats::Count,
     Displaced, SHARD_BYTES_MIN, Shard, Store,
     admission::Insertion,
+    entries_per_shard,
     policy::MOST_USES,
-    room,
     set::{Mark, Resident, Set, Which},
     slot::Entry,
     table::{Home, Table},
@@ -40,10 +40,11 @@ impl Store {
         let shards = self.shards.len();
         check(entries, bytes, shards)?;
         let _one_at_a_time = self.resizing.lock();
+        let room = entries_per_shard(entries, bytes, shards);
         for shard in &self.shards {
-            shard.budget.set_limits((entries / shards) as u64, (bytes / shards) as u64);
+            shard.budget.set_limits(room as u64, (bytes / shards) as u64);
         }
-        let grown = self.tables.grow(room(entries, bytes, shards));
+        let grown = self.tables.grow(room);
         if let Some((smaller, larger)) = grown {
             for (number, shard) in self.shards.iter().enumerate() {
                 smaller.shard(number).iter().for_each(|set| self.move_all(set, shard, larger));

@@ -3,7 +3,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Barrier};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::value::ENTRY_OVERHEAD, *};
 
 mod together;
 
@@ -284,15 +284,44 @@ fn the_overhead_of_an_entry_covers_what_the_table_really_uses() {
 fn a_budget_of_bytes_covers_the_table_too_where_many_more_entries_are_allowed_than_fit() {
     // As 1 GiB to 4 million.
     let (bytes, entries) = (64 * MIB, 250_000);
-    let store = store(entries, bytes);
-    for n in 0..20_000 {
-        store.put(n, &[7; 4096]);
+    for len in [1024, 4096, 65536] {
+        let store = store(entries, bytes);
+        let fit = bytes / (len + ENTRY_OVERHEAD);
+        // So often that each set has had as many as it ever has at a time.
+        for n in 0..10 * fit {
+            store.put(n, &vec![7; len]);
+        }
+        let stored = store.stats().entries;
+        assert!(stored * 100 > fit * 95, "{stored} of {fit}");
+        // Beside keys and values: the table, and what the heap takes for two allocations.
+        let taken = store.tables.memory() + stored * (len + 64);
+        assert!(taken * 100 <= bytes * 105, "{taken} bytes of {bytes} with values of {len}");
     }
-    let stored = store.stats().entries;
-    assert!(stored > 14_500, "{stored}");
-    // Beside keys and values: the table, and what the heap takes for two allocations.
-    let taken = store.tables.memory() + stored * (4096 + 64);
-    assert!(taken * 100 <= bytes * 105, "{taken} bytes of {bytes}");
+}
+
+#[test]
+fn there_is_room_for_one_entry_in_the_least_of_bytes() {
+    let store = store(1000, 4 * LEAST_ENTRY);
+    for n in 0..100 {
+        store.put(n, b"");
+        store.audit(4, 4 * ENTRY_OVERHEAD);
+    }
+    assert_eq!(store.stats().entries, 4);
+    store.resize(1000, 8 * LEAST_ENTRY).unwrap();
+    for n in 0..100 {
+        store.put(n, b"");
+    }
+    assert_eq!(store.stats().entries, 8);
+}
+
+#[test]
+fn the_least_cache_keeps_one_empty_answer() {
+    let store = store(1, 1024);
+    store.put(0, &[]);
+    store.audit(1, 1024);
+    assert_eq!(store.read(0).unwrap(), b""[..]);
+    store.clear();
+    store.audit(0, 0);
 }
 
 proptest! {
