@@ -90,11 +90,32 @@ impl Lanes {
         self.pick(0, 0)
     }
 
-    /// Tasks that nobody has taken: exact only while nobody pushes or picks.
+    fn all(&self) -> impl Iterator<Item = &Lane<Task>> {
+        self.shared.iter().chain(self.rests.iter().flat_map(|seat| seat.iter()))
+    }
+
+    /// Whether there is no task that nobody has taken, a moment ago.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all().all(Lane::is_empty)
+    }
+
+    /// Tasks that nobody has taken, counted up to `most` or a little further: never fewer than there are, and exact only
+    /// while nobody pushes or picks.
+    pub(super) fn waiting_up_to(&self, most: usize) -> usize {
+        let mut waiting = 0;
+        for lane in self.all() {
+            if waiting >= most {
+                break;
+            }
+            waiting += lane.len_up_to(most);
+        }
+        waiting
+    }
+
+    /// The same, of all.
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        let shared: usize = self.shared.iter().map(|lane| lane.len()).sum();
-        let rests: usize = self.rests.iter().flat_map(|seat| seat.iter()).map(Lane::len).sum();
-        shared + rests
+        self.all().map(Lane::len).sum()
     }
 }
 

@@ -114,7 +114,7 @@ impl Supervisor {
         }
         let is_over = now.saturating_duration_since(turn.started) > limit
             && cpu_time.saturating_sub(first.cpu_time) > limit / 2;
-        let is_in_the_way = self.shared.front.lanes.waiting() > 0;
+        let is_in_the_way = !self.shared.front.lanes.is_empty();
         let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
         (is_over && is_in_the_way && may_sink).then_some(turn)
     }
