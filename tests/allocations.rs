@@ -263,7 +263,7 @@ async fn spawn(what: &str) {
             assert_eq!(pool.spawn(move || number + 1).await.unwrap(), number + 1);
         }
     }
-    end_count(what, COUNTED as usize);
+    end_count(what, 0);
 }
 
 #[tokio::test]
@@ -283,5 +283,5 @@ async fn between_admission_and_answer_nothing_is_allocated() {
     let tight = OptimizationConfig { worker_queue_capacity: 4, ..config() };
     let places = (COUNTED + COUNTED.div_ceil(31) + 1) as usize;
     stream("messages that wait for room", tight, numbers(), Order::Request, places).await;
-    spawn("jobs of a pool, an allocation each").await;
+    spawn("jobs of a pool").await;
 }

@@ -166,6 +166,8 @@ fn lanes(injections: usize) -> Vec<Row> {
         worker_pinning: Pinning::Off,
         // Held back by the bound alone.
         backpressure_threshold: 1.0,
+        // A worker that sinks ends, and could be stopped no more.
+        enable_length_scheduling: false,
         ..OptimizationConfig::default()
     };
     let pool = WorkerPool::new(&config).expect("two workers can be started");

@@ -2,7 +2,8 @@
 //!
 //! Each handle keeps the pool's shared parts alive, and so counts one up when it is made and one down when it is dropped.
 //! Were that one count for all, threads that spawn at the same time would pass its cache line to and fro, twice for each
-//! job. So there are several counts, and each thread uses its own as far as there are enough.
+//! job. So there are several counts, and each thread uses its own as far as there are enough. With the count goes a stash
+//! of jobs that are over.
 
 use std::{
     ops::Deref,
@@ -14,13 +15,19 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::Shared;
+use super::{
+    Shared,
+    spawn::{ClosureJob, Stash},
+};
 
 /// Counts of a pool. More threads than these seldom spawn at the same time.
 const ANCHORS: usize = 16;
 
 /// What a handle holds. Padded, so that the counts of two have no cache line in common.
-pub(super) struct Anchor(CachePadded<Arc<Shared>>);
+pub(super) struct Anchor {
+    shared: CachePadded<Arc<Shared>>,
+    pub(super) stash: CachePadded<Stash<ClosureJob>>,
+}
 
 impl Anchor {
     /// Handles that hold this one, at about this moment: what its thread has under way.
@@ -34,7 +41,7 @@ impl Deref for Anchor {
     type Target = Arc<Shared>;
 
     fn deref(&self) -> &Arc<Shared> {
-        &self.0
+        &self.shared
     }
 }
 
@@ -42,7 +49,9 @@ pub(super) struct Anchors([Arc<Anchor>; ANCHORS]);
 
 impl Anchors {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self([(); ANCHORS].map(|()| Arc::new(Anchor(CachePadded::new(Arc::clone(shared))))))
+        let anchor =
+            || Anchor { shared: CachePadded::new(Arc::clone(shared)), stash: CachePadded::new(Stash::new()) };
+        Self([(); ANCHORS].map(|()| Arc::new(anchor())))
     }
 
     /// The one of the calling thread.

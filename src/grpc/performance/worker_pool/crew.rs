@@ -93,6 +93,6 @@ impl Crew {
     }
 
     pub(super) fn notify(&self, side: Side) -> bool {
-        self.sleepers.notify(side, || self.lanes.waiting())
+        self.sleepers.notify(side, |most| self.lanes.waiting_up_to(most))
     }
 }

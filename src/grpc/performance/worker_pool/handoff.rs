@@ -18,7 +18,9 @@ use crate::platform::atomic::AtomicU8;
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 
-/// Room for one value that changes owners.
+/// Room for one value that changes owners. The lock lies before the value: with a small one in a large place, in the same
+/// cache line.
+#[repr(C)]
 pub(crate) struct Handoff<T> {
     lock: AtomicU8,
     value: UnsafeCell<Option<T>>,

@@ -124,7 +124,7 @@ impl<'a> Interlude<'a> {
 impl Stand<'_> {
     /// Whether anything is in the lanes; if not, the word that there is is withdrawn.
     fn has_something(&self) -> bool {
-        let waiting = || self.shared.front.lanes.waiting() > 0;
+        let waiting = || !self.shared.front.lanes.is_empty();
         waiting() || {
             self.shared.haste.withdraw();
             waiting()
@@ -136,7 +136,7 @@ impl Stand<'_> {
         self.shared.haste.withdraw();
         let task = self.shared.front.pick(self.seat, self.turn)?;
         self.shared.cut_rest(Level::Short, self.seat, &task);
-        if self.shared.front.lanes.waiting() > 0 {
+        if !self.shared.front.lanes.is_empty() {
             self.shared.tell_if_pressed();
         }
         Some(task)

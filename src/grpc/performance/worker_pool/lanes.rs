@@ -126,16 +126,37 @@ impl Lanes {
         self.pick(0, 0)
     }
 
-    /// Tasks that nobody has taken: exact only while nobody pushes or picks.
-    pub(super) fn waiting(&self) -> usize {
+    fn all(&self) -> impl Iterator<Item = &Lane<Task>> {
         let uses = self.uses();
-        (0..Line::COUNT)
-            .filter(|rank| uses & 1 << rank != 0)
-            .map(|rank| {
-                let shared = self.shared[rank].get().map_or(0, Lane::len);
-                shared + self.rests.iter().map(|seat| seat[rank].len()).sum::<usize>()
-            })
-            .sum()
+        let in_use = (0..Line::COUNT).filter(move |rank| uses & 1 << rank != 0);
+        in_use.flat_map(|rank| {
+            let rests = self.rests.iter().map(move |seat| &seat[rank]);
+            self.shared[rank].get().into_iter().chain(rests)
+        })
+    }
+
+    /// Whether there is no task that nobody has taken, a moment ago.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all().all(Lane::is_empty)
+    }
+
+    /// Tasks that nobody has taken, counted up to `most` or a little further: never fewer than there are, and exact only
+    /// while nobody pushes or picks.
+    pub(super) fn waiting_up_to(&self, most: usize) -> usize {
+        let mut waiting = 0;
+        for lane in self.all() {
+            if waiting >= most {
+                break;
+            }
+            waiting += lane.len_up_to(most);
+        }
+        waiting
+    }
+
+    /// The same, of all.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.all().map(Lane::len).sum()
     }
 }
 

@@ -55,9 +55,9 @@ impl Prospect {
     /// Where the worker for it had best be.
     pub(crate) fn side(self) -> Side {
         match self {
-            Self::Near => Side::Elsewhere,
+            // Who queues what is far goes on with other things: its own core is not to be had at once.
+            Self::Near | Self::Far => Side::Elsewhere,
             Self::Cold => Side::Here,
-            Self::Far => Side::Any,
         }
     }
 }

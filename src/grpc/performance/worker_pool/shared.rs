@@ -125,7 +125,7 @@ impl Shared {
     /// Whether anything long waits, or is under way.
     pub(super) fn has_long_work(&self) -> bool {
         // Relaxed: a hint, looked at again and again.
-        self.long_running.load(Relaxed) > 0 || self.background.lanes.waiting() > 0
+        self.long_running.load(Relaxed) > 0 || !self.background.lanes.is_empty()
     }
 
     /// Whether a worker sleeps: then a message is better queued by itself than behind others.

@@ -80,15 +80,16 @@ impl Sleepers {
         }
     }
 
-    /// Something was pushed; `waiting` tells how many tasks nobody has taken. True when that woke somebody.
-    pub(super) fn notify(&self, side: Side, waiting: impl FnOnce() -> usize) -> bool {
+    /// Something was pushed; `waiting` tells how many tasks nobody has taken, and need not count further than it is told.
+    /// True when that woke somebody.
+    pub(super) fn notify(&self, side: Side, waiting: impl FnOnce(usize) -> usize) -> bool {
         stage::point();
         // Pairs with the fence in `announce_sleep`.
         fence(SeqCst);
         // Relaxed, here and in `wake_one`: the fence above orders them.
         let searching = self.searching.load(Relaxed);
         stage::point();
-        if searching > 0 && searching as usize >= waiting() {
+        if searching > 0 && searching as usize >= waiting(searching as usize + 1) {
             reached!("sleepers: a task is left to a searcher");
             return false;
         }
@@ -152,13 +153,20 @@ impl Sleepers {
         self.searching.fetch_add(1, SeqCst) + 1
     }
 
-    /// A searcher found a task, and is about to run it; if anything still waits, somebody is to be woken for that.
-    pub(super) fn end_search(&self, waiting: impl Fn() -> usize) {
+    /// A searcher found a task, and is about to run it; if anything still waits, somebody is to be woken for that. Says
+    /// whether anything did.
+    pub(super) fn end_search(
+        &self,
+        anything_waits: impl FnOnce() -> bool,
+        waiting: impl FnOnce(usize) -> usize,
+    ) -> bool {
         self.searching.fetch_sub(1, SeqCst);
         stage::point();
-        if waiting() > 0 {
+        let more_waits = anything_waits();
+        if more_waits {
             self.notify(Side::Elsewhere, waiting);
         }
+        more_waits
     }
 
     /// A searcher that found nothing sleeps and looks in turns, until it finds something or it is over. It counts as

@@ -1,8 +1,11 @@
 //! Closures as jobs, and the future of their outcome.
 //!
-//! One allocation holds the closure, its state and its outcome. The worker writes the outcome and then moves the state
-//! to finished; the future registers its waker and then looks at the state: so either the future sees the outcome, or
-//! the worker sees the waker. Where the outcome is near, the future looks out for it before it registers anything.
+//! One allocation holds the closure, its state and its outcome ([`closure`]), and serves one closure after the other
+//! ([`stash`]). Where the outcome is near, the future looks out for it before it registers anything.
+
+mod closure;
+mod parcel;
+mod stash;
 
 use std::{
     fmt,
@@ -19,26 +22,20 @@ use super::{
     Priority,
     anchor::Anchor,
     context::JobContext,
-    forecast::{Forecast, Share},
-    handoff::Handoff,
-    interlude::Interlude,
-    job::{Job, Task},
-    lookout::{Expected, Prospect},
-    overstay::Description,
-    room::{Charge, NoRoom, Room, Waiting},
-    state::{JobState, Life, WithdrawnFrom},
+    job::Task,
+    lookout::Prospect,
+    room::{NoRoom, Waiting},
 };
 use crate::{
     grpc::performance::{
         error::{Interruption, OptimizationError, Refusal},
         monitor::Class,
     },
-    platform::{
-        clock,
-        contain::{contain, drop_logged},
-        sync::AtomicWaker,
-    },
+    platform::clock,
 };
+
+pub(super) use self::{closure::ClosureJob, stash::Stash};
+use self::{closure::Work, parcel::Parcel};
 
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,157 +84,6 @@ impl<F> fmt::Debug for TrySpawnError<F> {
     }
 }
 
-struct ClosureJob<F, T> {
-    class: Class,
-    share: Share,
-    state: JobState,
-    work: Handoff<F>,
-    /// What the closure gave, or what it panicked with.
-    outcome: Handoff<Result<T, String>>,
-    waker: AtomicWaker,
-    deadline: Option<Instant>,
-    undivided: bool,
-    weight: usize,
-    /// Only where it weighs anything.
-    charge: Handoff<Charge>,
-}
-
-impl<F, T> ClosureJob<F, T> {
-    /// What it weighs is free.
-    fn discharge(&self) {
-        if self.weight > 0 {
-            drop(self.charge.take());
-        }
-    }
-}
-
-impl<F, T> Job for ClosureJob<F, T>
-where
-    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
-    T: Send + 'static,
-{
-    fn split(&self, _unit: u32) -> Option<u32> {
-        None
-    }
-
-    fn share(&self, _unit: u32) -> &Share {
-        &self.share
-    }
-
-    fn run(&self, _unit: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>) {
-        if self.deadline.is_some_and(|deadline| deadline <= started) {
-            self.withdraw(Interruption::DeadlineExceeded);
-        }
-        if self.state.begin().is_err() {
-            return;
-        }
-        let work = self.work.take().expect("the input of a job that has begun is the worker's");
-        let outcome = contain(|| {
-            let context = JobContext::new(&self.state, self.deadline);
-            work(&mut if self.undivided { context } else { context.lending(interlude) })
-        });
-        forecast.learn(self.class, (clock::now() - started).saturating_sub(interlude.lent()));
-        self.outcome.put(outcome);
-        // The charge before the outcome is told: who awaits it finds its bytes free.
-        self.discharge();
-        if self.state.finish().is_err() {
-            drop_logged(self.outcome.take());
-        }
-        self.waker.wake();
-    }
-
-    fn refuse(&self, _unit: u32, why: Interruption) {
-        self.withdraw(why);
-    }
-
-    fn is_withdrawn(&self, _unit: u32) -> bool {
-        self.state.withdrawn().is_some()
-    }
-
-    fn describe(&self, _unit: u32, _life: Life) -> Option<Description> {
-        let passed = self.state.passed();
-        Some(Description { class: self.class, stream: String::new(), number: 0, passed })
-    }
-
-    fn displace(&self, _unit: u32, _life: Life) -> bool {
-        // Who spawns a closure knows nothing of refusals.
-        false
-    }
-
-    fn life(&self, _unit: u32) -> Life {
-        Life::ONLY
-    }
-
-    fn abandon(&self, _unit: u32, _life: Life, why: Interruption) {
-        self.withdraw(why);
-    }
-}
-
-/// The future's view of a job, whatever its closure.
-trait Outcome<T>: Expected + Send + Sync {
-    /// The job has its room: what it weighs is given back when it is done.
-    fn charge(&self, room: &Arc<Room>);
-    /// What kind of work it is.
-    fn class(&self) -> Class;
-    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>>;
-    /// The same, for who does not want to be woken.
-    fn take_outcome(&self) -> Poll<Result<T, OptimizationError>>;
-    /// Takes the job away, if it has no outcome yet.
-    fn withdraw(&self, why: Interruption);
-    /// What it adds to the work that waits.
-    fn share(&self) -> &Share;
-}
-
-impl<F: Send, T: Send> Expected for ClosureJob<F, T> {
-    fn has_begun(&self) -> bool {
-        !self.state.is_queued()
-    }
-
-    fn is_over(&self) -> bool {
-        self.state.is_finished() || self.state.withdrawn().is_some()
-    }
-}
-
-impl<F: Send, T: Send> Outcome<T> for ClosureJob<F, T> {
-    fn charge(&self, room: &Arc<Room>) {
-        if let Some(charge) = Charge::new(room, self.weight) {
-            self.charge.put(charge);
-        }
-    }
-
-    fn class(&self) -> Class {
-        self.class
-    }
-
-    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<T, OptimizationError>> {
-        self.waker.register(cx.waker());
-        self.take_outcome()
-    }
-
-    fn take_outcome(&self) -> Poll<Result<T, OptimizationError>> {
-        if self.state.is_finished() {
-            let outcome = self.outcome.take().expect("a finished job has one outcome, for one future");
-            return Poll::Ready(outcome.map_err(OptimizationError::Panicked));
-        }
-        match self.state.withdrawn() {
-            Some(why) => Poll::Ready(Err(why.into())),
-            None => Poll::Pending,
-        }
-    }
-
-    fn withdraw(&self, why: Interruption) {
-        if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
-            drop_logged(self.work.take());
-            self.discharge();
-        }
-        self.waker.wake();
-    }
-
-    fn share(&self) -> &Share {
-        &self.share
-    }
-}
-
 /// How far a job is on its way.
 enum Stage {
     /// There was no room yet.
@@ -259,7 +105,9 @@ enum Stage {
 #[must_use = "a dropped handle cancels its job"]
 pub struct JobHandle<T> {
     shared: Arc<Anchor>,
-    job: Arc<dyn Outcome<T>>,
+    job: Arc<ClosureJob>,
+    /// Takes the outcome out of its parcel.
+    open: fn(Parcel) -> T,
     stage: Stage,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -275,15 +123,15 @@ impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
     fn queue(&mut self, task: Task) {
         self.job.charge(&self.shared.room);
-        let class = self.job.class();
+        let class = self.job.class;
         let prospect = self.shared.prospect(class, task.line, self.shared.handles());
-        self.shared.forecast.queued(self.job.share(), class, task.line);
+        self.shared.forecast.queued(&self.job.share, class, task.line);
         let woke = self.shared.submit(task, prospect.side());
         self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
     }
 
     /// The outcome, if it is there, or comes while this looks out for it.
-    fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
+    fn look(&mut self) -> Poll<Result<Parcel, OptimizationError>> {
         let outcome = self.job.take_outcome();
         let Stage::Near { woke } = self.stage else { return outcome };
         self.stage = Stage::Queued;
@@ -297,7 +145,7 @@ impl<T> JobHandle<T> {
     fn withdraw(&self, why: Interruption) {
         self.job.withdraw(why);
         if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
-            self.shared.withdrawn(self.job.share());
+            self.shared.withdrawn(&self.job.share);
         }
     }
 
@@ -330,6 +178,8 @@ impl<T> Future for JobHandle<T> {
             let Stage::Refused(refusal) = std::mem::replace(&mut this.stage, Stage::Over) else {
                 unreachable!("the stage was matched above")
             };
+            // It never came to a worker, and keeps its closure for nobody.
+            this.job.withdraw(Interruption::Cancelled);
             return Poll::Ready(Err(refusal.into()));
         }
         assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
@@ -347,7 +197,7 @@ impl<T> Future for JobHandle<T> {
             progress.made_progress();
             this.stage = Stage::Over;
         }
-        outcome
+        outcome.map_ok(this.open)
     }
 }
 
@@ -356,6 +206,8 @@ impl<T> Drop for JobHandle<T> {
         if !matches!(self.stage, Stage::Over) {
             self.withdraw(Interruption::Cancelled);
         }
+        self.job.forget();
+        self.shared.stash.put(Arc::clone(&self.job));
     }
 }
 
@@ -402,27 +254,22 @@ where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let job = Arc::new(ClosureJob {
-        class: options.class,
-        share: Share::default(),
-        state: JobState::queued(),
-        work: Handoff::new(work),
-        outcome: Handoff::empty(),
-        waker: AtomicWaker::new(),
-        deadline: options.deadline,
-        undivided: options.undivided,
-        weight: options.weight,
-        charge: Handoff::empty(),
-    });
+    let work = Work::of(work);
+    let job = match shared.stash.take() {
+        Some(mut job) => {
+            let place = Arc::get_mut(&mut job).expect("nobody else holds what the stash gives");
+            *place = ClosureJob::new(&options, work);
+            job
+        }
+        None => Arc::new(ClosureJob::new(&options, work)),
+    };
     let handle = JobHandle {
         shared: Arc::clone(shared),
-        job: Arc::clone(&job) as Arc<dyn Outcome<T>>,
+        job: Arc::clone(&job),
+        open: |outcome| outcome.open().expect("the outcome is that of the closure"),
         stage: Stage::Over,
         deadline: options.deadline,
         timer: None,
     };
     (Task { job, unit: 0, line: options.priority.into() }, handle)
 }
-
-#[cfg(all(test, millstream_loom))]
-mod loom_tests;

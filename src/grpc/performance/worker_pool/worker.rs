@@ -157,8 +157,8 @@ impl Worker {
             look()
         };
         let found = found.or_else(|| sleepers.sleep_until_found(*number, look, || shared.is_over()));
-        sleepers.end_search(|| lanes.waiting());
-        if *level == Level::Short && lanes.waiting() > 0 {
+        let more_waits = sleepers.end_search(|| !lanes.is_empty(), |most| lanes.waiting_up_to(most));
+        if *level == Level::Short && more_waits {
             shared.tell_if_pressed();
         }
         found

@@ -28,8 +28,8 @@ const COUNT_BITS: u32 = 8;
 /// Where the mean is below this, one message in [`ONE_IN`] is learnt from: there are many, they are soon over, and what all
 /// workers write for each of them is passed from core to core. Which one is left to the last bits of its own time, on
 /// which its length has no influence to speak of: so long ones among them weigh as much as they should.
-const BRIEF: u64 = 1_000;
-const ONE_IN: u64 = 16;
+pub(super) const BRIEF: u64 = 1_000;
+pub(super) const ONE_IN: u64 = 16;
 
 /// How long messages take, of a class or of all.
 struct Law {

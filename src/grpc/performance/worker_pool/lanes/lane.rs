@@ -109,7 +109,7 @@ impl<T> Lane<T> {
 
     /// Who comes for the first time, or has to borrow, looks first whether that pays.
     fn pop_as_a_stranger(&self) -> Option<T> {
-        while !self.ring.is_empty() {
+        while !self.is_empty() {
             match self.hands.mine() {
                 Some(hand) if hand.cell.get().is_some() => return self.pop(),
                 _ => {}
@@ -139,9 +139,20 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Values in the lane: never fewer than there are, and more only while others push and pop.
+    /// Whether there was nothing in the lane, a moment ago. Who pops here looks at one slot.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty(self.hands.known().map_or(0, |hand| hand.head.get()))
+    }
+
+    /// Values in the lane, counted up to `most`: never fewer than there are, and more only while others push and pop. Who
+    /// pushes here looks at hardly more slots than there are values.
+    pub(crate) fn len_up_to(&self, most: usize) -> usize {
+        self.ring.len_up_to(most, self.hands.known().map_or(0, |hand| hand.tail.get()))
+    }
+
+    /// The same, of all.
     pub(crate) fn len(&self) -> usize {
-        self.ring.len()
+        self.len_up_to(usize::MAX)
     }
 }
 

@@ -195,7 +195,7 @@ impl Ring {
     fn first(&self, begin: u64) -> u64 {
         let mut place = begin;
         loop {
-            let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
+            let slot = self.slot(place);
             if slot.lap <= self.layout.lap(place) {
                 return place;
             }
@@ -203,25 +203,37 @@ impl Ring {
         }
     }
 
-    /// Whether there was nothing to take, a moment ago.
-    pub(super) fn is_empty(&self) -> bool {
-        let place = self.first(self.head());
-        let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
+    /// Whether there was nothing to take, a moment ago; `begin` is where the caller took last, or 0.
+    pub(super) fn is_empty(&self, begin: u64) -> bool {
+        let place = self.first(self.head().max(begin));
+        let slot = self.slot(place);
         slot.lap == self.layout.lap(place) && !slot.filled
     }
 
-    /// Numbers in the queue: never fewer than there are, and more only while others put and take.
-    pub(super) fn len(&self) -> usize {
-        // In this order: both only grow.
-        let first = self.first(self.head());
-        let mut place = self.tail();
+    /// Numbers in the queue, counted up to `most`: never fewer than there are, and more only while others put and take.
+    /// `begin` is where the caller put last, or 0.
+    ///
+    /// Counted from the tail back to the first that was taken: those before it were taken earlier. So it takes no look
+    /// at more than the few that the caller wants to know of, wherever the head is.
+    pub(super) fn len_up_to(&self, most: usize, begin: u64) -> usize {
+        let mut tail = self.tail().max(begin);
         loop {
-            let slot = self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst));
-            if slot.lap < self.layout.lap(place) || (slot.lap == self.layout.lap(place) && !slot.filled) {
-                return (place - first) as usize;
+            let slot = self.slot(tail);
+            if slot.lap < self.layout.lap(tail) || (slot.lap == self.layout.lap(tail) && !slot.filled) {
+                break;
             }
-            place = self.layout.after(place, slot.lap - u64::from(!slot.filled)).max(self.tail());
+            tail = self.layout.after(tail, slot.lap - u64::from(!slot.filled)).max(self.tail());
         }
+        let is_there = |place: u64| {
+            let slot = self.slot(place);
+            slot.filled && slot.lap == self.layout.lap(place)
+        };
+        let filled = (tail - tail.min(self.slots.len() as u64)..tail).rev();
+        filled.take(most).take_while(|&place| is_there(place)).count()
+    }
+
+    fn slot(&self, place: u64) -> Slot {
+        self.layout.unpack(self.slots[self.layout.index(place)].load(SeqCst))
     }
 }
 

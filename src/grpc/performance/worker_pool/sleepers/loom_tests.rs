@@ -22,7 +22,7 @@ impl Pool {
 
     fn submit(&self) {
         self.pushed.fetch_add(1, Relaxed);
-        self.sleepers.notify(Side::Elsewhere, || self.waiting());
+        self.sleepers.notify(Side::Elsewhere, |_| self.waiting());
     }
 
     fn waiting(&self) -> usize {
@@ -51,7 +51,7 @@ impl Pool {
         let found = self.take();
         let found =
             found.or_else(|| self.sleepers.sleep_until_found(seat, || self.take(), || self.is_over()));
-        self.sleepers.end_search(|| self.waiting());
+        self.sleepers.end_search(|| self.waiting() > 0, |_| self.waiting());
         found
     }
 

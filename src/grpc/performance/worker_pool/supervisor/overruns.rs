@@ -145,7 +145,7 @@ impl Supervisor {
     fn look_at(&mut self, seat: usize, limit: Duration, now: Instant) -> Look {
         let Some(Sighting { turn, cpu_time, in_the_way }) = self.sight(seat) else { return Look::Well };
         let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
-        if !may_sink || self.shared.front.lanes.waiting() == 0 {
+        if !may_sink || self.shared.front.lanes.is_empty() {
             return Look::Well;
         }
         let ran = now.saturating_duration_since(turn.started);
