@@ -5,6 +5,7 @@
 pub(crate) struct Core(core_affinity::CoreId);
 
 #[cfg(test)]
+#[cfg(not(millstream_loom))]
 impl Core {
     /// One that there is not, so that nobody can be bound to it.
     pub(crate) fn nowhere() -> Self {
