@@ -7,6 +7,7 @@ use super::whereabouts::ThreadNumber;
 pub(crate) struct Core(core_affinity::CoreId);
 
 #[cfg(test)]
+#[cfg(not(millstream_loom))]
 impl Core {
     /// One that there is not, so that nobody can be bound to it.
     pub(crate) fn nowhere() -> Self {

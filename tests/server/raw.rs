@@ -244,10 +244,11 @@ pub(crate) fn list_size_without_fill() -> usize {
 
 /// The frame that begins a call of `DataPlane.Stream`, with so many bytes of metadata.
 pub(crate) fn headers(call: u32, fill: usize) -> Vec<u8> {
-    encode(HEADERS, END_HEADERS, stream(call), &block(fill))
+    encode(HEADERS, END_HEADERS, stream(call), &headers_block(fill))
 }
 
-fn block(fill: usize) -> Vec<u8> {
+/// The same, as HPACK has it.
+pub(crate) fn headers_block(fill: usize) -> Vec<u8> {
     // HPACK without Huffman coding: two indexed fields (POST, http), then literals.
     let mut block = vec![0x83, 0x86];
     for (name, value) in FIELDS {

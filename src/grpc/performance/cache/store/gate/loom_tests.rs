@@ -97,7 +97,9 @@ fn together(room: &Arc<Room>, works: Vec<fn(&Room) -> bool>) {
             thread::spawn(move || work(&room))
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 #[test]
