@@ -44,7 +44,7 @@ async fn first_served(enable_stream_fairness: bool, peers: [Option<Peer>; 2]) ->
     let config = OptimizationConfig { worker_count: 1, enable_stream_fairness, ..config() };
     let processor = processor(config);
     let [mut heavy, mut light] = peers.map(|peer| Client::new(&processor, peer));
-    light.work(1).await;
+    light.work(5).await;
     heavy.work(200).await;
     let (busy, keeper) = gate();
     light.send(0, Act::Wait(busy)).await;
