@@ -28,9 +28,9 @@ pub enum Sharing {
 /// use millstream::simulation::{Job, Sharing, simulate_streams};
 ///
 /// let ms = Duration::from_millis;
-/// // Stream 1 sends a job, and another just after stream 0 has sent a hundred at once.
+/// // Stream 1 sends a job now and then, and another just after stream 0 has sent a hundred at once.
 /// let job = |stream, arrival| (stream, Job { arrival, service: ms(1) });
-/// let mut trace = vec![job(1, ms(0))];
+/// let mut trace = vec![job(1, ms(0)), job(1, ms(5))];
 /// trace.extend([job(0, ms(10)); 100]);
 /// trace.push(job(1, ms(10)));
 /// let last = |sharing| *simulate_streams(sharing, NonZeroUsize::MIN, &trace).last().unwrap();
