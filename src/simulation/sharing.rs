@@ -30,12 +30,12 @@ pub enum Sharing {
 /// let ms = Duration::from_millis;
 /// // Stream 1 sends a job now and then, and another just after stream 0 has sent a hundred at once.
 /// let job = |stream, arrival| (stream, Job { arrival, service: ms(1) });
-/// let mut trace = vec![job(1, ms(0)), job(1, ms(5))];
+/// let mut trace = vec![job(1, ms(0)), job(1, ms(4)), job(1, ms(8))];
 /// trace.extend([job(0, ms(10)); 100]);
 /// trace.push(job(1, ms(10)));
 /// let last = |sharing| *simulate_streams(sharing, NonZeroUsize::MIN, &trace).last().unwrap();
 /// assert_eq!(last(Sharing::FirstCome), ms(101));
-/// assert!(last(Sharing::Fair) < ms(10));
+/// assert!(last(Sharing::Fair) < ms(20));
 /// ```
 ///
 /// # Panics
