@@ -23,6 +23,6 @@ pub(in crate::grpc::performance::processor) fn outcome() -> Outcome<Idle> {
 /// The first slots of a stream.
 pub(in crate::grpc::performance::processor) fn arena(slots: u32) -> Arena<Idle> {
     let arena = Arena::new(slots as usize);
-    arena.grow_to(slots - 1);
+    (0..slots).for_each(|slot| arena.grow_to(slot));
     arena
 }

@@ -55,7 +55,7 @@ impl Pool {
         block_on(self.room.wait(Priority::Normal, 1)).expect("the room is open");
         assert!(self.room.places_held() <= PLACES, "more than there is room for");
         self.lane.push(task);
-        self.sleepers.notify(Side::Elsewhere, || self.lane.len());
+        self.sleepers.notify(Side::Elsewhere, |most| self.lane.len_up_to(most));
     }
 
     fn is_over(&self) -> bool {
@@ -78,7 +78,7 @@ impl Pool {
         let found = self.lane.pop();
         let found =
             found.or_else(|| self.sleepers.sleep_until_found(seat, || self.lane.pop(), || self.is_over()));
-        self.sleepers.end_search(|| self.lane.len());
+        self.sleepers.end_search(|| !self.lane.is_empty(), |most| self.lane.len_up_to(most));
         found
     }
 }
