@@ -6,7 +6,7 @@ import os
 import pytest
 from hdrh.histogram import HdrHistogram
 from millstream.v1 import data_plane_pb2 as pb
-from wire import MIB, PATIENCE_S, Code, duration, refusal, request
+from wire import MIB, PATIENCE_S, Code, duration, refusal, request, serving
 
 
 def histograms(stats):
@@ -36,18 +36,22 @@ def test_the_counters_count(fresh):
     assert abs(stats.resident_bytes - fresh.memory("VmRSS")) < 4 * MIB
 
 
-def test_the_gauges_show_what_is_going_on_now(server):
-    workers = server.stats().workers
-    waiting = 3
-    calls = [
-        server.stub.Process.future(request("echo", bytes(1000), busy="60s"), timeout=PATIENCE_S)
-        for _ in range(workers + waiting)
-    ]
-    stats = server.await_stats(lambda stats: stats.queued == waiting)
-    assert stats.bytes_in_flight >= (workers + waiting) * 1000
-    for call in calls:
-        call.cancel()
-    server.await_idle()
+def test_the_gauges_show_what_is_going_on_now(tmp_path):
+    # What is long keeps its worker, so that the others wait.
+    config = tmp_path / "server.toml"
+    config.write_text("enable_length_scheduling = false\n")
+    with serving("--config", str(config)) as server:
+        workers = server.stats().workers
+        waiting = 3
+        calls = [
+            server.stub.Process.future(request("echo", bytes(1000), busy="60s"), timeout=PATIENCE_S)
+            for _ in range(workers + waiting)
+        ]
+        stats = server.await_stats(lambda stats: stats.queued == waiting)
+        assert stats.bytes_in_flight >= (workers + waiting) * 1000
+        for call in calls:
+            call.cancel()
+        server.await_idle()
 
 
 def test_the_histograms_decode_and_agree_with_their_percentiles(fresh):

@@ -150,11 +150,7 @@ impl Forecast {
         }
     }
 
-    /// Whether most messages of this class run far longer than most of all.
-    pub(crate) fn is_long(&self, class: Class) -> bool {
-        self.times.find(class).is_some_and(|entry| self.has_learnt_long(entry))
-    }
-
+    /// Whether most messages of a class run far longer than most of all.
     fn has_learnt_long(&self, entry: usize) -> bool {
         self.longest_short().is_some_and(|limit| self.times.median_at(entry) > limit.as_nanos() as u64)
     }
@@ -351,7 +347,8 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| Share::default());
         assert_eq!(forecast.queued(&first, SLOW, Priority::Normal), Level::Long);
         (0..1000).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
-        assert!(!forecast.is_long(SLOW), "it is what most messages are");
+        let entry = forecast.times.find(SLOW).unwrap();
+        assert!(!forecast.has_learnt_long(entry), "it is what most messages are");
         assert_eq!(forecast.queued(&second, SLOW, Priority::Normal), Level::Long, "behind the first");
         assert_eq!(forecast.level(QUICK), Level::Short);
         assert!(forecast.unqueued(&first) && !forecast.unqueued(&first));

@@ -165,7 +165,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let engine = &*self.engine;
         engine.look(started);
         let shared = engine.pool.seam();
-        if level == Level::Long && shared.forecast.is_long(input.class) {
+        if level == Level::Long {
             // It waits for all that is short, by design: no sign that more comes than can be done.
             return None;
         }
