@@ -189,10 +189,8 @@ impl Ledger {
             Waits::Promptly => self.latest(record),
             Waits::InTurn => None,
         };
-        // Who has lent its worker has been at two turns, and the supervisor may see the end of each so late.
-        let seen_within = if record.lent > Duration::ZERO { 2 * PUNCTUAL } else { PUNCTUAL };
         if let Some(latest) = latest
-            && now > latest + seen_within
+            && now > latest + PUNCTUAL
         {
             self.fault(format!("message {number} is answered {:?} late: {record:?}", now - latest));
         }
