@@ -11,7 +11,7 @@
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -45,14 +45,18 @@ pub(super) struct Balance {
 impl Balance {
     /// The answer as LZ4, if it is worth while. Takes a sample if it tries.
     pub(super) fn compress(&self, value: &[u8]) -> Option<Body> {
+        self.compress_by(clock::now, value)
+    }
+
+    fn compress_by(&self, now: impl Fn() -> Instant, value: &[u8]) -> Option<Body> {
         if value.len() < SMALLEST || !self.is_to_be_tried() {
             return None;
         }
-        let begun = clock::now();
+        let begun = now();
         let body = Body::compressed(value)
             .filter(|body| body.saved().is_some_and(|saved| saved * LEAST_SAVED >= value.len() as u64));
         let saved = body.as_ref().and_then(Body::saved).unwrap_or(0);
-        self.sample(value.len(), saved, clock::now() - begun);
+        self.sample(value.len(), saved, now() - begun);
         body
     }
 
@@ -93,6 +97,8 @@ fn nanoseconds(len: usize, spent: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const LEN: usize = 10_000;
@@ -106,9 +112,11 @@ mod tests {
             .collect()
     }
 
-    /// How many of a hundred answers are stored compressed.
+    /// How many of a hundred answers are stored compressed, if each takes [`SPENT`].
     fn compressed(balance: &Balance, value: impl Fn(u64) -> Vec<u8>) -> usize {
-        (0..100).filter(|n| balance.compress(&value(*n)).is_some()).count()
+        let time = Cell::new(Instant::now());
+        let tick = || time.replace(time.get() + SPENT);
+        (0..100).filter(|n| balance.compress_by(tick, &value(*n)).is_some()).count()
     }
 
     /// How many of a hundred answers are tried.

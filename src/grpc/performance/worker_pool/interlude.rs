@@ -6,7 +6,8 @@
 //! started or sent down for that.
 //!
 //! **Who lends.** A job on a seat of the front that has run for longer than anything short, its own loans left out. Not
-//! one on a thread of the lowest class: what it took up would be stopped in the midst whenever the front has work, and the
+//! one that has overstayed: it has to be what its thread is seen at, or loans could hide it from look after look. Not one
+//! on a thread of the lowest class: what it took up would be stopped in the midst whenever the front has work, and the
 //! kernel takes the core from that thread anyway. Not one that runs within a checkpoint itself: it goes one level deep,
 //! so that a stack has to hold two handlers and no more. And not one whose author says that it may not be divided, for it
 //! keeps a lock or something of its thread's over its checkpoints.
@@ -87,6 +88,10 @@ impl<'a> Interlude<'a> {
         let Some(longest_short) = stand.shared.forecast.longest_short() else { return false };
         let ran = now.saturating_duration_since(self.started).saturating_sub(self.lent.get());
         if ran <= longest_short || now < self.not_before.get() || !stand.has_something() {
+            return false;
+        }
+        if ran >= stand.shared.timeout {
+            reached!("interlude: what is overdue lends nothing");
             return false;
         }
         let Some(beneath) = stand.post.suspend(ran) else {

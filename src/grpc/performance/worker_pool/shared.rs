@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(super) events: Sender<Event>,
     pub(super) niceness: u8,
     pub(super) spin: Duration,
+    /// A message that runs for longer overstays.
+    pub(super) timeout: Duration,
     /// Searchers that may spin at a time; more would only take cores from those who bring the work.
     pub(super) most_spinning: usize,
     /// What their spinning has won.
@@ -86,6 +88,7 @@ impl Shared {
             events,
             niceness: config.worker_niceness,
             spin: config.worker_spin,
+            timeout: config.worker_timeout,
             most_spinning: half,
             spinning: CachePadded::new(Credit::full()),
             lookout: Lookout::new(config.await_spin, half),

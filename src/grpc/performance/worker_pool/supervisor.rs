@@ -65,7 +65,6 @@ pub(super) struct Supervisor {
     /// Those of the front, then those of the background.
     seats: Vec<Option<Arc<Post>>>,
     cores: Vec<Core>,
-    timeout: Duration,
     substitutes: usize,
     epoch: Instant,
     /// Threads that overstayed and have not come back.
@@ -102,7 +101,6 @@ impl Supervisor {
             events,
             seats: vec![None; front + background],
             cores,
-            timeout: config.worker_timeout,
             substitutes: config.worker_substitutes,
             epoch: clock::now(),
             stuck: 0,
@@ -160,14 +158,14 @@ impl Supervisor {
 
     /// Looks at every post; says when to look again.
     fn inspect(&mut self, now: Instant) -> Instant {
-        let mut next = now + self.timeout;
+        let mut next = now + self.shared.timeout;
         let mut overdue = Vec::new();
         for post in self.posts() {
             match post.turn() {
-                Some(turn) if turn.started + self.timeout > now => {
+                Some(turn) if turn.started + self.shared.timeout > now => {
                     // What lies beneath it may go on right now, and then be due before it.
-                    let beneath = now + self.timeout.saturating_sub(turn.beneath).max(MOVE);
-                    next = next.min(turn.started + self.timeout).min(beneath);
+                    let beneath = now + self.shared.timeout.saturating_sub(turn.beneath).max(MOVE);
+                    next = next.min(turn.started + self.shared.timeout).min(beneath);
                 }
                 Some(turn) => overdue.push((Arc::clone(post), turn)),
                 None if post.is_moving() => next = next.min(now + MOVE),
