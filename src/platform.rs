@@ -15,4 +15,5 @@ pub(crate) mod scheduling;
 pub(crate) mod sources;
 pub(crate) mod stage;
 pub(crate) mod sync;
+pub(crate) mod usage;
 pub(crate) mod whereabouts;

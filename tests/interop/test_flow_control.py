@@ -63,6 +63,14 @@ def test_small_messages_to_a_slow_server_are_all_answered_in_bounded_memory(fres
     fresh.await_idle()
 
 
+def test_a_flood_is_no_reason_to_refuse_what_can_be_done_in_time(fresh):
+    """While the server takes thousands of messages in, workers hardly get a core. What that makes of a message must not be
+    expected of the next: there are seconds of work here, and a minute for it."""
+    exchange(fresh, 100, 10, 64, "0ms", timeout=60)
+    exchange(fresh, 100, 20, 64, "5ms", timeout=60)
+    assert fresh.stats().would_be_late == 0
+
+
 def test_a_client_that_does_not_read_is_waited_for_and_nobody_else_is(server):
     """Its answers fill the windows, its messages pile up, and it still gets everything once it reads."""
     slow_stub, payload = server.connect(), bytes(10_000)

@@ -125,6 +125,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let Input { request, class, accepted, deadline, vouched, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
+        let effort = forecast.begin(class);
         let own_time = (vouched && forecast.wants_own_time(class)).then(thread_cpu_time);
         let result = contain(|| {
             let lead = lead.map(|lead| (lead, H::freshness(&request)));
@@ -145,7 +146,7 @@ impl<H: MessageHandler> Mailbox<H> {
         }
         let service_time = (finished - started).saturating_sub(interlude.lent());
         let timing = Timing { queue_wait: started - accepted, service_time };
-        forecast.learn(class, timing.service_time);
+        forecast.learn(class, effort.of(timing.service_time));
         if let Some(before) = own_time {
             forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
         }

@@ -10,6 +10,7 @@
 //!
 //! All of it is a forecast: relaxed counters that publish nothing; a race makes it wrong by one message for a moment.
 
+mod effort;
 mod histogram;
 mod own_time;
 mod service_times;
@@ -22,6 +23,7 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
+pub(crate) use self::effort::Effort;
 use self::{
     own_time::OwnTime,
     service_times::{BRIEF, ONE_IN, ServiceTimes},
@@ -70,6 +72,9 @@ impl Share {
         (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, entry as usize, share >> LOW_BITS))
     }
 }
+
+/// What a class takes in the mean whose messages' own time is not looked at, in nanoseconds.
+const UNWATCHED: u64 = 1_000_000;
 
 /// What a message that is expected to run for so long adds to the work that waits: one in [`ONE_IN`] of those that are
 /// brief stands for as many, the others for nothing. There are many of them, and what all threads write for each is passed
@@ -182,7 +187,16 @@ impl Forecast {
         self.waiting[lines].iter().any(|work| work.load(Relaxed) > 0)
     }
 
-    /// A message was served.
+    /// A message is about to be worked on by this thread, and will be [learnt](Self::learn) from.
+    pub(crate) fn begin(&self, class: Class) -> Effort {
+        if self.times.is_known_to_be_within(class, UNWATCHED) {
+            Effort::unwatched()
+        } else {
+            Effort::watched()
+        }
+    }
+
+    /// A message was served, and took so much.
     pub(crate) fn learn(&self, class: Class, service: Duration) {
         self.times.learn(class, service.as_nanos() as u64);
     }

@@ -192,6 +192,14 @@ impl ServiceTimes {
         }
     }
 
+    /// Whether messages of a class are known to take fewer nanoseconds in the mean; all messages, where the table has no
+    /// room for it. By who will learn it.
+    pub(super) fn is_known_to_be_within(&self, class: Class, nanoseconds: u64) -> bool {
+        let entry = self.look_for(class, true);
+        let mean = entry.map_or_else(|| self.mean(), |entry| self.entries[entry].law.mean.get());
+        mean > 0 && mean < nanoseconds
+    }
+
     /// Over all messages.
     pub(super) fn mean(&self) -> u64 {
         self.all.mean.get()

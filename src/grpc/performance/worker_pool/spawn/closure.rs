@@ -173,11 +173,13 @@ impl Job for ClosureJob {
         let Some(Content::Work(Work { call, closure })) = self.content.take() else {
             unreachable!("the input of a job that has begun is the worker's")
         };
+        let effort = forecast.begin(self.class);
         let outcome = contain(|| {
             let context = JobContext::new(&self.state, self.deadline);
             call(closure, &mut if self.undivided { context } else { context.lending(interlude) })
         });
-        forecast.learn(self.class, (clock::now() - started).saturating_sub(interlude.lent()));
+        let service_time = (clock::now() - started).saturating_sub(interlude.lent());
+        forecast.learn(self.class, effort.of(service_time));
         self.content.put(Content::Outcome(outcome));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         self.discharge();

@@ -1,0 +1,68 @@
+//! What a message has taken of its worker, without what others took from both.
+//!
+//! The wall clock counts in what a thread was kept off its core for. Workers give way to I/O threads, and those of the
+//! lowest scheduling class to everybody: in a flood of new messages one of 5 ms takes a second, now and then. To expect
+//! that of those to come would be wrong by two orders of magnitude, and what has a deadline of a minute would be refused in
+//! a queue of two seconds. What is taken regularly belongs to the forecast, though: a service whose I/O takes a third of
+//! the cores does run at two thirds of its speed. So no message counts as more than [`STARVED`] times its CPU time, if it
+//! kept its core as far as it was let; one that waits for something counts as what it takes by the wall clock.
+//!
+//! To read it takes a system call before and after. That is nothing to a millisecond, and is left out where the class is
+//! known to be brief.
+
+use std::time::Duration;
+
+use crate::platform::usage::Usage;
+
+/// In times of the CPU time.
+const STARVED: u32 = 2;
+
+/// A message that is being worked on by this thread.
+pub(crate) struct Effort(Option<Usage>);
+
+impl Effort {
+    /// From now on.
+    pub(super) fn watched() -> Self {
+        Self(Usage::of_this_thread())
+    }
+
+    pub(super) fn unwatched() -> Self {
+        Self(None)
+    }
+
+    /// What is to be learnt of it, now that it has taken so long by the wall clock.
+    pub(crate) fn of(&self, service: Duration) -> Duration {
+        let own = self.0.and_then(|before| Usage::of_this_thread()?.without_a_wait_since(before));
+        own.map_or(service, |own| service.min(STARVED * own))
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(millstream_loom)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::platform::cpu_clock::thread_cpu_time;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn who_was_kept_off_its_core_counts_as_twice_its_own_time() {
+        let (effort, begun) = (Effort::watched(), thread_cpu_time());
+        while thread_cpu_time() - begun < 5 * MS {}
+        let counted = effort.of(HOUR);
+        assert!((8 * MS..=STARVED * (thread_cpu_time() - begun + MS)).contains(&counted), "{counted:?}");
+        assert_eq!(effort.of(MS), MS, "never more than the wall clock says");
+    }
+
+    #[test]
+    fn who_waits_counts_as_what_it_takes_by_the_wall_clock_and_so_does_who_is_not_watched() {
+        let (_keep, nothing) = mpsc::channel::<()>();
+        let effort = Effort::watched();
+        nothing.recv_timeout(MS).expect_err("nobody sends");
+        assert_eq!(effort.of(HOUR), HOUR);
+        assert_eq!(Effort::unwatched().of(HOUR), HOUR);
+    }
+}
