@@ -1,7 +1,7 @@
 //! A door for this repository's own tests, benches and fuzz targets to parts that are not public. Nothing here belongs
 //! to the crate's face, and all of it may change any day.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     grpc::performance::{
@@ -9,8 +9,14 @@ use crate::{
         processor::proof as processor,
         worker_pool::{Priority, proof as worker_pool},
     },
-    platform::park,
+    platform::{cpu_clock, park},
 };
+
+/// CPU time of the calling thread: work that is measured by it is the same work on a busy machine.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    cpu_clock::thread_cpu_time()
+}
 
 /// The queue that a lane of the worker pool is.
 pub struct Lane<T>(worker_pool::Lane<T>);

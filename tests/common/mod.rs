@@ -18,6 +18,7 @@ use millstream::{
     CacheKey, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
     OptimizedStreamProcessor, Priority,
     processor::{Answer, AnswerStream, Message},
+    proof::thread_cpu_time,
 };
 
 /// Longer than any test takes: a wait that lasts this long has failed.
@@ -39,7 +40,7 @@ pub enum Act {
     Panic,
     /// Answers with the number of its instance's earlier messages.
     Instance,
-    /// Answers after that long, computing.
+    /// Answers after computing for that long, by the CPU clock.
     Busy(Duration),
     /// Answers with a number that says it weighs so many bytes more.
     Heavy(usize),
@@ -148,10 +149,8 @@ impl MessageHandler for Actor {
             Act::Panic => panic!("message {} panics", request.number),
             Act::Instance => Ok(earlier),
             Act::Busy(time) => {
-                let end = Instant::now() + time;
-                while Instant::now() < end {
-                    std::hint::spin_loop();
-                }
+                let end = thread_cpu_time() + time;
+                while thread_cpu_time() < end {}
                 Ok(request.number)
             }
             Act::Heavy(bytes) => Ok(HEAVY + bytes as u64),
