@@ -36,7 +36,6 @@ mod counts;
 mod declined;
 mod floods;
 mod frames;
-mod gathered_io;
 mod health;
 mod message_limit;
 mod metered_io;

@@ -28,7 +28,6 @@ use tonic::{
 use super::{
     ServerOptions,
     counts::{Limit, ServerCounts},
-    gathered_io::GatheredIo,
     metered_io::MeteredIo,
     timed_io::{BrokenOff, TimedIo},
     unread::Calls,
@@ -93,7 +92,7 @@ impl Transport {
         socket.set_nodelay(true).ok();
         let info = TcpConnectInfo { local_addr: socket.local_addr().ok(), remote_addr: Some(peer) };
         let socket = MeteredIo::new(socket, self.control_frames, self.counts.clone());
-        let socket = TimedIo::new(socket, self.patience(), self.write_timeout, self.counts.clone());
+        let io = TimedIo::new(socket, self.patience(), self.write_timeout, self.counts.clone());
         // Only this task takes the lock: the service is called by the connection, which is polled here.
         let calls = Mutex::new(Calls::new(self.write_timeout, self.counts.clone()));
         let service = service_fn(|request: Request<Incoming>| {
@@ -105,7 +104,7 @@ impl Transport {
                 Ok::<_, <Routes as Service<Request<Body>>>::Error>(response.map(|body| opened.answers(body)))
             }
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(GatheredIo::new(socket)), service));
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let mut draining = self.draining.clone();
         let mut drain = pin!(draining.wait_for(|draining| *draining));
         let mut told = false;

@@ -452,7 +452,11 @@ where
                     self.input = None;
                 }
                 Poll::Ready(None) => self.input = None,
-                Poll::Pending if by_the_clock => self.reading.pause(read > 0, clock::now()),
+                Poll::Pending if by_the_clock => {
+                    let now = clock::now();
+                    let since_epoch = self.engine().pool.seam().since_epoch(now);
+                    self.reading.pause(read > 0, self.part.open == 0, now, since_epoch);
+                }
                 Poll::Pending => {}
             }
             self.free.push(slot);
