@@ -50,7 +50,7 @@ pub(super) struct Timer {
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the alarm is set for; `None` once it has fired.
     armed: Option<Instant>,
-    /// The stream is awake because the alarm has fired, or because a message was late.
+    /// The stream is awake because the alarm has fired, or because a message was late, and has not looked ahead since.
     awake: bool,
     /// The deadline that the alarm was last set for itself.
     near: Option<Instant>,
@@ -101,7 +101,8 @@ impl Timer {
         remind: impl FnOnce(Instant, Waker),
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if self.awake {
+        let awake = std::mem::take(&mut self.awake);
+        if awake {
             while self.due.peek().is_some_and(|Reverse((_, slot, sequence))| !open(*slot, *sequence)) {
                 self.due.pop();
             }
@@ -110,9 +111,10 @@ impl Timer {
             && self.armed.is_none_or(|armed| wanted < armed)
         {
             let now = clock::now();
-            self.near = self.earliest().filter(|deadline| *deadline <= now + APPROACH);
+            // Where the alarm was too soon, it was not for nothing.
+            self.near = self.earliest().filter(|deadline| *deadline <= now + APPROACH + LEAD);
             self.arm(self.wanted(other).unwrap_or(wanted), now);
-            if std::mem::take(&mut self.awake)
+            if awake
                 && self.near != self.reminded
                 && let Some(deadline) = self.near
             {
@@ -149,5 +151,94 @@ impl Timer {
             None => self.alarm = Some(Box::pin(sleep_until(early.into()))),
         }
         self.armed = Some(at);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A stream's timer, and what it has asked to be reminded of.
+    #[derive(Default)]
+    struct Watch {
+        timer: Timer,
+        reminders: Vec<Instant>,
+    }
+
+    impl Watch {
+        fn poll(&mut self, open: bool, cx: &mut Context<'_>) -> Poll<()> {
+            let reminders = &mut self.reminders;
+            self.timer.poll(None, |_, _| open, |at, _| reminders.push(at), cx)
+        }
+
+        /// Sleeps until the timer says so.
+        async fn sleep(&mut self) {
+            poll_fn(|cx| self.poll(true, cx)).await;
+        }
+
+        /// A look at the timer that does not wait for it.
+        fn look(&mut self, open: bool) -> bool {
+            self.poll(open, &mut Context::from_waker(Waker::noop())).is_ready()
+        }
+
+        fn pop_due(&mut self) -> Option<u32> {
+            self.timer.pop_due(clock::now(), |_, _| true)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_open_shortly_before_its_deadline_is_reminded_of_it_once_and_woken_by_the_alarm_at_the_latest()
+     {
+        let (mut watch, deadline) = (Watch::default(), clock::now() + 50 * MS);
+        watch.timer.add(deadline, 7, 0);
+        watch.sleep().await;
+        let left = deadline - clock::now();
+        assert!(left >= MS && left <= APPROACH + LEAD, "{left:?} before it");
+        assert_eq!((watch.pop_due(), watch.reminders.len()), (None, 0));
+        while watch.pop_due().is_none() {
+            watch.sleep().await;
+        }
+        assert_eq!(watch.reminders, [deadline]);
+        let late = clock::now() - deadline;
+        assert!(late <= 2 * MS, "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_in_time_asks_for_no_reminder_however_short_its_time_was() {
+        for timeout in [MS, 2 * MS, 50 * MS] {
+            let mut watch = Watch::default();
+            watch.timer.add(clock::now() + timeout, 0, 0);
+            assert!(!watch.look(true));
+            assert!(watch.reminders.is_empty(), "{timeout:?}: nobody has waited yet");
+        }
+        let mut watch = Watch::default();
+        watch.timer.add(clock::now() + 50 * MS, 0, 0);
+        watch.sleep().await;
+        assert!(!watch.look(false));
+        assert!(watch.timer.is_empty() && watch.reminders.is_empty());
+        watch.timer.add(clock::now() + MS, 0, 1);
+        assert!(!watch.look(true));
+        assert!(watch.reminders.is_empty(), "the alarm was for one before it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_one_that_was_late_the_next_is_reminded_of_at_once_if_it_is_near() {
+        let (mut watch, start) = (Watch::default(), clock::now());
+        let deadlines = [1, 2, 20].map(|ms| start + ms * MS);
+        (0..).zip(deadlines).for_each(|(slot, deadline)| watch.timer.add(deadline, slot, 0));
+        assert!(!watch.look(true));
+        tokio::time::advance(MS).await;
+        assert_eq!((watch.pop_due(), watch.pop_due()), (Some(0), None));
+        assert!(!watch.look(true));
+        assert_eq!(watch.reminders, deadlines[1..2]);
+        tokio::time::advance(MS).await;
+        assert_eq!((watch.pop_due(), watch.pop_due()), (Some(1), None));
+        watch.look(true);
+        assert_eq!(watch.reminders, deadlines[1..2], "the third is far");
     }
 }
