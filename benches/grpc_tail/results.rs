@@ -27,6 +27,16 @@ pub(crate) struct Capacity {
     pub(crate) generator_cpu_share: Option<f64>,
 }
 
+impl Capacity {
+    /// The median over the rounds, of which there is one at least.
+    pub(crate) fn median_of(rounds: &[Self]) -> Self {
+        Self {
+            per_s: median(rounds.iter().map(|capacity| capacity.per_s)).unwrap_or(f64::NAN),
+            generator_cpu_share: median(rounds.iter().filter_map(|capacity| capacity.generator_cpu_share)),
+        }
+    }
+}
+
 pub(crate) struct ScenarioResults {
     pub(crate) scenario: &'static Scenario,
     pub(crate) rate_per_s: f64,

@@ -1,5 +1,8 @@
 //! Rounds: in each, all scenarios, and in each of those all contenders in an order of chance, on the same arrivals.
 //!
+//! What the cores can do is measured anew in each round, so that a machine that is slow for a while is slow for both sides of
+//! the ratio; the rates are those of the first round, so that all rounds have the same arrivals.
+//!
 //! A run whose generator was late, or which others disturbed, is thrown away, counted, and done again
 //! ([`referee`](crate::referee)).
 
@@ -35,12 +38,15 @@ pub(crate) fn run(quick: bool) -> Result<Results, String> {
     let pick = |full, short| if quick { short } else { full };
     let mut referee = Referee::new(own_cpu, if quick { WASTE.1 } else { WASTE.0 });
     let mut chance = Xoshiro256PlusPlus::seed_from_u64(SEED);
-    let capacity = measure_capacity(&mut referee)?;
+    let mut capacities = vec![measure_capacity(&mut referee)?];
     let mut scenarios: Vec<_> =
-        SCENARIOS.iter().map(|scenario| ScenarioResults::new(scenario, capacity)).collect();
+        SCENARIOS.iter().map(|scenario| ScenarioResults::new(scenario, capacities[0])).collect();
     let most = SCENARIOS.iter().map(|scenario| pick(scenario.rounds.0, scenario.rounds.1)).max().unwrap_or(0);
     for round in 0..most {
         let start = Instant::now();
+        if round > 0 {
+            capacities.push(measure_capacity(&mut referee)?);
+        }
         for results in &mut scenarios {
             let scenario = results.scenario;
             if round >= pick(scenario.rounds.0, scenario.rounds.1) {
@@ -67,7 +73,7 @@ pub(crate) fn run(quick: bool) -> Result<Results, String> {
         }
         eprintln!("round {} of {most} in {:.0?}, {:?}", round + 1, start.elapsed(), referee.validity);
     }
-    Ok(Results { capacity, scenarios, validity: referee.validity })
+    Ok(Results { capacity: Capacity::median_of(&capacities), scenarios, validity: referee.validity })
 }
 
 impl ScenarioResults {

@@ -1,4 +1,4 @@
-//! More than can be done, and what comes after it.
+//! More than can be done.
 
 use std::{fmt, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     words::time,
 };
 
-const DEADLINE: Duration = Duration::from_millis(50);
-const SEED: u64 = 20_260_401;
+pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
+pub(crate) const SEED: u64 = 20_260_401;
 /// Offered of what the cores could do at best, so that none of them is ever idle, and how long the capacity is measured
 /// for.
 const SATURATING: f64 = 1.3;
 const CALIBRATION: Duration = Duration::from_secs(4);
 /// After the load has changed, until what is measured counts.
-const SETTLED: Duration = Duration::from_secs(1);
+pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 /// Waits shorter than this say nothing of a forecast: they are the time of a wake.
 const WAIT: Duration = Duration::from_millis(1);
 
@@ -66,14 +66,14 @@ impl fmt::Display for Load {
 }
 
 /// The p99 of what was served, in milliseconds.
-fn p99_ms<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> f64 {
+pub(crate) fn p99_ms<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> f64 {
     let served = samples.into_iter().filter(|sample| sample.served);
     let mut sojourns: Vec<_> = served.map(|sample| sample.sojourn).collect();
     sojourns.sort_unstable();
     quantile(&sojourns, 0.99).map_or(f64::NAN, |sojourn| sojourn.as_secs_f64() * 1e3)
 }
 
-fn in_time(sample: &Sample) -> bool {
+pub(crate) fn in_time(sample: &Sample) -> bool {
     sample.served && sample.sojourn <= DEADLINE
 }
 
@@ -101,64 +101,4 @@ pub(crate) fn loads(capacity_per_s: f64, quick: bool) -> Vec<Load> {
         }
     };
     [0.5, 2.0, 4.0].map(measure).into()
-}
-
-/// What came after an overload.
-#[derive(Debug, Serialize)]
-pub(crate) struct Recovery {
-    /// What was offered, of the capacity, and for how long.
-    pub(crate) offered: f64,
-    pub(crate) seconds: f64,
-    /// The p99 at half of the capacity, before it and after it: from the time on that is to be enough.
-    pub(crate) calm_p99_ms: f64,
-    pub(crate) after_p99_ms: f64,
-    /// When the last message that was not answered in time was due, after the end of the overload.
-    pub(crate) well_after_ms: f64,
-    /// Messages and bytes that are still held when all has been answered.
-    pub(crate) left_behind: usize,
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offered, seconds, calm_p99_ms, after_p99_ms, well_after_ms, left_behind } = self;
-        write!(
-            f,
-            "After {seconds} s at {offered} times the capacity: all in time from {} on; p99 {} where it was {} before; \
-             {left_behind} left behind.",
-            time(well_after_ms * 1e3),
-            time(after_p99_ms * 1e3),
-            time(calm_p99_ms * 1e3),
-        )
-    }
-}
-
-/// From an overload to half of the capacity.
-pub(crate) fn recoveries(capacity_per_s: f64, quick: bool) -> Vec<Recovery> {
-    /// From then on the p99 is to be the calm one's.
-    const SOON: Duration = Duration::from_millis(200);
-    let measure = |(offered, seconds): (f64, f64)| {
-        let plane = plane(|_| ());
-        let seconds = if quick { seconds / 3.0 } else { seconds };
-        let calm = Phase {
-            rate_per_s: capacity_per_s / 2.0,
-            length: Duration::from_secs(if quick { 3 } else { 10 }),
-        };
-        let storm = Phase { rate_per_s: offered * capacity_per_s, length: Duration::from_secs_f64(seconds) };
-        let mut samples = offer(&plane, &[calm, storm, calm], Some(DEADLINE), SEED);
-        samples.sort_unstable_by_key(|sample| sample.due);
-        let end = calm.length + storm.length;
-        let before = samples.iter().filter(|sample| (SETTLED..calm.length).contains(&sample.due));
-        let after = samples.iter().filter(|sample| sample.due >= end + SOON);
-        let last_late = samples.iter().rfind(|sample| sample.due >= end && !in_time(sample));
-        let well_after = last_late.map_or(Duration::ZERO, |sample| sample.due - end);
-        Recovery {
-            offered,
-            seconds,
-            calm_p99_ms: p99_ms(before),
-            after_p99_ms: p99_ms(after),
-            well_after_ms: well_after.as_secs_f64() * 1e3,
-            left_behind: plane.pool().queued() + plane.pool().bytes_in_flight(),
-        }
-    };
-    [(2.0, 10.0), (3.0, 15.0)].map(measure).into()
 }

@@ -1,11 +1,12 @@
 //! What is to be reached; see [`goal`](crate::goal).
 
 use crate::{
-    experiments::{Load, Recovery},
+    experiments::Load,
     expiry::Expiry,
     floods::Flood,
     goal::{Goal, Part, least, most},
     memory::{Memory, Refusals},
+    recovery::Recovery,
     refusals::Alone,
 };
 
@@ -42,11 +43,7 @@ pub(crate) fn judge(
         Goal::new(
             2,
             "200 ms after 10 s at twice the capacity the p99 is at most 1.2 times the calm one's",
-            vec![Part::at_most(
-                "p99, of the calm one's",
-                recovery(2.0).map(|recovery| recovery.after_p99_ms / recovery.calm_p99_ms),
-                1.2,
-            )],
+            vec![Part::at_most("p99, of the calm one's", recovery(2.0).and_then(Recovery::ratio), 1.2)],
         ),
         Goal::new(
             4,

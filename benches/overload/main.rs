@@ -6,7 +6,7 @@
 //! ```
 //! - [`plant`]: a plane in this process, whose messages burn CPU time, exponentially distributed around a millisecond.
 //! - [`offer`]: an open loop: arrivals come as they are due, whatever becomes of those before.
-//! - [`experiments`]: load above the capacity, and after it; [`expiry`]: deadlines while all workers are busy.
+//! - [`experiments`]: load above the capacity; [`recovery`]: after it; [`expiry`]: deadlines while all workers are busy.
 //! - [`refusals`]: what it costs to say no.
 //! - [`memory`]: the server ([`server`]), with more payload than it may hold, and more than it can do.
 //! - [`floods`]: hostile frames on one connection, and the clients of the others.
@@ -22,6 +22,7 @@ mod goals;
 mod memory;
 mod offer;
 mod plant;
+mod recovery;
 mod refusals;
 mod server;
 
@@ -31,8 +32,12 @@ mod arguments;
 mod clock;
 #[path = "../common/goal.rs"]
 mod goal;
+#[path = "../common/noise.rs"]
+mod noise;
 #[path = "../common/priority.rs"]
 mod priority;
+#[path = "../common/referee.rs"]
+mod referee;
 #[path = "../common/words.rs"]
 mod words;
 
@@ -58,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     println!("The capacity is {capacity_per_s:.0} messages a second, of a millisecond in the mean.");
     let loads = experiments::loads(capacity_per_s, arguments.quick);
     loads.iter().for_each(|load| println!("{load}"));
-    let recoveries = experiments::recoveries(capacity_per_s, arguments.quick);
+    let recoveries = recovery::recoveries(capacity_per_s, arguments.quick);
     recoveries.iter().for_each(|recovery| println!("{recovery}"));
     let expired = expiry::measure();
     println!("{expired}");

@@ -33,8 +33,8 @@ const AWAKE: Duration = Duration::from_micros(5);
 /// How long answers may take after the last message was sent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many a second, for so long.
-#[derive(Debug, Clone, Copy)]
+/// So many a second, for so long. Offered twice, it is the same messages at the same times twice.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Phase {
     pub(crate) rate_per_s: f64,
     pub(crate) length: Duration,
@@ -88,17 +88,19 @@ pub(crate) fn offer(plane: &Plane, phases: &[Phase], timeout: Option<Duration>, 
         })
         .unzip();
     let mut begin = Duration::ZERO;
-    let mut dues = Vec::new();
-    for (number, phase) in phases.iter().enumerate() {
-        let schedule = Schedule::new(Arrivals::Poisson, phase.rate_per_s, phase.length, seed + number as u64);
-        dues.extend(schedule.map(|due| begin + due));
+    let mut messages = Vec::new();
+    for phase in phases {
+        let first = phases.iter().position(|other| other == phase).expect("it is one of them");
+        let seed = seed + first as u64;
+        let schedule = Schedule::new(Arrivals::Poisson, phase.rate_per_s, phase.length, seed);
+        let services = ServiceTimes::Exponential(SERVICE).sequence(seed);
+        messages.extend(schedule.map(|due| begin + due).zip(services));
         begin += phase.length;
     }
     let plane = plane.clone();
     let pacer = thread::spawn(move || {
         priority::raise();
-        let services = ServiceTimes::Exponential(SERVICE).sequence(seed);
-        for (number, (due, time)) in dues.into_iter().zip(services).enumerate() {
+        for (number, (due, time)) in messages.into_iter().enumerate() {
             await_moment(start + due);
             let predicted = Arc::new(AtomicU64::new(0));
             let work = Work { time, plane: plane.clone(), predicted: Arc::clone(&predicted) };

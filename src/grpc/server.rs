@@ -18,7 +18,8 @@
 //!   `server/unread.rs`, `server/message_limit.rs`), and
 //!   everything that it can pile up is bounded: connections, calls, headers, frames, messages, resets. Each limit that
 //!   is hit is counted ([`ServerCounts`]). Frames that carry nothing have a budget (`server/floods.rs`); their
-//!   answers do not pile up, since reading stops while one cannot be written; endless headers end the connection. Windows are sized so that clients that trickle small messages keep their connection; the sum is in
+//!   answers do not pile up, since reading stops while one cannot be written; endless headers end the connection. What the
+//!   HTTP/2 implementation declines by itself is counted by what it writes (`server/declined.rs`). Windows are sized so that clients that trickle small messages keep their connection; the sum is in
 //!   `server/windows.rs`. A request above `max_message_size` is refused with RESOURCE_EXHAUSTED, before it is read;
 //!   what large messages take until the data plane has accepted them has a budget (`server/reception.rs`).
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
@@ -32,9 +33,12 @@ mod accept;
 mod admin;
 mod connection;
 mod counts;
+mod declined;
 mod floods;
+mod frames;
 mod health;
 mod message_limit;
+mod metered_io;
 mod options;
 mod reception;
 mod timed_io;

@@ -40,7 +40,8 @@ async fn headers_below_the_limit_pass_and_larger_ones_are_refused_and_their_conn
     let bystander = server.bystander().await;
     let mut client = RawClient::connect(server.addr).await;
     let limit = 8000 - raw::list_size_without_fill();
-    for (call, fill) in (0..).zip([limit - 1, limit, limit + 1]) {
+    let mut hits = 0;
+    for (call, fill) in (0..).zip([limit - 1, limit, limit + 1, limit - 1, limit]) {
         client.send(&raw::headers(call, fill)).await;
         client.half_close(call).await;
         let answer = client.next_of(&[raw::HEADERS, raw::GO_AWAY]).await;
@@ -51,6 +52,8 @@ async fn headers_below_the_limit_pass_and_larger_ones_are_refused_and_their_conn
         if !refused {
             client.next_end_of_stream(&[raw::HEADERS]).await;
         }
+        hits += u64::from(refused);
+        server.hit(Limit::HeaderListSize, hits).await;
     }
     assert!(still_there(&mut client).await);
     bystander.noticed_nothing().await;

@@ -325,14 +325,17 @@ async fn calls_up_to_the_limit_are_open_and_one_more_is_refused_and_harms_nobody
             "{call}"
         );
     }
+    assert_eq!(server.counts.hits(Limit::ConcurrentStreams), 0);
     client.open(7).await;
     assert_eq!(client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::RST_STREAM);
+    server.hit(Limit::ConcurrentStreams, 1).await;
     // The others go on, and one that ends makes room for the next.
     client.half_close(0).await;
     client.next_end_of_stream(&[raw::HEADERS, raw::RST_STREAM, raw::GO_AWAY]).await;
     client.open(8).await;
     client.ping().await;
     assert_eq!(client.next_of(&[raw::PING, raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::PING);
+    server.hit(Limit::ConcurrentStreams, 1).await;
     bystander.noticed_nothing().await;
 }
 

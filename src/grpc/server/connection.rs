@@ -28,7 +28,7 @@ use tonic::{
 use super::{
     ServerOptions,
     counts::{Limit, ServerCounts},
-    floods::MeteredIo,
+    metered_io::MeteredIo,
     timed_io::{BrokenOff, TimedIo},
     unread::Calls,
 };

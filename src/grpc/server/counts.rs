@@ -30,6 +30,10 @@ pub enum Limit {
     Protocol,
     /// A connection sent more control frames than `max_control_frames_per_second`, and was closed.
     ControlFrames,
+    /// A call was above the `max_concurrent_streams` of its connection, and was refused.
+    ConcurrentStreams,
+    /// The headers of a call were not below `max_header_list_size`, and it was answered with 431.
+    HeaderListSize,
     /// A request was above `max_message_size`.
     MessageSize,
     /// A large message waited until there was room in `max_receiving_bytes`.
@@ -40,7 +44,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -49,6 +53,8 @@ impl Limit {
         Self::Keepalive,
         Self::Protocol,
         Self::ControlFrames,
+        Self::ConcurrentStreams,
+        Self::HeaderListSize,
         Self::MessageSize,
         Self::Receiving,
         Self::Read,
@@ -66,6 +72,8 @@ impl Limit {
             Self::Keepalive => "keepalive",
             Self::Protocol => "protocol",
             Self::ControlFrames => "control_frames",
+            Self::ConcurrentStreams => "concurrent_streams",
+            Self::HeaderListSize => "header_list_size",
             Self::MessageSize => "message_size",
             Self::Receiving => "receiving",
             Self::Read => "read",

@@ -16,20 +16,11 @@
 //! **Cost.** Frame heads alone are looked at; what is between them is stepped over. The clock is read only when the
 //! bucket is empty.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::{
-    counts::{Limit, ServerCounts},
-    timed_io::{FRAME_HEAD, PREFACE},
+    frames::{DATA, END_STREAM, Frames, HEADERS, Head, Piece},
+    timed_io::PREFACE,
 };
 
 /// A handshake takes a handful.
@@ -39,36 +30,25 @@ const EARNED_BY_FRAME: u32 = 2;
 /// Clients tell of what they have read in steps of kilobytes; the smallest answers are some hundred bytes.
 const BYTES_EARN_ONE: usize = 128;
 
-/// Frame types (RFC 9113, 6) that carry something, and the flag that ends a stream.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-
 /// A connection has sent more control frames than it may.
 #[derive(Debug, PartialEq, Eq)]
-struct Flood;
+pub(super) struct Flood;
 
-/// Follows the frames of one connection, however they are cut.
+/// Follows the frames that one client sends.
 #[derive(Debug)]
-struct FrameMeter {
-    /// Bytes that belong to the frame before.
-    skip: usize,
-    head: [u8; FRAME_HEAD],
-    /// Bytes of the head that are there.
-    known: usize,
+pub(super) struct FrameMeter {
+    frames: Frames,
     budget: u32,
-    most: u32,
+    pub(super) most: u32,
     refilled: Instant,
     /// Bytes sent that have not earned a frame yet.
     sent: usize,
 }
 
 impl FrameMeter {
-    fn new(frames_per_second: u32, now: Instant) -> Self {
+    pub(super) fn new(frames_per_second: u32, now: Instant) -> Self {
         Self {
-            skip: PREFACE,
-            head: [0; FRAME_HEAD],
-            known: 0,
+            frames: Frames::after(PREFACE),
             budget: frames_per_second.min(AT_FIRST),
             most: frames_per_second,
             refilled: now,
@@ -77,32 +57,19 @@ impl FrameMeter {
     }
 
     /// Bytes came from the client.
-    fn received(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            let taken = (FRAME_HEAD - self.known).min(bytes.len());
-            self.head[self.known..self.known + taken].copy_from_slice(&bytes[..taken]);
-            self.known += taken;
-            bytes = &bytes[taken..];
-            if self.known == FRAME_HEAD {
-                self.known = 0;
-                self.frame(&now)?;
+    pub(super) fn received(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
+        while let Some(piece) = self.frames.next(&mut bytes) {
+            if let Piece::Head(head) = piece {
+                self.frame(head, &now)?;
             }
         }
+        Ok(())
     }
 
     /// The head of a frame is there.
-    fn frame(&mut self, now: &impl Fn() -> Instant) -> Result<(), Flood> {
-        let [high, middle, low, kind, flags, ..] = self.head;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        self.skip = length as usize;
-        let carries = match kind {
-            DATA => length > 0 || flags & END_STREAM != 0,
+    fn frame(&mut self, head: Head, now: &impl Fn() -> Instant) -> Result<(), Flood> {
+        let carries = match head.kind {
+            DATA => head.length > 0 || head.has(END_STREAM),
             HEADERS => true,
             _ => false,
         };
@@ -118,7 +85,7 @@ impl FrameMeter {
     }
 
     /// Bytes went to the client.
-    fn delivered(&mut self, bytes: usize) {
+    pub(super) fn delivered(&mut self, bytes: usize) {
         self.sent += bytes;
         let earned = self.sent / BYTES_EARN_ONE;
         self.sent %= BYTES_EARN_ONE;
@@ -140,87 +107,17 @@ impl FrameMeter {
     }
 }
 
-/// A connection whose frames are counted.
-pub(super) struct MeteredIo<T> {
-    io: T,
-    meter: FrameMeter,
-    counts: ServerCounts,
-}
-
-impl<T> MeteredIo<T> {
-    pub(super) fn new(io: T, frames_per_second: u32, counts: ServerCounts) -> Self {
-        Self { io, meter: FrameMeter::new(frames_per_second, Instant::now()), counts }
-    }
-
-    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.meter.delivered(bytes);
-        }
-        written
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buffer);
-        if this.meter.received(&buffer.filled()[before..], Instant::now).is_err() {
-            this.counts.hit(Limit::ControlFrames);
-            let text = format!(
-                "the peer sent more control frames than {} a second (server.max_control_frames_per_second)",
-                this.meter.most
-            );
-            return Poll::Ready(Err(io::Error::other(text)));
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::frames::tests, *};
 
     const PING: u8 = 6;
     const MOST: u32 = 10;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
-        let head = u32::try_from(length).unwrap().to_be_bytes();
-        [&head[1..], &[kind, flags], &[0; 4], &vec![PING; length]].concat()
+        tests::frame(kind, flags, &vec![PING; length])
     }
 
     struct Peer {

@@ -18,7 +18,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_receiving_bytes` | bytes of large messages (above 64 KiB) that are under way to the data plane and not accepted yet, all calls together; at more their calls are not read on | bytes | 64 MiB | `max_message_size` to 1 TiB |
-/// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client | calls | 128 | 1 to 100,000 |
+/// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client, or are refused if they do not | calls | 128 | 1 to 100,000 |
 /// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
 /// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |

@@ -20,12 +20,13 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::counts::{Limit, ServerCounts};
+use super::{
+    counts::{Limit, ServerCounts},
+    frames::HEAD,
+};
 
 /// `PRI * HTTP/2.0`, two empty lines, `SM`, and an empty line (RFC 9113, 3.4).
 pub(super) const PREFACE: usize = 24;
-/// Length (three bytes), type, flags, stream.
-pub(super) const FRAME_HEAD: usize = 9;
 
 /// Why a handshake was broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Handshake {
             if let Some(digit @ 0..3) = at.checked_sub(PREFACE) {
                 self.needed += usize::from(byte) << (8 * (2 - digit));
             }
-            if at >= PREFACE + FRAME_HEAD {
+            if at >= PREFACE + HEAD {
                 break;
             }
         }
@@ -82,7 +83,7 @@ impl<T> TimedIo<T> {
         write_timeout: Duration,
         counts: ServerCounts,
     ) -> Self {
-        let handshake = Handshake { patience: Box::pin(patience), seen: 0, needed: PREFACE + FRAME_HEAD };
+        let handshake = Handshake { patience: Box::pin(patience), seen: 0, needed: PREFACE + HEAD };
         Self { io, handshake: Some(handshake), write_timeout, stall: None, stalled: false, counts }
     }
 
@@ -182,7 +183,7 @@ mod tests {
     async fn a_handshake_ends_with_its_last_byte_and_not_before_however_it_is_cut() {
         let whole = handshake();
         for size in 1..=whole.len() {
-            let mut seen = Handshake { patience: Box::pin(pending()), seen: 0, needed: PREFACE + FRAME_HEAD };
+            let mut seen = Handshake { patience: Box::pin(pending()), seen: 0, needed: PREFACE + HEAD };
             let pieces: Vec<_> = whole.chunks(size).collect();
             for (at, piece) in pieces.iter().enumerate() {
                 assert_eq!(seen.advance(piece), at + 1 == pieces.len(), "piece {at} of size {size}");

@@ -168,11 +168,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         if let Some(deadline) = deadline {
             self.timer.add(deadline, slot, sequence);
-            let entries = &self.entries;
-            self.timer.sweep(self.in_flight, |slot, sequence| {
-                let entry = &entries[slot as usize];
-                entry.sequence == sequence && entry.is_open()
-            });
+            self.timer.sweep(self.in_flight, Entry::open_among(&self.entries));
         }
         let place = self.mailbox.slots.get(slot);
         place.state.reset();
@@ -447,7 +443,8 @@ where
             match input.as_mut().poll_next(if by_the_clock { &mut unwoken } else { cx }) {
                 Poll::Ready(Some(Ok(message))) => {
                     self.accept(slot, message);
-                    self.reading.found(self.entries[slot as usize].priority == Priority::High);
+                    let entry = &self.entries[slot as usize];
+                    self.reading.found(entry.priority == Priority::High, self.last_activity);
                     continue;
                 }
                 Poll::Ready(Some(Err(failure))) => {
@@ -455,7 +452,11 @@ where
                     self.input = None;
                 }
                 Poll::Ready(None) => self.input = None,
-                Poll::Pending if by_the_clock => self.reading.pause(read > 0, clock::now()),
+                Poll::Pending if by_the_clock => {
+                    let now = clock::now();
+                    let since_epoch = self.engine().pool.seam().since_epoch(now);
+                    self.reading.pause(read > 0, self.part.open == 0, now, since_epoch);
+                }
                 Poll::Pending => {}
             }
             self.free.push(slot);

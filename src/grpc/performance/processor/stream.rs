@@ -94,6 +94,14 @@ impl<H: MessageHandler, T> Entry<H, T> {
     pub(super) fn is_open(&self) -> bool {
         self.tag.is_some() && self.outcome.is_none()
     }
+
+    /// Says whether the message with this number, in this slot, still lacks an answer.
+    pub(super) fn open_among(entries: &[Self]) -> impl Fn(u32, u64) -> bool {
+        |slot, sequence| {
+            let entry = &entries[slot as usize];
+            entry.sequence == sequence && entry.is_open()
+        }
+    }
 }
 
 /// A message that waits for room in the lanes.
@@ -294,11 +302,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             return;
         }
         let now = clock::now();
-        while let Some((slot, sequence)) = self.timer.pop_due(now) {
-            let entry = &self.entries[slot as usize];
-            if entry.sequence != sequence || !entry.is_open() {
-                continue;
-            }
+        while let Some(slot) = self.timer.pop_due(now, Entry::open_among(&self.entries)) {
             if self.mailbox.withdraw(slot, Interruption::DeadlineExceeded).is_some() {
                 self.set_outcome(slot, Outcome::failed(Interruption::DeadlineExceeded));
                 if let Some(held) = self.held.iter().position(|held| held.slot == slot) {
@@ -404,7 +408,9 @@ where
                 continue;
             }
             let other = [this.idle_deadline(), this.reading.next_tick()].into_iter().flatten().min();
-            if this.timer.poll(other, cx).is_ready() {
+            let seam = this.mailbox.engine.pool.seam();
+            let remind = |at, waker| seam.remind(at, waker);
+            if this.timer.poll(other, Entry::open_among(&this.entries), remind, cx).is_ready() {
                 if this.idle_deadline().is_some_and(|deadline| deadline <= clock::now()) {
                     let silent = this.context.config.stream_timeout;
                     this.input = None;

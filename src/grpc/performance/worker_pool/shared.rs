@@ -6,6 +6,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -144,6 +145,11 @@ impl Shared {
     pub(super) fn tell(&self, event: Event) {
         // Nobody listens only when the supervisor is gone, and then the pool is over.
         let _ = self.events.send(event);
+    }
+
+    /// Has the supervisor wake this at that time, or never, when the pool is over before.
+    pub(crate) fn remind(&self, at: Instant, waker: Waker) {
+        self.tell(Event::Remind { at, waker });
     }
 
     pub(super) fn crew(&self, level: Level) -> &Crew {

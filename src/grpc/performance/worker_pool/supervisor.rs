@@ -1,5 +1,5 @@
 //! The thread that keeps the pool whole: it answers for tasks that overstay, replaces the threads that are stuck in them
-//! or dead, ends the pool, and does the regular chores.
+//! or dead, ends the pool, does the regular chores, and reminds streams of deadlines that are near.
 //!
 //! It never polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
 //! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it.
@@ -10,17 +10,19 @@
 //! and when the system gives no thread, the seat stays empty until a thread has come back or a second has passed.
 
 mod overruns;
+mod reminders;
 
 use std::{
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Waker,
     time::{Duration, Instant},
 };
 
 use crossbeam::channel::Receiver;
 use tokio::sync::oneshot;
 
-use self::overruns::Overruns;
+use self::{overruns::Overruns, reminders::Reminders};
 use super::{
     Drained, Shared,
     crew::Level,
@@ -51,6 +53,8 @@ pub(super) enum Event {
     Died { post: Arc<Post> },
     /// Accept nothing more, finish what was accepted, refuse what is left at the deadline.
     Drain { deadline: Option<Instant>, done: Option<oneshot::Sender<Drained>> },
+    /// Wake this at that time.
+    Remind { at: Instant, waker: Waker },
 }
 
 /// Something to do now and then.
@@ -73,6 +77,7 @@ pub(super) struct Supervisor {
     started: usize,
     chore: Option<Chore>,
     overruns: Overruns,
+    reminders: Reminders,
     drain: Option<Drain>,
 }
 
@@ -106,6 +111,7 @@ impl Supervisor {
             stuck: 0,
             started: 0,
             chore,
+            reminders: Reminders::default(),
             drain: None,
         };
         for seat in 0..supervisor.seats.len() {
@@ -119,7 +125,9 @@ impl Supervisor {
         let mut next_chore = self.chore.as_ref().map(|chore| clock::now() + chore.interval);
         loop {
             let now = clock::now();
+            let reminder = self.reminders.wake_due(now);
             let mut wake = self.inspect(now);
+            wake = reminder.map_or(wake, |due| due.min(wake));
             if let (Some(due), Some(chore)) = (&mut next_chore, &mut self.chore) {
                 if now >= *due {
                     (chore.run)();
@@ -252,6 +260,7 @@ impl Supervisor {
                     }
                 }
             }
+            Event::Remind { at, waker } => self.reminders.add(at, waker),
             Event::Drain { deadline, done } => {
                 self.shared.close();
                 let drain = self.drain.get_or_insert(Drain { deadline: None, done: Vec::new() });
