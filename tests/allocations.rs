@@ -12,6 +12,9 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+#[path = "common/number.rs"]
+mod number;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     backtrace::Backtrace,
@@ -141,11 +144,11 @@ impl MessageHandler for Double {
     }
 
     fn to_cache(response: &u64) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&response.to_le_bytes()))
+        number::to_cache(response)
     }
 
     fn from_cache(stored: Bytes) -> Option<u64> {
-        Some(u64::from_le_bytes(stored.as_ref().try_into().ok()?))
+        number::from_cache(stored)
     }
 }
 

@@ -1,11 +1,26 @@
-//! The report of a handler that does not come back.
+//! The reports of a handler that does not come back: at once what is known of it, and later the stack of its thread, which
+//! that thread has to tell itself, if it can. Nobody waits for it but a thread that is made for that.
 
-use std::{panic::Location, time::Duration};
+use std::{
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use super::{forecast::Forecast, post::Occupation};
+use super::{
+    forecast::Forecast,
+    post::{Occupation, Post},
+};
 use crate::{
     grpc::performance::monitor::Class,
-    platform::whereabouts::{ThreadNumber, Whereabouts},
+    platform::{
+        scheduling::give_way,
+        stack, stage,
+        whereabouts::{ThreadNumber, Whereabouts},
+    },
 };
 
 /// What a unit is, for a report.
@@ -61,5 +76,64 @@ pub(super) fn report(
             %whereabouts,
             "a job overstays worker_timeout: it is answered for, and its thread is replaced"
         ),
+    }
+}
+
+/// How much the thread that looks for a stack gives way: it reads the tables of the whole binary.
+const NICENESS: u8 = 10;
+/// Stacks that are looked for at a time: as many as tell what a deadlock is about.
+const MOST_LOOKING: usize = 8;
+
+/// Has the stack of an overstaying thread told of once it is known, where there are such; not while many others are
+/// looked for, nor if the system gives no thread.
+pub(super) fn report_stack(Occupation { task, life, .. }: &Occupation, post: &Arc<Post>) {
+    if !stack::is_available() {
+        return;
+    }
+    let Some(looking) = Looking::begin() else { return };
+    let (what, post) = (task.job.describe(task.unit, *life), Arc::clone(post));
+    let look = move || {
+        let _looking = looking;
+        // Where the platform refuses it is in the way of others for a moment.
+        let _ = give_way(NICENESS);
+        tell(what.as_ref(), post.thread(), post.stack().as_deref());
+    };
+    if let Err(error) = stage::spawn("millstream-stack".into(), look) {
+        tracing::debug!(%error, "no thread to look for a stack");
+    }
+}
+
+fn tell(what: Option<&Description>, thread: Option<ThreadNumber>, stack: Option<&str>) {
+    let thread = thread.map(tracing::field::display);
+    let Some(stack) = stack else {
+        return tracing::debug!(thread, "a thread that overstays does not tell its stack");
+    };
+    tracing::warn!(
+        class = what.map(|what| what.class.name()),
+        stream = what.map(|what| what.stream.as_str()),
+        number = what.map(|what| what.number),
+        thread,
+        stack,
+        "the stack of what overstays worker_timeout, innermost function first"
+    );
+}
+
+/// One of those who look for a stack, or wait for their turn: in the process, not more than [`MOST_LOOKING`].
+struct Looking;
+
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Looking {
+    fn begin() -> Option<Self> {
+        // Relaxed, here and below: a count, of which nothing hangs.
+        let before = LOOKING.fetch_add(1, Relaxed);
+        let looking = Self;
+        (before < MOST_LOOKING).then_some(looking)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        LOOKING.fetch_sub(1, Relaxed);
     }
 }
