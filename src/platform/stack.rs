@@ -8,8 +8,8 @@
 //!
 //! - `inquiry`: who asks whom, and who may write into which pipe; one inquiry at a time, in the process.
 //! - `linux/signal`: the signal, its handler, and all that is unsafe here.
-//! - `linux/walk`: from the copy to addresses, by the tables for unwinding.
-//! - `linux/names`: from addresses to functions, files and lines.
+//! - `linux/walk`: from the copy to addresses, by the tables for unwinding; `linux/names`: from addresses to functions;
+//!   `linux/binaries`: the files that have both.
 //!
 //! **Nobody waits.** A thread that does not answer (it never gets a core, or the kernel does not let it) is given up after
 //! a while. Whoever asks does it on a thread of its own, where it takes its turn.
@@ -20,7 +20,7 @@
 //!
 //! **The signal** is the highest real-time one for which nobody has a handler when the first thread is asked; the handler
 //! stays. Whoever takes it over later has it: it is not sent any more. Where all threads block all signals there are no
-//! stacks, and a binary that is stripped has addresses in place of names.
+//! stacks, and a binary that is stripped has places in its file instead of names.
 //!
 //! Elsewhere than on Linux on x86_64 and aarch64, and without the feature `stacks`, there are none.
 
@@ -82,7 +82,7 @@ pub(crate) fn is_available() -> bool {
     linux::AVAILABLE
 }
 
-/// The functions that a thread of this process is in, innermost first, with files and lines where they are known. `None` if
+/// The functions that a thread of this process is in, innermost first. `None` if
 /// it does not answer. One is asked after the other, and each may take seconds.
 pub(crate) fn of(thread: ThreadNumber, base: Base) -> Option<String> {
     linux::of(thread, base)

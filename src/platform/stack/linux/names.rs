@@ -1,46 +1,55 @@
-//! From addresses to functions, files and lines, as far as the binary knows them.
+//! From addresses to functions, by the tables of symbols that binaries carry unless they are stripped.
+//!
+//! Debugging information would add lines, and what was inlined; but few binaries of a release have it, and reading it takes
+//! seconds, and more memory than a server may have to spare while something in it is stuck.
 
-use std::{fmt::Write, ptr};
+use object::{Object, ObjectSymbol, SymbolKind};
+use rustc_demangle::demangle;
 
-/// Beyond this it is the pool that has called, and says nothing.
-const OURS: &str = concat!(env!("CARGO_CRATE_NAME"), "::platform::contain::");
+use super::binaries::Binary;
 
-/// Innermost first, in one line: `function (file:line) < function …`.
-pub(super) fn of(addresses: &[u64]) -> String {
-    let mut line = String::new();
-    for &address in addresses {
-        if !append(&mut line, address) {
-            break;
+/// Where a handler is called from: beyond this it is the pool that has called, and says nothing.
+const OURS: &str = concat!(env!("CARGO_CRATE_NAME"), "::platform::contain::contain");
+
+/// The functions that the addresses lie in, as one line: `innermost < next < …`. One that has no name is told by its place in
+/// its file, as `file+0x123`.
+pub(super) fn of(addresses: &[u64], binaries: &[Binary]) -> String {
+    let mut names = vec![None; addresses.len()];
+    for binary in binaries {
+        let here: Vec<_> =
+            (0..addresses.len()).filter(|&frame| binary.addresses.contains(&addresses[frame])).collect();
+        if !here.is_empty() {
+            binary.read(|file, shift| Some(name(file, shift, binary, addresses, &here, &mut names)));
         }
     }
-    line
+    let frames = addresses.iter().zip(names);
+    let frames = frames.map(|(address, name)| name.unwrap_or_else(|| format!("{address:#x}")));
+    frames.take_while(|name| !name.starts_with(OURS)).collect::<Vec<_>>().join(" < ")
 }
 
-/// Appends all functions that an address lies in, of which the inner ones are inlined; false when it is not the handler's.
-fn append(line: &mut String, address: u64) -> bool {
-    let (mut known, mut of_interest) = (false, true);
-    backtrace::resolve(ptr::without_provenance_mut(address as usize), |symbol| {
-        let Some(name) = symbol.name() else { return };
-        known = true;
-        let name = format!("{name:#}");
-        of_interest &= !name.starts_with(OURS);
-        if of_interest {
-            separate(line);
-            line.push_str(&name);
-            if let (Some(file), Some(number)) = (symbol.filename(), symbol.lineno()) {
-                write!(line, " ({}:{number})", file.display()).expect("a string takes all");
+/// Names those of the addresses that lie in a file.
+fn name<'data>(
+    file: &impl Object<'data>,
+    shift: u64,
+    binary: &Binary,
+    addresses: &[u64],
+    here: &[usize],
+    names: &mut [Option<String>],
+) {
+    for &frame in here {
+        names[frame] = Some(format!("{}+{:#x}", binary.path, addresses[frame].wrapping_sub(shift)));
+    }
+    // Libraries that are stripped still have the symbols that others link to.
+    let functions =
+        file.dynamic_symbols().chain(file.symbols()).filter(|symbol| symbol.kind() == SymbolKind::Text);
+    for function in functions {
+        let length = function.size();
+        let of_it =
+            |&&frame: &&usize| addresses[frame].wrapping_sub(shift).wrapping_sub(function.address()) < length;
+        for &frame in here.iter().filter(of_it) {
+            if let Ok(name) = function.name() {
+                names[frame] = Some(format!("{:#}", demangle(name)));
             }
         }
-    });
-    if !known {
-        separate(line);
-        write!(line, "{address:#x}").expect("a string takes all");
-    }
-    of_interest
-}
-
-fn separate(line: &mut String) {
-    if !line.is_empty() {
-        line.push_str(" < ");
     }
 }
