@@ -67,7 +67,7 @@ mod linux {
     /// There are none here.
     pub(super) const AVAILABLE: bool = false;
 
-    pub(super) fn of(_: super::ThreadNumber, _: super::Base) -> Option<String> {
+    pub(super) fn of(_: super::ThreadNumber, _: usize) -> Option<String> {
         None
     }
 }
@@ -85,5 +85,5 @@ pub(crate) fn is_available() -> bool {
 /// The functions that a thread of this process is in, innermost first. `None` if
 /// it does not answer. One is asked after the other, and each may take seconds.
 pub(crate) fn of(thread: ThreadNumber, base: Base) -> Option<String> {
-    linux::of(thread, base)
+    linux::of(thread, base.0)
 }

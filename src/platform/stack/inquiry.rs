@@ -6,9 +6,10 @@
 //!    ▲               │   (in the signal
 //!    └── withdraw ───┘      handler)
 //! ```
-//! One thread asks at a time, which is for the caller to see to. The pipe is the asker's while the question is OVER: so it is
-//! closed only when nobody writes into it, nor will. The word carries a number that is another with each question: a handler that has read it, and was stopped
-//! before it claimed, does not answer a later question into the pipe of an earlier one.
+//! One thread asks at a time, which is for the caller to see to. The pipe is the asker's while the question is OVER: so it
+//! is closed only when nobody writes into it, nor will. The word carries a number that is another with each question: a
+//! handler that has read it, and was stopped before it claimed, does not answer a later question into the pipe of an earlier
+//! one.
 //!
 //! `claim` and `answered` take no lock, make no system call and allocate nothing; they may run within anything.
 
@@ -34,6 +35,8 @@ pub(super) struct Question {
     pub(super) pipe: u32,
 }
 
+/// The question, and how far it is.
+#[derive(Default)]
 pub(super) struct Inquiry {
     word: AtomicU64,
     thread: AtomicU32,
@@ -42,26 +45,6 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
-    #[cfg(not(millstream_loom))]
-    pub(super) const fn new() -> Self {
-        Self {
-            word: AtomicU64::new(OVER),
-            thread: AtomicU32::new(0),
-            base: AtomicUsize::new(0),
-            pipe: AtomicU32::new(0),
-        }
-    }
-
-    #[cfg(millstream_loom)]
-    pub(super) fn new() -> Self {
-        Self {
-            word: AtomicU64::new(OVER),
-            thread: AtomicU32::new(0),
-            base: AtomicUsize::new(0),
-            pipe: AtomicU32::new(0),
-        }
-    }
-
     /// Asks; the question before is over.
     pub(super) fn ask(&self, question: Question) {
         // Relaxed: published by the store of the word, which is the asker's alone.
@@ -118,7 +101,7 @@ mod tests {
 
     #[test]
     fn who_is_asked_answers_once_and_nobody_else_does() {
-        let inquiry = Inquiry::new();
+        let inquiry = Inquiry::default();
         assert_eq!(inquiry.claim(7), None, "nothing is asked");
         inquiry.ask(ONE);
         assert_eq!(inquiry.claim(8), None, "another is asked");
@@ -132,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_back_is_not_answered() {
-        let inquiry = Inquiry::new();
+        let inquiry = Inquiry::default();
         inquiry.ask(ONE);
         assert!(inquiry.withdraw());
         assert_eq!(inquiry.claim(7), None);
@@ -151,7 +134,7 @@ mod loom_tests {
     #[test]
     fn nobody_writes_into_a_pipe_that_is_closed_or_another_questions() {
         loom::model(|| {
-            let shared = Arc::new((Inquiry::new(), [AtomicBool::new(false), AtomicBool::new(false)]));
+            let shared = Arc::new((Inquiry::default(), [AtomicBool::new(false), AtomicBool::new(false)]));
             let question = |pipe: u32| Question { thread: 7, base: 10 * pipe as usize, pipe };
             shared.0.ask(question(0));
             let asked = {

@@ -8,7 +8,7 @@ mod walk;
 use parking_lot::Mutex;
 
 use self::binaries::Binary;
-use super::{Base, inquiry};
+use super::inquiry;
 use crate::platform::whereabouts::ThreadNumber;
 
 pub(super) const AVAILABLE: bool = true;
@@ -16,7 +16,7 @@ pub(super) const AVAILABLE: bool = true;
 /// Who looks for a stack, one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-pub(super) fn of(thread: ThreadNumber, base: Base) -> Option<String> {
+pub(super) fn of(thread: ThreadNumber, base: usize) -> Option<String> {
     let _turn = TURN.lock();
     let snapshot = signal::ask(thread, base)?;
     let binaries = Binary::all();
@@ -37,6 +37,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::platform::stack::{self, Base};
 
     #[inline(never)]
     fn goes_round_and_round(stop: &AtomicBool) {
@@ -60,7 +61,7 @@ mod tests {
         let (number, base) = begun.recv().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let stack = of(number, base).unwrap_or_default();
+            let stack = stack::of(number, base).unwrap_or_default();
             if stack.contains(function) {
                 return (stack, thread);
             }

@@ -6,9 +6,9 @@
 //! left out. The copy is made by the kernel, so that it is no data race by the rules of the language, though others may
 //! write to that stack meanwhile; and where a process would fault, the kernel says so.
 //!
-//! What is copied is what lies between the stack pointer and an address that the thread has given when it began
-//! ([`Base`]): all of that is there for as long as the thread is. Where its stack pointer is elsewhere (it is on a stack of
-//! its own making) the registers are all there is.
+//! What is copied is what lies between the stack pointer and an address that the thread has given when it began: all of that
+//! is there for as long as the thread is. Where its stack pointer is elsewhere (it is on a stack of its own making) the
+//! registers are all there is.
 
 use std::{
     io::{self, Read},
@@ -20,10 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Base,
-    inquiry::{Inquiry, Question},
-};
+use super::inquiry::{Inquiry, Question};
 use crate::platform::whereabouts::ThreadNumber;
 
 /// Of a stack, the innermost part that is looked at. A pipe may hold four times as much without a privilege.
@@ -33,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks for the answer.
 const LOOK: Duration = Duration::from_millis(2);
 
-static INQUIRY: Inquiry = Inquiry::new();
+/// Made when the first thread is asked.
+static INQUIRY: OnceLock<Inquiry> = OnceLock::new();
 
 /// Where a thread was.
 #[repr(C)]
@@ -68,22 +66,23 @@ impl Snapshot {
 }
 
 /// Asks a thread, and waits for its answer; `None` when it gives none. One caller at a time.
-pub(super) fn ask(thread: ThreadNumber, base: Base) -> Option<Snapshot> {
+pub(super) fn ask(thread: ThreadNumber, base: usize) -> Option<Snapshot> {
     let answer = answer_to(signal()?, thread, base);
     answer
         .inspect_err(|error| tracing::debug!(%thread, %error, "a thread cannot be asked for its stack"))
         .ok()?
 }
 
-fn answer_to(signal: libc::c_int, thread: ThreadNumber, base: Base) -> io::Result<Option<Snapshot>> {
+fn answer_to(signal: libc::c_int, thread: ThreadNumber, base: usize) -> io::Result<Option<Snapshot>> {
     let (mut answer, pipe) = io::pipe()?;
     set_up(&pipe)?;
-    INQUIRY.ask(Question { thread: thread.get(), base: base.0, pipe: pipe.as_raw_fd().cast_unsigned() });
+    let inquiry = INQUIRY.get_or_init(Inquiry::default);
+    inquiry.ask(Question { thread: thread.get(), base, pipe: pipe.as_raw_fd().cast_unsigned() });
     let sent = send(signal, thread);
     let deadline = Instant::now() + PATIENCE;
-    while !INQUIRY.is_over() {
+    while !inquiry.is_over() {
         // Once it answers it has nothing to wait for but a core.
-        if (sent.is_err() || Instant::now() >= deadline) && INQUIRY.withdraw() {
+        if (sent.is_err() || Instant::now() >= deadline) && inquiry.withdraw() {
             return sent.map(|()| None);
         }
         thread::park_timeout(LOOK);
@@ -169,9 +168,11 @@ fn disposition(signal: libc::c_int, new: Option<&libc::sigaction>) -> io::Result
 /// The handler of the signal; see the module.
 #[allow(unsafe_code)]
 extern "C" fn answer(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // A look at an atomic, whoever else sent the signal.
+    let Some(inquiry) = INQUIRY.get() else { return };
     // SAFETY: the call takes nothing, returns a number and cannot fail.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    let Some(question) = INQUIRY.claim(thread as u32) else { return };
+    let Some(question) = inquiry.claim(thread as u32) else { return };
     // SAFETY: the kernel hands a handler that was set with SA_SIGINFO the context that it has interrupted, which is there
     // until the handler returns.
     let mut registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
@@ -189,7 +190,7 @@ extern "C" fn answer(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc
         libc::writev(question.pipe.cast_signed(), parts.as_ptr(), 2);
         *errno = before;
     }
-    INQUIRY.answered();
+    inquiry.answered();
 }
 
 #[cfg(target_arch = "x86_64")]
