@@ -69,8 +69,9 @@ def test_a_stock_client_comes_again_when_it_was_told_to_and_is_served():
         stub = retrying(server)
         learn(server, "100ms")
         with ThreadPoolExecutor(6 * workers) as pool:
-            call = lambda id: server.stub.Process(request("echo", id=id, busy="100ms"), timeout=PATIENCE_S)
-            backlog = [pool.submit(call, id) for id in range(6 * workers)]
+            # Of whose time a hundredth is enough to wait for all the others.
+            patient = lambda id: server.stub.Process(request("echo", id=id, busy="100ms"), timeout=60 * PATIENCE_S)
+            backlog = [pool.submit(patient, id) for id in range(6 * workers)]
             server.await_stats(lambda stats: stats.queued >= 5 * workers)
             accepted = server.stats().accepted
             # Half a second and more to wait: it is refused, and comes again when that is over, or once more.

@@ -19,7 +19,10 @@ pub(super) fn of(addresses: &[u64], binaries: &[Binary]) -> String {
         let here: Vec<_> =
             (0..addresses.len()).filter(|&frame| binary.addresses.contains(&addresses[frame])).collect();
         if !here.is_empty() {
-            binary.read(|file, shift| Some(name(file, shift, binary, addresses, &here, &mut names)));
+            binary.read(|file, shift| {
+                name(file, shift, binary, addresses, &here, &mut names);
+                Some(())
+            });
         }
     }
     let frames = addresses.iter().zip(names);
