@@ -15,7 +15,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::platform::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use crate::platform::atomic::{AtomicU32, AtomicU64};
 
 const OVER: u64 = 0;
 const ASKED: u64 = 1;
@@ -30,7 +30,7 @@ pub(super) struct Question {
     /// Of whom, as the system numbers threads.
     pub(super) thread: u32,
     /// Up to which address its stack is wanted.
-    pub(super) base: usize,
+    pub(super) base: u64,
     /// Where the answer goes.
     pub(super) pipe: u32,
 }
@@ -40,7 +40,7 @@ pub(super) struct Question {
 pub(super) struct Inquiry {
     word: AtomicU64,
     thread: AtomicU32,
-    base: AtomicUsize,
+    base: AtomicU64,
     pipe: AtomicU32,
 }
 
@@ -135,7 +135,7 @@ mod loom_tests {
     fn nobody_writes_into_a_pipe_that_is_closed_or_another_questions() {
         loom::model(|| {
             let shared = Arc::new((Inquiry::default(), [AtomicBool::new(false), AtomicBool::new(false)]));
-            let question = |pipe: u32| Question { thread: 7, base: 10 * pipe as usize, pipe };
+            let question = |pipe: u32| Question { thread: 7, base: 10 * u64::from(pipe), pipe };
             shared.0.ask(question(0));
             let asked = {
                 let shared = Arc::clone(&shared);

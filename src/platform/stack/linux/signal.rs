@@ -77,7 +77,7 @@ fn answer_to(signal: libc::c_int, thread: ThreadNumber, base: usize) -> io::Resu
     let (mut answer, pipe) = io::pipe()?;
     set_up(&pipe)?;
     let inquiry = INQUIRY.get_or_init(Inquiry::default);
-    inquiry.ask(Question { thread: thread.get(), base, pipe: pipe.as_raw_fd().cast_unsigned() });
+    inquiry.ask(Question { thread: thread.get(), base: base as u64, pipe: pipe.as_raw_fd().cast_unsigned() });
     let sent = send(signal, thread);
     let deadline = Instant::now() + PATIENCE;
     while !inquiry.is_over() {
@@ -176,7 +176,7 @@ extern "C" fn answer(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc
     // SAFETY: the kernel hands a handler that was set with SA_SIGINFO the context that it has interrupted, which is there
     // until the handler returns.
     let mut registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
-    let depth = (question.base as u64).saturating_sub(registers.sp).min(MOST as u64);
+    let depth = question.base.saturating_sub(registers.sp).min(MOST as u64);
     let parts = [
         libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<Registers>() },
         libc::iovec { iov_base: ptr::without_provenance_mut(registers.sp as usize), iov_len: depth as usize },
