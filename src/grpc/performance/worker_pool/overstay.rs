@@ -3,12 +3,11 @@
 
 use std::{
     panic::Location,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use super::{
     forecast::Forecast,
@@ -81,19 +80,19 @@ pub(super) fn report(
 
 /// How much the thread that looks for a stack gives way: it reads the tables of the whole binary.
 const NICENESS: u8 = 10;
-/// Stacks that are looked for at a time: as many as tell what a deadlock is about.
-const MOST_LOOKING: usize = 8;
+/// Stacks that are looked for in a [`WINDOW`]: as many as tell what a deadlock is about. Where more overstay than that,
+/// nothing is stuck for ever, and looking would cost more than it tells.
+const MOST_LOOKS: usize = 8;
+const WINDOW: Duration = Duration::from_secs(60);
 
-/// Has the stack of an overstaying thread told of once it is known, where there are such; not while many others are
-/// looked for, nor if the system gives no thread.
-pub(super) fn report_stack(Occupation { task, life, .. }: &Occupation, post: &Arc<Post>) {
-    if !stack::is_available() {
+/// Has the stack of an overstaying thread told of once it is known, where there are such; not if many were
+/// looked for lately, nor if the system gives no thread.
+pub(super) fn report_stack(Occupation { task, life, .. }: &Occupation, post: &Arc<Post>, now: Instant) {
+    if !stack::is_available() || !may_look(now) {
         return;
     }
-    let Some(looking) = Looking::begin() else { return };
     let (what, post) = (task.job.describe(task.unit, *life), Arc::clone(post));
     let look = move || {
-        let _looking = looking;
         // Where the platform refuses it is in the way of others for a moment.
         let _ = give_way(NICENESS);
         tell(what.as_ref(), post.thread(), post.stack().as_deref());
@@ -118,22 +117,12 @@ fn tell(what: Option<&Description>, thread: Option<ThreadNumber>, stack: Option<
     );
 }
 
-/// One of those who look for a stack, or wait for their turn: in the process, not more than [`MOST_LOOKING`].
-struct Looking;
-
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
-
-impl Looking {
-    fn begin() -> Option<Self> {
-        // Relaxed, here and below: a count, of which nothing hangs.
-        let before = LOOKING.fetch_add(1, Relaxed);
-        let looking = Self;
-        (before < MOST_LOOKING).then_some(looking)
-    }
-}
-
-impl Drop for Looking {
-    fn drop(&mut self) {
-        LOOKING.fetch_sub(1, Relaxed);
-    }
+/// Whether another stack may be looked for: not more than [`MOST_LOOKS`] in a [`WINDOW`], in the process. Nobody waits: if
+/// another pool is asking in this moment, it is not.
+fn may_look(now: Instant) -> bool {
+    static WINDOW_BEGUN: Mutex<Option<(Instant, usize)>> = Mutex::new(None);
+    let Some(mut window) = WINDOW_BEGUN.try_lock() else { return false };
+    let (begun, looks) = window.filter(|(begun, _)| now < *begun + WINDOW).unwrap_or((now, 0));
+    *window = Some((begun, looks + 1));
+    looks < MOST_LOOKS
 }
