@@ -82,7 +82,7 @@ pub(super) fn report(
 const NICENESS: u8 = 10;
 /// Stacks that are looked for in a [`WINDOW`]: as many as tell what a deadlock is about. Where more overstay than that,
 /// nothing is stuck for ever, and looking would cost more than it tells.
-const MOST_LOOKS: usize = 8;
+const MOST_LOOKS: usize = 4;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Has the stack of an overstaying thread told of once it is known, where there are such; not if many were
