@@ -12,9 +12,12 @@
 //! The README shows a whole service in thirty lines, and the way of a message.
 //!
 //! # Features
-//! Default: the data plane, and [`OptimizationError`] as a `tonic::Status`. `server` adds the service
-//! `millstream.v1.DataPlane` and its transport, `cli` the operations and the tool `millstream`. Without default
-//! features nothing of tonic is left.
+//! Default: the data plane, `tonic`: [`OptimizationError`] as a `tonic::Status`, and `stacks`: on Linux (x86_64, aarch64) a
+//! handler that overstays `worker_timeout` is reported with its stack. For that its thread is sent a signal: the highest
+//! real-time one that had no handler when that was first needed. It is sent to no other thread, and its handler calls
+//! nothing but `gettid` and `writev`; but a system call that the thread is in may end with EINTR. `server` adds the service
+//! `millstream.v1.DataPlane` and its transport, `cli` the operations and the tool `millstream`. Without default features
+//! nothing of tonic is left.
 
 #[cfg(feature = "cli")]
 pub mod cli;

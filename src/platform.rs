@@ -13,6 +13,7 @@ pub(crate) mod scheduling;
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
 pub(crate) mod sources;
+pub(crate) mod stack;
 pub(crate) mod stage;
 pub(crate) mod sync;
 pub(crate) mod usage;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Gate, Keeper, LONG, config, eventually, gate, passed};
+use common::{Gate, Keeper, LONG, config, eventually, gate, number, passed};
 use millstream::{
     CacheKey, FailureKind, Freshness, HandlerError, JobScope, MessageHandler, OptimizationConfig,
     OptimizedStreamProcessor,
@@ -63,11 +63,11 @@ impl MessageHandler for Reader {
     }
 
     fn to_cache(response: &u64) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&response.to_le_bytes()))
+        number::to_cache(response)
     }
 
     fn from_cache(stored: Bytes) -> Option<u64> {
-        Some(u64::from_le_bytes(stored.as_ref().try_into().ok()?))
+        number::from_cache(stored)
     }
 
     fn freshness(request: &Request) -> Freshness {

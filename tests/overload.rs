@@ -200,12 +200,13 @@ async fn a_message_that_is_too_late_when_its_turn_comes_is_not_begun_though_nobo
     let computed = std::sync::Arc::clone(&late.computed);
     let (sender, feed) = feed();
     let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    let deadline = Instant::now() + Duration::from_millis(20);
+    let timeout = Duration::from_millis(20);
     sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    sender.send(Message::new(late).timeout(Some(Duration::from_millis(20)))).unwrap();
+    sender.send(Message::new(late).timeout(Some(timeout))).unwrap();
+    // Its time runs from here on at the latest.
     stir(&mut answers).await;
     keeper.await_begin();
-    passed(deadline + Duration::from_millis(20)).await;
+    passed(Instant::now() + timeout).await;
     drop((keeper, sender));
     // The stream is not looked at until the worker has had its turn at both.
     eventually("the lanes are empty", || processor.pool().queued() == 0).await;
@@ -217,17 +218,21 @@ async fn a_message_that_is_too_late_when_its_turn_comes_is_not_begun_though_nobo
 
 #[tokio::test]
 async fn a_handler_stops_at_its_deadline_though_nobody_looks_at_its_timer() {
-    let processor = processor(config());
-    let (spin, keeper) = gate();
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    sender.send(Message::new(request(5, Act::Spin(spin))).timeout(Some(Duration::from_millis(20)))).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
-    assert_eq!(keeper.await_end(), 5);
-    drop(sender);
-    let error = all(answers).await.remove(0).result.unwrap_err();
-    assert_eq!(error.kind(), millstream::FailureKind::DeadlineExceeded);
+    with_time_enough(async |timeout| {
+        let processor = processor(config());
+        let (spin, keeper) = gate();
+        let (sender, feed) = feed();
+        let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+        sender.send(Message::new(request(5, Act::Spin(spin))).timeout(Some(timeout))).unwrap();
+        stir(&mut answers).await;
+        keeper.begins_within(timeout)?;
+        assert_eq!(keeper.await_end(), 5);
+        drop(sender);
+        let error = all(answers).await.remove(0).result.unwrap_err();
+        assert_eq!(error.kind(), millstream::FailureKind::DeadlineExceeded);
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -245,13 +250,20 @@ async fn in_an_emergency_only_what_is_more_urgent_than_low_is_accepted() {
             ..config()
         });
         let ask = |priority| processor.process_one(Request { priority, ..request(1, Act::Answer) });
+        let is_emergency = || processor.overload().level == millstream::OverloadLevel::Emergency;
         let deadline = Instant::now() + LONG;
-        while processor.overload().level < millstream::OverloadLevel::Emergency {
+        let low = loop {
             assert!(Instant::now() < deadline, "it never comes to that");
-            ask(Priority::High).await.unwrap();
-        }
-        let low = ask(Priority::Low).await;
-        assert!(ask(Priority::Normal).await.is_ok() && ask(Priority::High).await.is_ok());
+            assert!(ask(Priority::Normal).await.is_ok() && ask(Priority::High).await.is_ok());
+            if !is_emergency() {
+                continue;
+            }
+            let low = ask(Priority::Low).await;
+            // Where the machine has held it up, the emergency may have been over by then.
+            if low.is_err() || is_emergency() && !refuses {
+                break low;
+            }
+        };
         let refused =
             low.is_err_and(|error| matches!(error, OptimizationError::Refused(Refusal::NotUrgent { .. })));
         assert_eq!(refused, refuses, "{when_full:?}");

@@ -3,22 +3,19 @@
 
 mod common;
 
-use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use common::*;
 use millstream::{
-    FailureKind, OptimizationConfig, OptimizationError,
-    processor::{Message, StreamOptions},
+    FailureKind, Interruption, OptimizationConfig, OptimizationError,
+    processor::{Answer, Message, StreamOptions},
 };
 
 fn in_order() -> StreamOptions {
     StreamOptions::default()
 }
 
-fn kind(answer: &millstream::processor::Answer<u64>) -> Option<FailureKind> {
+fn kind(answer: &Answer<u64>) -> Option<FailureKind> {
     answer.result.as_ref().err().map(OptimizationError::kind)
 }
 
@@ -69,24 +66,28 @@ async fn a_thousand_equal_messages_at_a_time_are_one_computation() {
 
 #[tokio::test]
 async fn a_leader_that_fails_passes_the_turn_on_and_its_failure_is_not_cached() {
-    let processor = processor(config());
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, in_order()).unwrap();
-    let (slow, keeper) = gate();
-    // Fails at its deadline, at a checkpoint.
-    let leader = common::Request { key: Some(1), ..request(1, Act::Spin(slow)) };
-    let follower = common::Request { key: Some(1), ..request(2, Act::Answer) };
-    sender.send(Message::new(leader).timeout(Some(Duration::from_millis(50)))).unwrap();
-    sender.send(Message::new(follower.clone())).unwrap();
-    sender.send(Message::new(follower)).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
-    let first = answer(&mut answers).await;
-    assert_eq!(kind(&first), Some(FailureKind::DeadlineExceeded));
-    let second = answer(&mut answers).await;
-    assert_eq!((second.result.unwrap(), second.cache_hit), (2, false), "it computed in its turn");
-    let third = answer(&mut answers).await;
-    assert_eq!((third.result.unwrap(), third.cache_hit), (2, true));
+    with_time_enough(async |timeout| {
+        let processor = processor(config());
+        let (sender, feed) = feed();
+        let mut answers = processor.stream(feed, in_order()).unwrap();
+        let (slow, keeper) = gate();
+        // Fails at its deadline, at a checkpoint.
+        let leader = common::Request { key: Some(1), ..request(1, Act::Spin(slow)) };
+        let follower = common::Request { key: Some(1), ..request(2, Act::Answer) };
+        sender.send(Message::new(leader).timeout(Some(timeout))).unwrap();
+        sender.send(Message::new(follower.clone())).unwrap();
+        sender.send(Message::new(follower)).unwrap();
+        stir(&mut answers).await;
+        keeper.begins_within(timeout)?;
+        let first = answer(&mut answers).await;
+        assert_eq!(kind(&first), Some(FailureKind::DeadlineExceeded));
+        let second = answer(&mut answers).await;
+        assert_eq!((second.result.unwrap(), second.cache_hit), (2, false), "it computed in its turn");
+        let third = answer(&mut answers).await;
+        assert_eq!((third.result.unwrap(), third.cache_hit), (2, true));
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -108,18 +109,25 @@ async fn a_leader_whose_client_goes_passes_the_turn_to_another_stream() {
 
 #[tokio::test]
 async fn a_message_that_overstays_is_answered_and_the_stream_goes_on() {
-    let processor = processor(OptimizationConfig {
-        worker_count: 1,
-        worker_timeout: Duration::from_millis(50),
-        ..config()
-    });
-    let (stuck, keeper) = gate();
-    let equal = common::Request { key: Some(1), ..request(0, Act::Wait(stuck)) };
-    let follower = common::Request { key: Some(1), ..request(5, Act::Answer) };
-    let requests = [equal, follower, request(2, Act::Answer)];
-    let answers = all(processor.stream(ready(requests), in_order()).unwrap()).await;
-    assert_eq!(kind(&answers[0]), Some(FailureKind::DeadlineExceeded));
-    assert_eq!(*answers[1].result.as_ref().unwrap(), 5, "its flight was taken from the stuck leader");
-    assert!(answers[2].result.is_ok());
-    drop(keeper);
+    with_time_enough(async |worker_timeout| {
+        let processor = processor(OptimizationConfig { worker_count: 1, worker_timeout, ..config() });
+        let (stuck, keeper) = gate();
+        let equal = common::Request { key: Some(1), ..request(0, Act::Wait(stuck)) };
+        let follower = common::Request { key: Some(1), ..request(5, Act::Answer) };
+        let requests = [equal, follower, request(2, Act::Answer)];
+        let answers = all(processor.stream(ready(requests), in_order()).unwrap()).await;
+        drop(keeper);
+        let overstays = |answer: &Answer<u64>| {
+            matches!(answer.result, Err(OptimizationError::Interrupted(Interruption::Overstayed)))
+        };
+        assert!(overstays(&answers[0]));
+        // On a busy machine the others may, too.
+        if answers[1..].iter().any(overstays) {
+            return None;
+        }
+        assert_eq!(*answers[1].result.as_ref().unwrap(), 5, "its flight was taken from the stuck leader");
+        assert!(answers[2].result.is_ok());
+        Some(())
+    })
+    .await;
 }

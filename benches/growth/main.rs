@@ -26,6 +26,8 @@ mod arguments;
 mod children;
 #[path = "../common/clock.rs"]
 mod clock;
+#[path = "../common/conclusion.rs"]
+mod conclusion;
 #[allow(dead_code, reason = "everything here is to be at most so much")]
 #[path = "../common/goal.rs"]
 mod goal;
@@ -33,6 +35,8 @@ mod goal;
 mod naive;
 #[path = "../common/noise.rs"]
 mod noise;
+#[path = "../../tests/common/number.rs"]
+mod number;
 #[path = "../common/referee.rs"]
 mod referee;
 #[path = "../common/served.rs"]
@@ -47,6 +51,7 @@ use std::{env, process::ExitCode, time::Duration};
 use serde_json::json;
 
 use arguments::Arguments;
+use conclusion::conclude;
 use referee::Referee;
 
 /// What may go into runs that are thrown away, and where minutes count.
@@ -54,17 +59,10 @@ const WASTE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_se
 
 fn main() -> ExitCode {
     let mut words = env::args().skip(1);
-    let part = match (words.next().as_deref(), words.next()) {
+    conclude(match (words.next().as_deref(), words.next()) {
         (Some(naive::ARGUMENT), Some(how)) => naive::serve(&how),
         _ => bench(&Arguments::of_this_process()),
-    };
-    match part {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// What this bench has used so far: servers, once they have ended, and this process.

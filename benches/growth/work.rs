@@ -17,7 +17,7 @@ use millstream::{
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 
-use crate::clock::thread_cpu;
+use crate::{clock::thread_cpu, number};
 
 /// CPU time that a message takes: as short as what is worth handing over.
 pub(crate) const WORK: Duration = Duration::from_micros(10);
@@ -110,11 +110,11 @@ impl MessageHandler for Worker {
     }
 
     fn to_cache(response: &u64) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&response.to_le_bytes()))
+        number::to_cache(response)
     }
 
     fn from_cache(stored: Bytes) -> Option<u64> {
-        Some(u64::from_le_bytes(stored.as_ref().try_into().ok()?))
+        number::from_cache(stored)
     }
 
     fn freshness(request: &Request) -> Freshness {

@@ -31,6 +31,8 @@ mod scenarios;
 mod arguments;
 #[path = "../common/clock.rs"]
 mod clock;
+#[path = "../common/conclusion.rs"]
+mod conclusion;
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../common/noise.rs"]
@@ -49,21 +51,15 @@ mod words;
 use std::{env, process::ExitCode};
 
 use arguments::Arguments;
+use conclusion::conclude;
 
 fn main() -> ExitCode {
     let mut words = env::args().skip(1);
-    let part = match (words.next().as_deref(), words.next()) {
+    conclude(match (words.next().as_deref(), words.next()) {
         (Some(naive::ARGUMENT), Some(how)) => naive::serve(&how),
         (Some(generator::ARGUMENT), Some(offer)) => generator::offer(&offer),
         _ => bench(&Arguments::of_this_process()),
-    };
-    match part {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn bench(arguments: &Arguments) -> Result<(), String> {

@@ -30,6 +30,8 @@ mod server;
 mod arguments;
 #[path = "../common/clock.rs"]
 mod clock;
+#[path = "../common/conclusion.rs"]
+mod conclusion;
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../common/noise.rs"]
@@ -46,16 +48,10 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use arguments::Arguments;
+use conclusion::conclude;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::of_this_process();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(run(&Arguments::of_this_process()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {

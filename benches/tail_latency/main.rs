@@ -27,6 +27,8 @@ mod work;
 // What this bench shares with `grpc_tail`.
 #[path = "../common/clock.rs"]
 mod clock;
+#[path = "../common/conclusion.rs"]
+mod conclusion;
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../common/noise.rs"]
@@ -42,16 +44,11 @@ mod words;
 
 use std::process::ExitCode;
 
+use conclusion::conclude;
 use options::Options;
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)).and_then(|options| bench(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(Options::parse(std::env::args().skip(1)).and_then(|options| bench(&options)))
 }
 
 fn bench(options: &Options) -> Result<(), String> {

@@ -163,11 +163,15 @@ mod tests {
     #[test]
     fn busy_burns_that_much_cpu_time_of_the_thread() {
         for stubborn in ["false", "true"] {
-            let start = thread_cpu_time();
-            Bench::new().run(&Echo, "", &[("busy", "20ms"), ("stubborn", stubborn)]).unwrap();
-            let burned = thread_cpu_time() - start;
-            assert!(burned >= Duration::from_millis(20), "stubborn={stubborn}: {burned:?}");
-            assert!(burned < Duration::from_millis(200), "stubborn={stubborn}: {burned:?}");
+            let burn = || {
+                let start = thread_cpu_time();
+                Bench::new().run(&Echo, "", &[("busy", "20ms"), ("stubborn", stubborn)]).unwrap();
+                thread_cpu_time() - start
+            };
+            let burned = [(); 3].map(|()| burn());
+            assert!(burned.iter().all(|&burned| burned >= Duration::from_millis(20)), "{burned:?}");
+            // What a hypervisor takes may count as the thread's own, but hardly each time.
+            assert!(burned.iter().any(|&burned| burned < Duration::from_millis(200)), "{burned:?}");
         }
     }
 

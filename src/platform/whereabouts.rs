@@ -1,11 +1,10 @@
-//! Where a thread is that does not come back, as far as it can be told from outside.
+//! Where a thread is that does not come back, as far as it can be told from outside and at once.
 //!
-//! Its stack in user space would say most. To walk it the thread has to be stopped, and the walk takes the locks of the
-//! allocator and of the loader: in a signal handler they may be held by the very code that was interrupted, and from
-//! another thread there is no way but a debugger's. A report is not worth a deadlock. So this is what Linux tells of a
-//! thread: whether it runs or sleeps, in which system call and where in the kernel, and how much CPU time it has used. A
-//! handler in an endless loop and one that waits for a lock or a peer are told apart by that. Elsewhere nothing is known.
-//! Where in its own code it was last, the pool remembers by itself: the place of its latest checkpoint.
+//! Its stack in user space says most, but only the thread itself can tell that ([`stack`](super::stack)), and it may take
+//! its time or never come to it. So this is what Linux tells of a thread: whether it runs or sleeps, in which system call
+//! and where in the kernel, and how much CPU time it has used. A handler in an endless loop and one that waits for a lock or
+//! a peer are told apart by that. Elsewhere nothing is known. Where in its own code it was last, the pool remembers by
+//! itself: the place of its latest checkpoint.
 
 use std::{fmt, fs, time::Duration};
 

@@ -1,6 +1,8 @@
 //! A handler whose messages say what happens to them, and what the tests need around it.
 #![allow(unreachable_pub, dead_code, missing_docs)]
 
+pub(crate) mod number;
+
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -111,6 +113,11 @@ impl Keeper {
         self.began.recv_timeout(LONG).expect("a message begins")
     }
 
+    /// Waits for so long whether a message begins, which may be too late for it.
+    pub fn begins_within(&self, time: Duration) -> Option<u64> {
+        self.began.recv_timeout(time).ok()
+    }
+
     pub fn await_end(&self) -> u64 {
         self.ended.recv_timeout(LONG).expect("a message ends")
     }
@@ -188,11 +195,11 @@ impl MessageHandler for Actor {
     }
 
     fn to_cache(response: &u64) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&response.to_le_bytes()))
+        number::to_cache(response)
     }
 
     fn from_cache(stored: Bytes) -> Option<u64> {
-        Some(u64::from_le_bytes(stored.as_ref().try_into().ok()?))
+        number::from_cache(stored)
     }
 }
 
@@ -263,6 +270,19 @@ pub async fn all(mut answers: Answers) -> Vec<Answer<u64>> {
         all.push(answer.expect("the stream is well"));
     }
     all
+}
+
+/// Gives an attempt more and more time, until that was enough for what has to be done within it: a busy machine may take
+/// any time away.
+pub async fn with_time_enough<T>(mut attempt: impl AsyncFnMut(Duration) -> Option<T>) -> T {
+    let mut time = Duration::from_millis(50);
+    loop {
+        if let Some(outcome) = attempt(time).await {
+            return outcome;
+        }
+        assert!(time < LONG, "no time is enough");
+        time *= 2;
+    }
 }
 
 /// Waits until a moment has passed.

@@ -15,7 +15,7 @@ mod serving;
 mod soak;
 mod unread_log;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
 use millstream::grpc::proto::{
     GetStatsRequest, GetStatsResponse, StreamRequest, StreamResponse, data_plane_client::DataPlaneClient,
@@ -56,6 +56,19 @@ fn code(response: &StreamResponse) -> Code {
         Some(Outcome::Error(error)) => error.code.into(),
         None => panic!("neither a result nor an error: {response:?}"),
     }
+}
+
+/// What something comes to within so much time, counted in steps: a machine that holds everybody up holds up the steps as
+/// well, and gives more time.
+async fn within<T>(time: Duration, what: impl Future<Output = T>) -> Option<T> {
+    const STEP: Duration = Duration::from_millis(20);
+    let mut what = pin!(what);
+    for _ in 0..time.as_millis() / STEP.as_millis() {
+        if let Ok(outcome) = timeout(STEP, what.as_mut()).await {
+            return Some(outcome);
+        }
+    }
+    None
 }
 
 /// Asks for the figures until they are as they should be.

@@ -136,7 +136,7 @@ async fn after_a_long_mixed_load_with_faults_every_message_is_accounted_for_and_
     // A cache that is full before the memory is looked at.
     command.args(["--set", "cache_byte_capacity=4194304"]);
     // A pipe that nobody reads would fill with what the log says of all the faults, and stop the server.
-    command.args(["--set", "server.handshake_timeout=1s"]).stderr(Stdio::null());
+    command.args(["--set", "server.handshake_timeout=5s"]).stderr(Stdio::null());
     let server = Serving::of(&mut command).await;
     let pid = server.child.id().expect("the server runs");
     let mut watcher = client(&server).await;

@@ -201,7 +201,7 @@ class Server:
                 *[os.environ["INTEROP_BINARY"], "load", "--server", f"http://{self.address}"],
                 *["--operation", operation, "--rate", f"{rate}", "--duration", f"{seconds}s", "--warm-up", "0s"],
                 *["--streams", f"{streams}", "--payload", f"{payload}", "--arrivals", "constant"],
-                *["--no-cache", "--drain", "60s", "--json", report.name],
+                *["--no-cache", "--drain", "240s", "--json", report.name],
             ]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert done.returncode in (0, 3), done.stdout

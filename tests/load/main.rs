@@ -164,7 +164,7 @@ async fn a_server_that_never_ends_a_stream_is_waited_for_no_longer_than_the_drai
         _ => answer(&request),
     })
     .await;
-    let report = run(LoadOptions { drain: Some(Duration::from_millis(200)), ..options(&server) }).await;
+    let report = run(LoadOptions { drain: Some(Duration::from_secs(2)), ..options(&server) }).await;
     assert_eq!(counts(&report), (300, 200, 0, 100));
     assert_eq!((report.streams_cut, report.streams_failed), (2, 0));
     server.until(|server| server.open_streams() == 0).await;

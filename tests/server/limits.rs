@@ -31,6 +31,7 @@ async fn frames_up_to_the_limit_pass_and_a_larger_one_ends_the_connection() {
     client.data(0, [&[0; 20_001][..]].into_iter()).await;
     assert_eq!(client.hung_up().await, Some(raw::FRAME_SIZE_ERROR));
     server.hit(Limit::Protocol, 1).await;
+    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 
@@ -70,6 +71,7 @@ async fn headers_that_never_end_end_the_connection() {
     client.send(&continuation.repeat(40)).await;
     assert_eq!(client.hung_up().await, Some(raw::ENHANCE_YOUR_CALM));
     server.hit(Limit::Protocol, 1).await;
+    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 
@@ -83,6 +85,7 @@ async fn calls_that_are_taken_back_unseen_end_the_connection_above_the_limit() {
         client.open_and_reset(0..resets).await;
         assert_eq!(still_there(&mut client).await, !ends, "{resets}");
         server.hit(Limit::Protocol, ends.into()).await;
+        server.left_with(if ends { 1 } else { 2 }).await;
         bystander.noticed_nothing().await;
     }
 }
@@ -98,6 +101,7 @@ async fn empty_frames_without_end_end_the_connection() {
     client.data(0, [&[][..]; 1000].into_iter()).await;
     client.hung_up().await;
     server.hit(Limit::ControlFrames, 1).await;
+    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 
@@ -119,6 +123,7 @@ async fn control_frames_within_their_budget_pass_and_a_flood_ends_its_connection
         assert_eq!(server.counts.hits(Limit::ControlFrames), 0);
         client.flood(&frame.repeat(1000)).await;
         server.hit(Limit::ControlFrames, 1).await;
+        server.left_with(1).await;
         bystander.noticed_nothing().await;
     }
 }
@@ -134,6 +139,7 @@ async fn a_flood_of_pings_whose_answers_are_not_read_ends_with_the_write_timeout
     let mut client = RawClient::connect(server.addr).await;
     client.flood(&raw::encode(raw::PING, 0, 0, &[0; 8]).repeat(1000)).await;
     server.hit(Limit::Write, 1).await;
+    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 
@@ -168,10 +174,6 @@ async fn a_thousand_connections_that_come_and_go_leave_nothing_behind() {
     }
     let mut client = server.client().await;
     client.process(request_of(10)).await.unwrap();
-    let deadline = tokio::time::Instant::now() + super::PATIENCE;
-    while server.counts.open() > 1 {
-        assert!(tokio::time::Instant::now() < deadline, "{} are open", server.counts.open());
-        tokio::task::yield_now().await;
-    }
+    server.left_with(1).await;
     assert_eq!(server.counts.accepted(), 991);
 }

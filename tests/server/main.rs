@@ -155,6 +155,15 @@ impl Running {
         assert_eq!(self.counts.hits(limit), times, "{limit:?}");
     }
 
+    /// Waits until so many connections are open, and no more: who was ended has given his place back.
+    async fn left_with(&self, connections: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.counts.open() != connections {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", self.counts);
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// A client that calls again and again while others misbehave.
     async fn bystander(&self) -> Bystander {
         let mut client = self.client().await;
@@ -355,6 +364,7 @@ async fn calls_that_break_the_protocol_end_the_connection_at_the_limit_and_not_b
     client.break_the_protocol(3).await;
     assert_eq!(client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::GO_AWAY);
     server.hit(Limit::Protocol, 1).await;
+    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 

@@ -34,7 +34,8 @@ use super::{
 
 /// Room that a client makes for the answers of a call, when it means to read them.
 const ROOMY: u32 = 1 << 20;
-const SHORT: Duration = Duration::from_millis(200);
+/// For who takes his time; the others take none, but what a busy machine takes from them.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Does what the operation says: `wait` blocks until the gate is opened, blind to cancellation; `spin` runs until it is
 /// cancelled; anything else answers with the length, at once.

@@ -124,12 +124,17 @@ async fn while_too_much_comes_nothing_is_compressed() {
         let processor = OptimizedStreamProcessor::new(config, || Mirror).unwrap();
         let mut service = DataPlaneService::new(processor.clone(), 1 << 20).into_server();
         assert!(is_compressed(&mut service).await, "nothing is known of waits yet");
+        let is_calm = || processor.overload().level == OverloadLevel::Normal;
         let deadline = Instant::now() + LONG;
-        while processor.overload().level == OverloadLevel::Normal {
+        loop {
             assert!(Instant::now() < deadline, "it never comes to that");
-            is_compressed(&mut service).await;
+            let calm_before = is_calm();
+            let as_expected = is_compressed(&mut service).await == expected;
+            // Where the machine holds it up, the overload may be over meanwhile.
+            if as_expected && !calm_before && !is_calm() {
+                break;
+            }
         }
-        assert_eq!(is_compressed(&mut service).await, expected);
     }
 }
 

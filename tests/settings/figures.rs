@@ -125,7 +125,8 @@ impl metrics::Recorder for Board {
 async fn times_are_measured_and_published_only_when_they_are_wanted() {
     let board = Board::installed();
     for (enable_metrics, class) in [(true, "measured"), (false, "unmeasured")] {
-        let processor = named(OptimizationConfig { enable_metrics, ..config() });
+        let metrics_interval = Duration::from_secs(3600);
+        let processor = named(OptimizationConfig { enable_metrics, metrics_interval, ..config() });
         processor.process_one(class).await.unwrap();
         assert_eq!(processor.monitor().snapshot().histograms.is_empty(), !enable_metrics);
         assert_eq!(processor.result().avg_latency.is_zero(), !enable_metrics);

@@ -1,6 +1,6 @@
 //! What is refused, who makes room, and how an overload is told, as the settings say.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream::{
     MakeRoom, OptimizationConfig, OptimizationError, OptimizedStreamProcessor, OverloadLevel, Priority,
@@ -96,6 +96,9 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
     }
 }
 
+/// Of which the messages of [`after_long_waits`] take several; and no pause that a machine makes among them is so long.
+const INTERVAL: Duration = Duration::from_millis(20);
+
 /// A plane that sheds, with a target of 1 ms, through which messages have gone that waited for far longer; how many were
 /// refused for that.
 async fn after_long_waits(config: OptimizationConfig) -> (OptimizedStreamProcessor<Actor>, usize) {
@@ -107,7 +110,7 @@ async fn after_long_waits(config: OptimizationConfig) -> (OptimizedStreamProcess
     let mut answers = processor.stream(ready(requests), StreamOptions::default()).unwrap();
     stir(&mut answers).await;
     keeper.await_begin();
-    passed(std::time::Instant::now() + 20 * MS).await;
+    passed(Instant::now() + 20 * MS).await;
     drop(keeper);
     let mut refused = 0;
     for answer in all(answers).await {
@@ -133,7 +136,7 @@ async fn who_has_waited_too_long_is_refused_or_counted_or_neither() {
         (Off, WhenFull::Shed, false, false),
     ];
     for (queue_control, when_full, refuses, counts) in cases {
-        let queue_interval = 5 * MS;
+        let queue_interval = INTERVAL;
         let config = OptimizationConfig { queue_control, when_full, queue_interval, ..config() };
         let (processor, refused) = after_long_waits(config).await;
         let counted = processor.monitor().counts().of(Counter::WaitedTooLong);
@@ -143,7 +146,7 @@ async fn who_has_waited_too_long_is_refused_or_counted_or_neither() {
 
 #[tokio::test]
 async fn waits_are_judged_by_the_least_of_an_interval() {
-    for (queue_interval, refuses) in [(5 * MS, true), (Duration::from_secs(3600), false)] {
+    for (queue_interval, refuses) in [(INTERVAL, true), (Duration::from_secs(3600), false)] {
         let config = OptimizationConfig { queue_interval, when_full: WhenFull::Shed, ..config() };
         let (_, refused) = after_long_waits(config).await;
         assert_eq!(refused > 0, refuses, "{queue_interval:?}");
@@ -160,7 +163,9 @@ async fn the_target_is_as_many_service_times_as_it_is_told_within_its_bounds() {
         processor.overload().queue_target.as_secs_f64() / service.as_secs_f64()
     };
     for queue_target_services in [2.0, 7.0] {
-        let found = target(OptimizationConfig { queue_target_services, ..config() }).await;
+        let queue_target_max = Duration::from_secs(3600);
+        let config = OptimizationConfig { queue_target_services, queue_target_max, ..config() };
+        let found = target(config).await;
         assert!((found - queue_target_services).abs() < 0.01, "{found}");
     }
     for bound in [2 * MS, 30_000 * MS] {
@@ -187,8 +192,16 @@ async fn each_level_begins_at_its_load() {
             queue_interval: 30 * MS,
             ..config()
         };
-        let (processor, _) = after_long_waits(config).await;
-        assert_eq!(processor.overload().level, expected);
+        // A machine that holds up the look at the end has let the level fall again.
+        let deadline = Instant::now() + LONG;
+        loop {
+            let (processor, _) = after_long_waits(config.clone()).await;
+            let level = processor.overload().level;
+            assert!(level <= expected && Instant::now() < deadline, "{level} in place of {expected}");
+            if level == expected {
+                break;
+            }
+        }
     }
 }
 

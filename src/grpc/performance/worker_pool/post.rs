@@ -39,6 +39,7 @@ use crate::{
     grpc::performance::error::Interruption,
     platform::{
         atomic::{AtomicBool, AtomicU64},
+        stack::{self, Base},
         stage::{self, reached},
         whereabouts::ThreadNumber,
     },
@@ -112,7 +113,8 @@ pub(super) struct Post {
     beneath: AtomicU64,
     epoch: Instant,
     /// Whose post it is, for reports.
-    thread: OnceLock<ThreadNumber>,
+    thread: OnceLock<(ThreadNumber, Base)>,
+    ended: AtomicBool,
     task: Handoff<Occupation>,
     settled: AtomicBool,
 }
@@ -125,22 +127,40 @@ impl Post {
             beneath: AtomicU64::new(0),
             epoch,
             thread: OnceLock::new(),
+            ended: AtomicBool::new(false),
             task: Handoff::empty(),
             settled: AtomicBool::new(false),
         }
     }
 
-    /// The worker says who it is, where the platform tells.
-    pub(super) fn sign(&self) {
+    /// The worker says who it is, where the platform tells, and where its stack begins.
+    pub(super) fn sign(&self, base: Base) {
         if let Some(thread) = ThreadNumber::of_this_thread() {
             // Nobody else signs.
-            let _ = self.thread.set(thread);
+            let _ = self.thread.set((thread, base));
         }
+    }
+
+    /// The worker is about to end, after which another thread may have its number. Release pairs with `stack`.
+    pub(super) fn sign_off(&self) {
+        self.ended.store(true, Release);
     }
 
     /// Whose post it is.
     pub(super) fn thread(&self) -> Option<ThreadNumber> {
-        self.thread.get().copied()
+        self.thread.get().map(|(thread, _)| *thread)
+    }
+
+    /// What the worker is in, by functions; `None` when it has ended, or does not say. It may take seconds.
+    pub(super) fn stack(&self) -> Option<String> {
+        let (thread, base) = *self.thread.get()?;
+        // Acquire: a number that has gone to another thread while it was asked was given up before that answered, and the
+        // kernel has both in this order. What that one said is then of no interest.
+        let has_ended = || self.ended.load(Acquire);
+        if has_ended() {
+            return None;
+        }
+        stack::of(thread, base).filter(|_| !has_ended())
     }
 
     /// The worker begins a task, maybe with another one beneath it.

@@ -184,6 +184,7 @@ impl Supervisor {
             if let Some(occupation) = post.seize(turn) {
                 let (thread, ran) = (post.thread(), now - turn.started);
                 overstay::report(&occupation, self.seat_of(&post), thread, ran, &self.shared.forecast);
+                overstay::report_stack(&occupation, &post, now);
                 self.forget(&post);
                 self.stuck += 1;
                 occupation.abandon(Interruption::Overstayed);

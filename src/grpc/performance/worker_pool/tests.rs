@@ -34,12 +34,17 @@ async fn occupy(pool: &WorkerPool) -> (Sender<()>, JobHandle<()>) {
         started.send(()).unwrap();
         assert!(wait.recv().is_err());
     });
-    let mut handle = handle;
-    tokio::select! {
-        _ = is_started => {}
-        outcome = &mut handle => panic!("ended early: {outcome:?}"),
-    }
+    is_started.await.expect("it is begun");
     (release, handle)
+}
+
+/// Something runs to its end. On a busy machine that may take longer than `worker_timeout`, and is tried again.
+async fn capacity_is_back(pool: &WorkerPool) {
+    let deadline = Instant::now() + LONG;
+    while let Err(error) = pool.spawn(|| ()).await {
+        assert!(matches!(error, OptimizationError::Interrupted(Interruption::Overstayed)), "{error}");
+        assert!(Instant::now() < deadline, "the capacity never comes back");
+    }
 }
 
 #[tokio::test]
@@ -186,7 +191,7 @@ async fn a_stuck_job_is_answered_at_the_timeout_and_its_thread_replaced() {
     let (release, stuck) = occupy(&pool).await;
     let outcome = stuck.await;
     assert!(matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed))), "{outcome:?}");
-    assert_eq!(pool.spawn(|| "capacity is back").await.unwrap(), "capacity is back");
+    capacity_is_back(&pool).await;
     drop(release);
     assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
 }
@@ -210,10 +215,13 @@ async fn beyond_the_substitutes_a_seat_stays_empty_until_a_thread_is_back() {
     });
     let (release, stuck) = occupy(&pool).await;
     assert!(stuck.await.is_err());
-    let waiting = pool.spawn(|| 1);
+    let (run, is_run) = bounded(1);
+    let waiting = pool.spawn(move || run.send(()).unwrap());
     assert_eq!(pool.queued(), 1, "nobody is there to take it");
     drop(release);
-    assert_eq!(waiting.await.unwrap(), 1);
+    // On a busy machine it may overstay in its turn.
+    let outcome = waiting.await;
+    assert_eq!(is_run.recv_timeout(LONG), Ok(()), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -422,10 +430,11 @@ async fn nothing_runs_within_a_job_that_is_undivided_or_runs_within_another_itse
     assert!(long.await.unwrap().2 > Duration::ZERO);
 }
 
-#[tokio::test]
-async fn a_deadline_that_passes_within_a_checkpoint_is_seen_at_its_end() {
+/// What a job's last checkpoint says, and whether it has lent, where it lends until after the deadline. A busy machine may
+/// let the deadline pass before anything is lent.
+async fn last_word(time: Duration) -> (Interruption, bool) {
     let pool = single_minded(|_| ());
-    let deadline = Instant::now() + Duration::from_millis(300);
+    let deadline = Instant::now() + time;
     let options = JobOptions { deadline: Some(deadline), ..JobOptions::default() };
     let (seen, what) = oneshot::channel();
     let (started, is_started) = oneshot::channel();
@@ -440,17 +449,23 @@ async fn a_deadline_that_passes_within_a_checkpoint_is_seen_at_its_end() {
                 Ok(()) => checkpoints += 1,
             }
         };
-        assert!(checkpoints > 0);
+        assert!(checkpoints > 0 || !why.1, "it is seen before anything is lent");
         seen.send(why).unwrap();
     });
     is_started.await.unwrap();
     pool.spawn(move || while Instant::now() < deadline {}).await.unwrap();
-    assert_eq!(
-        what.await.unwrap(),
-        (Interruption::DeadlineExceeded, true),
-        "at the checkpoint that had lent"
-    );
+    let word = what.await.unwrap();
     drop(long);
+    word
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_within_a_checkpoint_is_seen_at_its_end() {
+    let mut time = Duration::from_millis(300);
+    while last_word(time).await != (Interruption::DeadlineExceeded, true) {
+        assert!(time < LONG, "it is never seen at the checkpoint that has lent");
+        time *= 2;
+    }
 }
 
 #[tokio::test]
@@ -464,7 +479,7 @@ async fn when_what_runs_within_a_checkpoint_overstays_both_are_answered_and_thei
             "{outcome:?}"
         );
     }
-    assert_eq!(pool.spawn(|| "capacity is back").await.unwrap(), "capacity is back");
+    capacity_is_back(&pool).await;
     drop(release);
     assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
 }

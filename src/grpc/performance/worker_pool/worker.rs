@@ -22,6 +22,7 @@ use crate::platform::{
     affinity::{Core, pin_current_thread},
     clock,
     scheduling::{give_way, give_way_wholly},
+    stack::Base,
     stage,
 };
 
@@ -53,6 +54,7 @@ struct LastWords {
 
 impl Drop for LastWords {
     fn drop(&mut self) {
+        self.post.sign_off();
         let post = Arc::clone(&self.post);
         let event = if std::thread::panicking() { Event::Died { post } } else { Event::Left { post } };
         self.shared.tell(event);
@@ -67,7 +69,7 @@ impl Worker {
     /// The thread's whole life.
     pub(super) fn main(mut self, core: Option<Core>) {
         let _last_words = LastWords { shared: Arc::clone(&self.shared), post: Arc::clone(&self.post) };
-        self.post.sign();
+        self.post.sign(Base::here());
         if let Some(core) = core
             && !pin_current_thread(core)
         {
