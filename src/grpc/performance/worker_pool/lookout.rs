@@ -37,7 +37,7 @@ const LOOKS: u32 = 8;
 /// Since the last message that was near: from then on every thread is likely to sleep.
 const WARM: Duration = Duration::from_micros(500);
 
-/// Messages that whoever looks may have under way, that one included.
+/// Messages that whoever looks may have under way, that one included; and that may wait for a worker in all.
 const COMPANY: usize = 4;
 
 /// What to expect of a message that is about to be queued, and so what who queues it does next.
@@ -102,9 +102,9 @@ impl Lookout {
         }
     }
 
-    /// Whether somebody with so many messages under way may look out for one at all.
-    pub(super) fn suits(in_flight: usize) -> bool {
-        in_flight <= COMPANY
+    /// Whether somebody may look out for a message at all who has so many under way, or while so many wait.
+    pub(super) fn suits(messages: usize) -> bool {
+        messages <= COMPANY
     }
 
     /// What to expect of a message; a service time of zero says that nothing is known.
