@@ -55,9 +55,11 @@ impl Prospect {
     /// Where the worker for it had best be.
     pub(crate) fn side(self) -> Side {
         match self {
-            // Who queues what is far goes on with other things: its own core is not to be had at once.
-            Self::Near | Self::Far => Side::Elsewhere,
+            // Who looks out keeps its core.
+            Self::Near => Side::Elsewhere,
             Self::Cold => Side::Here,
+            // Who queues what is far sleeps, or goes on with other things.
+            Self::Far => Side::Unsure,
         }
     }
 }
