@@ -10,12 +10,13 @@
 //! may take.
 //!
 //! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
-//! predicted wait have to be within `await_spin`, no more than one such message may be ahead, whoever looks has hardly
-//! anything else under way (with many in flight a thread serves all better by sending the next one, or by taking an
-//! answer that is there), and something must have gone on lately: when everybody sleeps, a worker
-//! that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody looks for longer than that, twice: once until the message is begun, once more
-//! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
-//! lives on what it has won lately (see `credit`): where it keeps losing, it is let be, and tried again now and then.
+//! predicted wait have to be within `await_spin`, no more than one such message may be ahead, hardly anything may wait for
+//! workers, whoever looks has hardly anything else under way (with many in flight a thread serves all better by sending
+//! the next one, or by taking an answer that is there), and something must have gone on lately: when everybody sleeps, a
+//! worker that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody
+//! looks for longer than that, twice: once until the message is begun, once more until it is done. No more threads look
+//! than half of the workers, so that workers have cores to work on. And looking lives on what it has won lately (see
+//! `credit`): where it keeps losing, it is let be, and tried again now and then.
 //!
 //! **Nobody looks in vain** because the message was left to a searcher that does not run (it may be on the very core of
 //! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
