@@ -8,9 +8,7 @@
 //!
 //! **When to look.** A thread that is seen at a message which is on its way to be too long is looked at again in the very
 //! moment in which it will be. Where nothing like that is seen, looks are rarer and rarer, up to a bound: shorts alone
-//! make them useless, and each costs a wake of the supervisor. It stops only when it has come to that bound, and nothing
-//! short waits in that moment: at half load something does for a moment some hundred times a second, and each who announces
-//! that to a supervisor that has stopped has to wake it.
+//! make them useless, and each costs a wake of the supervisor.
 //!
 //! **Who lends** its worker to what waits, in its checkpoints ([`interlude`](super::super::interlude)), need not sink: such
 //! a loan is a turn of its own, and what is at another turn at the next look was not in the way. So who is found to be is
@@ -137,8 +135,7 @@ impl Supervisor {
                 }
             }
         }
-        let haste = &self.shared.haste;
-        if step == LONGEST_STEP && !haste.is_announced() && haste.stop_watching() {
+        if !self.shared.haste.is_announced() && self.shared.haste.stop_watching() {
             self.overruns.step = None;
             return None;
         }
