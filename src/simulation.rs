@@ -11,11 +11,13 @@
 //!  ServiceTimes ────┘          └─▶ a bench, or the load generator ─▶ those of real ones
 //! ```
 //! [`simulate_overload`] runs the rules of the real server against more work than it can do, and [`servers_needed`] plans
-//! with them; [`simulate_streams`] shares the servers among streams as the real one does.
+//! with them; [`simulate_streams`] shares the servers among streams as the real one does; [`simulate_deadlines`]
+//! begins what waits in one order or another.
 //!
 //! Everything here is a pure function of its arguments and a seed: no clock, no thread, no global. The random numbers
 //! come from a named algorithm, so that a seed means the same trace in the next release too.
 
+mod deadlines;
 mod first_come;
 mod overload;
 mod random;
@@ -26,6 +28,7 @@ mod shortest_remaining;
 
 use std::{num::NonZeroUsize, time::Duration};
 
+pub use deadlines::{Late, Order, simulate_deadlines};
 pub use overload::{Overloaded, Rule, servers_needed, simulate_overload};
 pub use schedule::{Arrivals, Schedule};
 pub use service::ServiceTimes;

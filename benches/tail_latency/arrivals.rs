@@ -22,7 +22,7 @@ use std::{
 
 use millstream::simulation::Job;
 
-use crate::{clock::thread_cpu, priority, stats::quantile};
+use crate::{clock::thread_cpu, priority, stats::quantile, switches::thread_switches};
 
 /// How long a run may go on after its last arrival: contenders that cannot keep up have a backlog.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -77,6 +77,8 @@ pub(crate) struct Paced {
     pub(crate) burned: Duration,
     /// CPU time of the pacer.
     pub(crate) pacer_cpu: Duration,
+    /// Context switches of the pacer.
+    pub(crate) pacer_switches: u64,
     /// How late the pacer was, at the 99th percentile of the jobs.
     pub(crate) pacer_late_p99: Duration,
     /// From the first arrival to the last answer.
@@ -90,7 +92,7 @@ pub(crate) fn offer(trace: &[Job], open: impl FnOnce(Arc<Ledger>) -> Box<dyn FnM
     let for_pacer = Arc::clone(&ledger);
     let pacer = thread::Builder::new().name("pacer".into()).spawn(move || {
         priority::raise();
-        let cpu = thread_cpu();
+        let (cpu, switches) = (thread_cpu(), thread_switches());
         let start = *for_pacer.start.get_or_init(Instant::now);
         let mut late = Vec::with_capacity(for_pacer.trace.len());
         for (number, job) in for_pacer.trace.iter().enumerate() {
@@ -99,9 +101,9 @@ pub(crate) fn offer(trace: &[Job], open: impl FnOnce(Arc<Ledger>) -> Box<dyn FnM
             late.push(due.elapsed());
             hand_over(number);
         }
-        (late, thread_cpu() - cpu)
+        (late, thread_cpu() - cpu, thread_switches() - switches)
     });
-    let (mut late, pacer_cpu) =
+    let (mut late, pacer_cpu, pacer_switches) =
         pacer.expect("the system gives a thread for the pacer").join().expect("the pacer does not panic");
     if !trace.is_empty() {
         // An error is a time-out: what is missing then counts as lost.
@@ -118,6 +120,7 @@ pub(crate) fn offer(trace: &[Job], open: impl FnOnce(Arc<Ledger>) -> Box<dyn FnM
         sojourns: ledger.sojourns_ns.iter().map(answer).collect(),
         burned: Duration::from_nanos(ledger.burned_ns.load(Relaxed)),
         pacer_cpu,
+        pacer_switches,
         pacer_late_p99: quantile(&late, 0.99).unwrap_or_default(),
         time,
     }

@@ -39,6 +39,8 @@ mod priority;
 mod referee;
 #[path = "../common/stats.rs"]
 mod stats;
+#[path = "../common/switches.rs"]
+mod switches;
 #[path = "../common/words.rs"]
 mod words;
 

@@ -11,6 +11,7 @@ use crate::{
     contenders::{Contender, workers},
     scenarios::{Cell, Participant},
     stats::quantile,
+    switches::process_switches,
     work::Work,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) long: Option<Group>,
     /// CPU time per message beyond its work, of the whole process but for the pacer.
     pub(crate) cpu_beyond_us: f64,
+    /// Context switches per message, of the same.
+    pub(crate) switches: f64,
     pub(crate) pacer_late_p99_us: f64,
 }
 
@@ -64,9 +67,9 @@ pub(crate) fn run(cell: Cell, participant: Participant, trace: &[Job]) -> Outcom
     contender.round_trips(Work::of(Duration::from_micros(20)), REHEARSALS, Duration::ZERO);
     let checkpoints = participant.checkpoints;
     let works: Arc<[Work]> = trace.iter().map(|job| Work { service: job.service, checkpoints }).collect();
-    let cpu = process_cpu();
+    let (cpu, switches) = (process_cpu(), process_switches());
     let paced = offer(trace, |ledger| contender.open(works, ledger));
-    let cpu = process_cpu() - cpu;
+    let (cpu, switches) = (process_cpu() - cpu, process_switches() - switches);
     let beyond = cpu.saturating_sub(paced.pacer_cpu).saturating_sub(paced.burned);
     // What was not answered took as long as was waited for it, at least.
     let sojourns = paced.sojourns.iter().map(|sojourn| sojourn.unwrap_or(paced.time));
@@ -76,6 +79,7 @@ pub(crate) fn run(cell: Cell, participant: Participant, trace: &[Job]) -> Outcom
         lost: trace.len() - completed,
         throughput_per_s: completed as f64 / paced.time.as_secs_f64(),
         cpu_beyond_us: us(beyond) / completed.max(1) as f64,
+        switches: switches.saturating_sub(paced.pacer_switches) as f64 / completed.max(1) as f64,
         pacer_late_p99_us: us(paced.pacer_late_p99),
         ..times(cell, trace, sojourns)
     }
@@ -118,6 +122,7 @@ fn times(cell: Cell, trace: &[Job], sojourns: impl Iterator<Item = Duration>) ->
         short: group(&short),
         long: cell.kind.is_mixed().then(|| group(&long)),
         cpu_beyond_us: 0.0,
+        switches: 0.0,
         pacer_late_p99_us: 0.0,
     }
 }

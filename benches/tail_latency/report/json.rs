@@ -98,6 +98,7 @@ pub(crate) struct Contender {
     pub(crate) p99_us_max: f64,
     pub(crate) p99_of_ideal: f64,
     pub(crate) cpu_beyond_us: f64,
+    pub(crate) switches: f64,
     pacer_late_p99_us: f64,
 }
 
@@ -319,6 +320,7 @@ fn contender(series: &Series, results: &CellResults) -> Contender {
         p99_us_max: p99s().max_by(f64::total_cmp).unwrap_or(0.0),
         p99_of_ideal: median(of_ideal).unwrap_or(0.0),
         cpu_beyond_us: over(rounds, |outcome| outcome.cpu_beyond_us).unwrap_or(0.0),
+        switches: over(rounds, |outcome| outcome.switches).unwrap_or(0.0),
         pacer_late_p99_us: over(rounds, |outcome| outcome.pacer_late_p99_us).unwrap_or(0.0),
     }
 }

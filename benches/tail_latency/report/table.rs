@@ -59,7 +59,7 @@ fn scenario_table(text: &mut String, scenario: &Scenario) {
             text,
             format_args!(
                 "  {:<26} 99% within {:>7} ({} to {}), {:>5} times the ideal; half within {:>7}, 99.9% within {:>7}; \
-                 short ones slowed down {:>5} times at p99; {:>5} µs of CPU beyond each job",
+                 short ones slowed down {:>5} times at p99; {:>5} µs of CPU beyond each job, {:>4} context switches",
                 contender.name,
                 time(figures.p99_us),
                 time(contender.p99_us_min),
@@ -68,7 +68,8 @@ fn scenario_table(text: &mut String, scenario: &Scenario) {
                 time(figures.p50_us),
                 time(figures.p999_us),
                 figure(figures.slowdown_p99_short),
-                figure(contender.cpu_beyond_us)
+                figure(contender.cpu_beyond_us),
+                figure(contender.switches)
             ),
         );
     }

@@ -15,8 +15,9 @@
 //! before the first push, and both are SeqCst: who has registered as sleeping and then finds a line out of use comes,
 //! in the one order of all, before its first push, and is seen by the submitter that looks for sleepers after it.
 //!
-//! **Order.** Within a lane first come, first served. The rest of a batch that its worker cut off lies at the worker's
-//! seat, and counts as the head of its lane there; workers that find the lanes empty take it from another's seat.
+//! **Order.** Within a lane first come, first served; a deadline moves nobody forward, for which `simulation::deadlines`
+//! has the figures. The rest of a batch that its worker cut off lies at the worker's seat, and counts as the head of its
+//! lane there; workers that find the lanes empty take it from another's seat.
 //!
 //! **No starvation.** Of [`TURNS`] picks of a worker each line comes first at least once ([`order`]): so the head of any
 //! lane waits for at most [`TURNS`] picks of one worker.

@@ -10,12 +10,13 @@
 //! may take.
 //!
 //! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
-//! predicted wait have to be within `await_spin`, no more than one such message may be ahead, whoever looks has hardly
-//! anything else under way (with many in flight a thread serves all better by sending the next one, or by taking an
-//! answer that is there), and something must have gone on lately: when everybody sleeps, a worker
-//! that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody looks for longer than that, twice: once until the message is begun, once more
-//! until it is done. No more threads look than half of the workers, so that workers have cores to work on. And looking
-//! lives on what it has won lately (see `credit`): where it keeps losing, it is let be, and tried again now and then.
+//! predicted wait have to be within `await_spin`, no more than one such message may be ahead, hardly anything may wait for
+//! workers, whoever looks has hardly anything else under way (with many in flight a thread serves all better by sending
+//! the next one, or by taking an answer that is there), and something must have gone on lately: when everybody sleeps, a
+//! worker that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody
+//! looks for longer than that, twice: once until the message is begun, once more until it is done. No more threads look
+//! than half of the workers, so that workers have cores to work on. And looking lives on what it has won lately (see
+//! `credit`): where it keeps losing, it is let be, and tried again now and then.
 //!
 //! **Nobody looks in vain** because the message was left to a searcher that does not run (it may be on the very core of
 //! who looks): a message that nobody has begun after [`GRACE`] gets a wake of its own.
@@ -37,7 +38,7 @@ const LOOKS: u32 = 8;
 /// Since the last message that was near: from then on every thread is likely to sleep.
 const WARM: Duration = Duration::from_micros(500);
 
-/// Messages that whoever looks may have under way, that one included.
+/// Messages that whoever looks may have under way, that one included; and that may wait for a worker in all.
 const COMPANY: usize = 4;
 
 /// What to expect of a message that is about to be queued, and so what who queues it does next.
@@ -55,9 +56,11 @@ impl Prospect {
     /// Where the worker for it had best be.
     pub(crate) fn side(self) -> Side {
         match self {
-            // Who queues what is far goes on with other things: its own core is not to be had at once.
-            Self::Near | Self::Far => Side::Elsewhere,
+            // Who looks out keeps its core.
+            Self::Near => Side::Elsewhere,
             Self::Cold => Side::Here,
+            // Who queues what is far sleeps, or goes on with other things.
+            Self::Far => Side::Unsure,
         }
     }
 }
@@ -102,9 +105,9 @@ impl Lookout {
         }
     }
 
-    /// Whether somebody with so many messages under way may look out for one at all.
-    pub(super) fn suits(in_flight: usize) -> bool {
-        in_flight <= COMPANY
+    /// Whether somebody may look out for a message at all who has so many under way, or while so many wait.
+    pub(super) fn suits(messages: usize) -> bool {
+        messages <= COMPANY
     }
 
     /// What to expect of a message; a service time of zero says that nothing is known.

@@ -161,8 +161,9 @@ impl Shared {
 
     /// What to expect of a message that is about to be queued by who has so many under way, this one included.
     pub(crate) fn prospect(&self, class: Class, line: Line, in_flight: usize) -> Prospect {
-        // First, for the rest takes a look at what the workers write for each message.
-        if !Lookout::suits(in_flight) {
+        // First, for the rest takes a look at what the workers write for each message. What waits is counted too: it may
+        // have been sent by others, and the predicted wait knows only some of what is brief.
+        if !Lookout::suits(in_flight) || !Lookout::suits(self.room.places_held()) {
             return Prospect::Far;
         }
         let wait = self.predicted_wait(self.forecast.level(class), line);

@@ -33,15 +33,24 @@
 //! that it keeps or to look out for the outcome of what it gave away; on its own core when it is about to sleep itself,
 //! which spares both the interrupt of a core that has fallen asleep. Where nobody sleeps on that side, any other will do.
 //!
+//! **Who cannot tell** whether it is about to sleep says so, too ([`Side::Unsure`]). The worker on its own core is woken
+//! then as long as that has proved right lately (`credit`): who is woken there, and does not run within [`SOON`], was kept
+//! from the core for longer than another core takes to wake up. Of several messages in a row only the first is such a case.
+//!
 //! **Cost.** Without sleepers `notify` is a fence and two loads.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::{
+    sync::atomic::Ordering::{Relaxed, SeqCst},
+    time::{Duration, Instant},
+};
 
 use crossbeam::utils::CachePadded;
 
+use super::credit::Credit;
 use crate::platform::{
     affinity::{Core, current_core},
     atomic::{AtomicIsize, AtomicU64, fence},
+    clock,
     park::ParkingSpot,
     stage::{self, reached},
 };
@@ -53,19 +62,36 @@ pub(crate) enum Side {
     Here,
     /// On another core.
     Elsewhere,
+    /// On the waker's core, if it mostly sleeps after such wakes; else on another one.
+    Unsure,
     /// On whichever.
     Any,
 }
 
 const BITS: usize = u64::BITS as usize;
 
+/// A worker that is woken on the core of a thread which then sleeps runs within some 10 µs; one on a core that is asleep
+/// within some 50.
+const SOON: Duration = Duration::from_micros(40);
+
+/// Where one worker sleeps.
+struct Bed {
+    spot: ParkingSpot,
+    /// When it was woken by somebody on its core who was unsure, in nanoseconds from the beginning; 0: it was not. Only
+    /// the [`Credit`] hangs on it, so a race makes no more than a wrong guess.
+    unsurely_woken: AtomicU64,
+}
+
 pub(super) struct Sleepers {
     searching: CachePadded<AtomicIsize>,
     /// One bit for each seat.
     asleep: Box<[CachePadded<AtomicU64>]>,
-    spots: Box<[CachePadded<ParkingSpot>]>,
+    beds: Box<[CachePadded<Bed>]>,
     /// The core of each seat, if it has one for itself.
     homes: Box<[Option<Core>]>,
+    /// What it has won to wake somebody on the core of a waker who was unsure.
+    own_core: CachePadded<Credit>,
+    beginning: Instant,
 }
 
 impl Sleepers {
@@ -75,8 +101,10 @@ impl Sleepers {
         Self {
             searching: CachePadded::new(AtomicIsize::new(0)),
             asleep: (0..seats.div_ceil(BITS)).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
-            spots: (0..seats).map(|_| CachePadded::new(ParkingSpot::new())).collect(),
+            beds: (0..seats).map(|_| CachePadded::new(Bed::new())).collect(),
             homes: (0..seats).map(home).collect(),
+            own_core: CachePadded::new(Credit::full()),
+            beginning: clock::now(),
         }
     }
 
@@ -93,6 +121,8 @@ impl Sleepers {
             reached!("sleepers: a task is left to a searcher");
             return false;
         }
+        // Somebody is on the way already, maybe on this core.
+        let side = if side == Side::Unsure && searching > 0 { Side::Elsewhere } else { side };
         self.wake_one(side)
     }
 
@@ -102,15 +132,23 @@ impl Sleepers {
         if self.asleep.iter().all(|bits| bits.load(Relaxed) == 0) {
             return false;
         }
+        let here = |home: Option<Core>| home.is_some() && home == current_core();
         let suited = match side {
             Side::Any => false,
-            Side::Here => self.wake_where(|home| home.is_some() && home == current_core()),
-            Side::Elsewhere => self.wake_where(|home| home.is_none() || home != current_core()),
+            Side::Here => self.wake_where(0, here),
+            Side::Unsure if self.own_core.allows() => self.wake_where(self.now(), here),
+            Side::Unsure | Side::Elsewhere => self.wake_where(0, |home| !here(home)),
         };
-        suited || self.wake_where(|_| true)
+        suited || self.wake_where(0, |_| true)
     }
 
-    fn wake_where(&self, suits: impl Fn(Option<Core>) -> bool) -> bool {
+    /// Nanoseconds from the beginning, and never 0.
+    fn now(&self) -> u64 {
+        (clock::now() - self.beginning).as_nanos() as u64 | 1
+    }
+
+    /// Wakes somebody whose core suits, and leaves word of when, if it was by somebody unsure.
+    fn wake_where(&self, unsurely: u64, suits: impl Fn(Option<Core>) -> bool) -> bool {
         for (word, bits) in self.asleep.iter().enumerate() {
             let mut sleeping = bits.load(Relaxed);
             while sleeping != 0 {
@@ -120,7 +158,10 @@ impl Sleepers {
                 if suits(self.homes[seat]) && self.take_bit(seat) {
                     stage::point();
                     self.searching.fetch_add(1, SeqCst);
-                    self.spots[seat].unpark();
+                    let bed = &self.beds[seat];
+                    // Relaxed: see `Bed`; the wake publishes it to who sleeps by then.
+                    bed.unsurely_woken.store(unsurely, Relaxed);
+                    bed.spot.unpark();
                     return true;
                 }
             }
@@ -130,10 +171,10 @@ impl Sleepers {
 
     /// Wakes everybody: the pool is closing, or has something to tell.
     pub(super) fn wake_all(&self) {
-        for seat in 0..self.spots.len() {
+        for seat in 0..self.beds.len() {
             if self.take_bit(seat) {
                 self.searching.fetch_add(1, SeqCst);
-                self.spots[seat].unpark();
+                self.beds[seat].spot.unpark();
             }
         }
     }
@@ -214,8 +255,13 @@ impl Sleepers {
     /// Sleeps until somebody took the bit; the worker counts as searching then.
     fn sleep(&self, seat: usize) {
         let asleep = &self.asleep[seat / BITS];
+        let bed = &self.beds[seat];
         while asleep.load(SeqCst) & (1 << (seat % BITS)) != 0 {
-            self.spots[seat].park();
+            bed.spot.park();
+        }
+        let woken = bed.unsurely_woken.swap(0, Relaxed);
+        if woken > 0 {
+            self.own_core.settle(self.now().saturating_sub(woken) <= SOON.as_nanos() as u64);
         }
     }
 
@@ -225,5 +271,63 @@ impl Sleepers {
     }
 }
 
+impl Bed {
+    fn new() -> Self {
+        Self { spot: ParkingSpot::new(), unsurely_woken: AtomicU64::new(0) }
+    }
+}
+
 #[cfg(all(test, millstream_loom))]
 mod loom_tests;
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+    use crate::platform::affinity::{allowed_cores, pin_current_thread};
+
+    /// Both workers sleep, one of them on this core; somebody unsure wakes one, who runs after a while. Whether it was the
+    /// one on this core.
+    async fn wakes_its_own_core(sleepers: &Sleepers, after: Duration) -> bool {
+        for seat in 0..2 {
+            sleepers.begin_search();
+            sleepers.announce_sleep(seat);
+        }
+        assert!(sleepers.notify(Side::Unsure, |_| 1));
+        let sleeps = |seat: usize| sleepers.asleep[0].load(SeqCst) & (1 << seat) != 0;
+        let woken = usize::from(sleeps(0));
+        assert_ne!(sleeps(0), sleeps(1), "one of them was woken");
+        tokio::time::advance(after).await;
+        sleepers.sleep(woken);
+        sleepers.recall_sleep(1 - woken);
+        for _ in 0..2 {
+            sleepers.end_search(|| false, |_| 0);
+        }
+        woken == 0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_unsure_wakes_its_own_core_as_long_as_that_is_soon_free() {
+        // With a single core there is no other side.
+        let [here, elsewhere, ..] = allowed_cores()[..] else { return };
+        assert!(pin_current_thread(here), "the platform has told of this core");
+        let sleepers = Sleepers::new(2, &[here, elsewhere]);
+        for _ in 0..100 {
+            assert!(wakes_its_own_core(&sleepers, SOON / 2).await);
+        }
+        let mut tries = 0;
+        while wakes_its_own_core(&sleepers, 2 * SOON).await {
+            tries += 1;
+            assert!(tries < 10, "nobody comes soon on this core");
+        }
+        let again = async || {
+            let mut times = 0;
+            for _ in 0..10 * -Credit::LET_PASS {
+                times += u32::from(wakes_its_own_core(&sleepers, 2 * SOON).await);
+            }
+            times
+        };
+        let times = again().await;
+        assert!((5..=20).contains(&times), "tried {times} times again");
+    }
+}
