@@ -17,6 +17,8 @@ use crate::{
 pub(crate) const ROOM: Room =
     Room { name: "pool", question: "What does it take to have a buffer for a while?", measure };
 
+/// The contender that is no pool.
+pub(crate) const MALLOC: &str = "malloc";
 const BUFFER: usize = 8 << 10;
 /// More than are ever taken at a time.
 const BUFFERS: usize = 64;
@@ -48,7 +50,7 @@ fn measure(effort: &Effort) -> Vec<Measure> {
     let opool = opool::Pool::new_prefilled(BUFFERS, Buffers);
     let slab = sharded_slab::Pool::<Vec<u8>>::new();
     let pools: [(&str, _, Repeat<'_>); 6] = [
-        ("malloc", Peer, &|times| (0..times).for_each(|_| touch(&mut fresh()))),
+        (MALLOC, Peer, &|times| (0..times).for_each(|_| touch(&mut fresh()))),
         ("object-pool", Peer, &|times| (0..times).for_each(|_| touch(&mut object_pool.pull(fresh)))),
         ("lockfree-object-pool", Peer, &|times| (0..times).for_each(|_| touch(&mut linear.pull()))),
         ("opool", Peer, &|times| (0..times).for_each(|_| touch(&mut opool.get()))),

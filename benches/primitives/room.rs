@@ -127,7 +127,9 @@ impl Measure {
     /// What came out, for people: millstream beside the best of the others, then everybody.
     pub(crate) fn sentences(&self) -> String {
         let mut text = format!("  {}, in {}:", self.what, self.unit);
-        if let (Some(ours), Some(peer)) = (self.best(Standing::Ours), self.best(Standing::Peer)) {
+        if let (Some(ours), Some(peer)) =
+            (self.best_figure(Standing::Ours, |_| true), self.best_figure(Standing::Peer, |_| true))
+        {
             let ratio = ours.median / peer.median;
             write!(text, " {}'s is {ratio:.2} times that of {}, the best peer.", ours.name, peer.name)
                 .expect("a string takes all");
@@ -145,8 +147,17 @@ impl Measure {
         text
     }
 
-    fn best(&self, standing: Standing) -> Option<&Figure> {
-        let figures = self.figures.iter().filter(|figure| figure.standing == standing);
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The best median of those who stand like that, and are meant.
+    pub(crate) fn best(&self, standing: Standing, meant: impl Fn(&str) -> bool) -> Option<f64> {
+        self.best_figure(standing, meant).map(|figure| figure.median)
+    }
+
+    fn best_figure(&self, standing: Standing, meant: impl Fn(&str) -> bool) -> Option<&Figure> {
+        let figures = self.figures.iter().filter(|figure| figure.standing == standing && meant(figure.name));
         let by_median = |one: &&Figure, other: &&Figure| one.median.total_cmp(&other.median);
         match self.better {
             Better::Less => figures.min_by(by_median),

@@ -1,0 +1,137 @@
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::{
+    super::super::{
+        store::Uptime,
+        value::{Body, Meta},
+    },
+    *,
+};
+
+/// A slot, and who looks at what is in it.
+struct Room {
+    slot: Slot,
+    hazards: Hazards<Entry>,
+}
+
+impl Room {
+    /// With an entry that is open.
+    fn with(n: u8) -> Arc<Self> {
+        let room = Self { slot: Slot::default(), hazards: Hazards::new() };
+        assert!(room.slot.claim().unwrap().fill(fresh(n), &room.hazards).reveal());
+        Arc::new(room)
+    }
+
+    fn read(&self, ask: Ask) -> Option<u8> {
+        self.slot.look(ask, &self.hazards).map(|visit| content(visit.entry()))
+    }
+
+    /// Which one it replaced.
+    fn replace(&self, by: u8) -> Option<u8> {
+        let visit = self.slot.look(Ask::Open, &self.hazards)?;
+        let (new, old) = visit.replace(fresh(by), &self.hazards).ok()?;
+        let replaced = content(&old);
+        self.free(old);
+        new.reveal();
+        Some(replaced)
+    }
+
+    /// Which one it took out.
+    fn close(&self) -> Option<u8> {
+        let Emptied { entry, claim } = self.slot.look(Ask::OpenOrHidden, &self.hazards)?.close()?;
+        drop(claim);
+        let closed = content(&entry);
+        self.free(entry);
+        Some(closed)
+    }
+
+    fn seize_and_fill(&self, by: u8) -> Option<u8> {
+        let Emptied { entry, claim } = self.slot.seize(Ask::Open)?;
+        let seized = content(&entry);
+        claim.fill(fresh(by), &self.hazards).reveal();
+        self.free(entry);
+        Some(seized)
+    }
+
+    fn free(&self, entry: Unlinked<Entry>) {
+        assert!(!self.hazards.retire(entry, 1));
+        self.hazards.reclaim_all(drop);
+    }
+}
+
+fn fresh(n: u8) -> Fresh {
+    let stored = Stored { body: Body::plain(&[n]), meta: Meta::until(Uptime::NEVER) };
+    Fresh::new(Entry { key: CacheKey::of(&[]), stored })
+}
+
+fn content(entry: &Entry) -> u8 {
+    entry.stored.body.clone().open()[0]
+}
+
+/// What the other thread did, and this one.
+fn together(
+    room: &Arc<Room>,
+    one: impl FnOnce(&Room) -> Option<u8> + 'static,
+    other: impl FnOnce(&Room) -> Option<u8>,
+) -> [Option<u8>; 2] {
+    let thread = {
+        let room = Arc::clone(room);
+        thread::spawn(move || one(&room))
+    };
+    let here = other(room);
+    [thread.join().unwrap(), here]
+}
+
+#[test]
+fn who_reads_sees_the_one_or_the_other_while_one_is_replaced() {
+    loom::model(|| {
+        let room = Room::with(1);
+        let [read, replaced] = together(&room, |room| room.read(Ask::Open), |room| room.replace(2));
+        assert!(matches!(read, None | Some(1 | 2)), "{read:?}");
+        assert_eq!(replaced, Some(1));
+        assert_eq!(room.read(Ask::Open), Some(2));
+    });
+}
+
+#[test]
+fn of_two_that_take_one_out_one_does() {
+    loom::model(|| {
+        let room = Room::with(1);
+        let mut closed = together(&room, Room::close, Room::close);
+        closed.sort_unstable();
+        assert_eq!(closed, [None, Some(1)]);
+        assert_eq!(room.read(Ask::OpenOrHidden), None);
+        assert!(room.slot.claim().is_some());
+    });
+}
+
+#[test]
+fn what_is_replaced_while_it_is_taken_out_is_taken_out_or_replaced_and_not_both() {
+    loom::model(|| {
+        let room = Room::with(1);
+        let [closed, replaced] = together(&room, Room::close, |room| room.replace(2));
+        let expected = match (closed, replaced) {
+            // The one who takes out came too late for the first, or took the second.
+            (None, Some(1)) => Some(2),
+            (Some(1), None) | (Some(2), Some(1)) => None,
+            impossible => panic!("{impossible:?}"),
+        };
+        assert_eq!(room.read(Ask::OpenOrHidden), expected);
+    });
+}
+
+#[test]
+fn what_is_seized_is_not_taken_out_as_well() {
+    loom::model(|| {
+        let room = Room::with(1);
+        let [closed, seized] = together(&room, Room::close, |room| room.seize_and_fill(2));
+        let expected = match (closed, seized) {
+            (None, Some(1)) => Some(2),
+            (Some(1), None) | (Some(2), Some(1)) => None,
+            impossible => panic!("{impossible:?}"),
+        };
+        assert_eq!(room.read(Ask::OpenOrHidden), expected);
+    });
+}
