@@ -92,8 +92,9 @@ impl Slot {
     /// Takes the slot, if it is empty.
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
         // Relaxed: the exchange tells.
-        let empty = self.0.load(Relaxed).is_null();
-        (empty && self.turn(ptr::null_mut(), CLAIMED)).then_some(Claim { slot: self })
+        let claimed = self.0.load(Relaxed).is_null() && self.turn(ptr::null_mut(), CLAIMED);
+        // Made only then: it gives back what it claims when it is dropped.
+        claimed.then(|| Claim { slot: self })
     }
 
     /// Looks at what is there, if it is what one looks for.
