@@ -79,6 +79,7 @@ mod admission;
 mod books;
 mod budget;
 mod hazards;
+mod nodes;
 mod policy;
 mod resize;
 mod set;
@@ -249,7 +250,7 @@ impl Store {
 
     /// Stores the answer in place of the one that is there. One that is too large just removes that.
     pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) {
-        self.insert_while(key, prepared, meta, now, &|| true);
+        self.insert_if(key, prepared, meta, now, None);
     }
 
     /// The same, if it is still `wanted` once the answer is where whoever removes it finds it, and before anybody reads
@@ -261,6 +262,17 @@ impl Store {
         meta: Meta,
         now: Uptime,
         wanted: &dyn Fn() -> bool,
+    ) {
+        self.insert_if(key, prepared, meta, now, Some(wanted));
+    }
+
+    fn insert_if(
+        &self,
+        key: CacheKey,
+        prepared: Prepared,
+        meta: Meta,
+        now: Uptime,
+        wanted: Option<&dyn Fn() -> bool>,
     ) {
         let body = match prepared {
             // The limit may have been lowered since the answer was prepared.
@@ -301,9 +313,13 @@ impl Store {
             let generation = self.tables.generation();
             // The oldest first: see `resize`.
             for (_, table) in self.tables.in_use().rev() {
-                for resident in request.find(table, &self.books, Which::All) {
-                    removed |= which(&resident.entry().stored) && resident.close();
-                }
+                request.close(
+                    table,
+                    &self.books,
+                    Which::All,
+                    |found| which(&found.entry().stored),
+                    |_| removed = true,
+                );
             }
             if self.tables.generation() == generation {
                 return removed;
@@ -347,6 +363,29 @@ impl<'a> Request<'a> {
         which: Which,
     ) -> impl Iterator<Item = Resident<'a>> + use<'a> {
         table.set(self.home).find(self.key, self.mark, books, which)
+    }
+
+    /// Takes out what is `chosen` of what is stored for the key in this table.
+    fn close(
+        &self,
+        table: &'a Table,
+        books: &'a Books,
+        which: Which,
+        chosen: impl Fn(&Resident<'_>) -> bool,
+        mut closed: impl FnMut(&Resident<'_>),
+    ) {
+        let mut again = true;
+        while again {
+            again = false;
+            for resident in self.find(table, books, which).filter(|found| chosen(found)) {
+                if resident.close() {
+                    closed(&resident);
+                } else {
+                    // Another may be where it was, readable, and has not looked round.
+                    again = true;
+                }
+            }
+        }
     }
 }
 

@@ -23,7 +23,13 @@ pub(super) struct Insertion<'a> {
     pub(super) generation: Generation,
     pub(super) now: Uptime,
     /// Asked once the entry is published: if not, it is closed, and not revealed.
-    pub(super) wanted: &'a dyn Fn() -> bool,
+    pub(super) wanted: Option<&'a dyn Fn() -> bool>,
+}
+
+/// How an entry is where it belongs.
+enum Put<'a> {
+    Open,
+    Hidden(Resident<'a>),
 }
 
 impl Store {
@@ -35,10 +41,15 @@ impl Store {
         let mut replaced = None;
         let has_room = shard.budget.take_bytes(size) || self.make_room(insertion, size, &mut replaced);
         if has_room {
-            let entry = Fresh::new(Entry { key: *key, stored });
-            let new = self.replace(insertion, entry).or_else(|entry| self.add(insertion, entry, replaced));
-            if let Some(new) = new.ok() {
-                return self.publish(insertion, &new);
+            let entry = self.books.fresh(Entry { key: *key, stored });
+            let put = match self.replace(insertion, entry) {
+                Ok(put) => Ok(put),
+                Err(entry) => self.add(insertion, entry, replaced).map(Put::Hidden),
+            };
+            match put {
+                Ok(Put::Hidden(new)) => return self.publish(insertion, &new),
+                Ok(Put::Open) => return,
+                Err(entry) => drop(entry),
             }
             shard.budget.give_back_bytes(size);
         }
@@ -47,7 +58,7 @@ impl Store {
 
     /// Hidden, others gone, revealed: in this order, which the module explains.
     pub(super) fn publish(&self, insertion: &Insertion<'_>, new: &Resident<'_>) {
-        if (insertion.wanted)() {
+        if insertion.wanted.is_none_or(|wanted| wanted()) {
             self.supersede(insertion, Which::AllBut(new.way()));
             new.reveal();
         } else {
@@ -85,12 +96,16 @@ impl Store {
         }
     }
 
-    /// Puts the entry where the old one of its key lies.
-    fn replace<'a>(&'a self, insertion: &Insertion<'a>, entry: Fresh) -> Result<Resident<'a>, Fresh> {
+    /// Puts the entry where the old one of its key lies; for all to read, if nobody is to be asked first.
+    fn replace<'a>(&'a self, insertion: &Insertion<'a>, entry: Fresh) -> Result<Put<'a>, Fresh> {
         let table = self.tables.of(insertion.generation);
-        match insertion.request.find(table, &self.books, Which::Readable).next() {
-            Some(old) => old.replace(entry, old.standing().used()),
-            None => Err(entry),
+        let Some(old) = insertion.request.find(table, &self.books, Which::Readable).next() else {
+            return Err(entry);
+        };
+        let standing = old.standing().used();
+        match insertion.wanted {
+            None => old.replace(entry, standing).map(|()| Put::Open),
+            Some(_) => old.replace_hidden(entry, standing).map(Put::Hidden),
         }
     }
 
@@ -140,12 +155,15 @@ impl Store {
         // The oldest first: see `resize`.
         for (generation, table) in self.tables.in_use().rev() {
             let which = if generation == insertion.generation { which } else { Which::All };
-            for resident in insertion.request.find(table, &self.books, which) {
-                let stood = resident.standing();
-                if resident.close() {
-                    standing = Some(stood.used());
-                }
-            }
+            insertion.request.close(
+                table,
+                &self.books,
+                which,
+                |_| true,
+                |closed| {
+                    standing = Some(closed.standing().used());
+                },
+            );
         }
         standing
     }

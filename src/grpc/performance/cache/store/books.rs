@@ -11,7 +11,7 @@ use super::{
     super::key::CacheKey,
     budget::Budget,
     hazards::{ENOUGH, Hazards, Unlinked},
-    slot::Entry,
+    slot::{Entry, Fresh},
     table::Home,
 };
 
@@ -49,6 +49,11 @@ impl Books {
 
     fn of(&self, key: &CacheKey) -> &Budget {
         &self.shards[Home::of(key, self.shards.len()).shard].budget
+    }
+
+    /// An entry that is to be stored, for which there is room. Frees one that waits, if it has found one that is spare.
+    pub(super) fn fresh(&self, entry: Entry) -> Fresh {
+        Fresh::new(self.hazards.renew(entry, |old| self.free(old)))
     }
 
     /// An entry has left its slot, which is empty.

@@ -13,9 +13,10 @@
 //! it. A thread has several [`PLACES`], and a record of them that only it writes to: plain stores to a cache line of its own.
 //!
 //! **What waits is bounded, and found.** Entries that were taken out wait in the record of the thread that did it, until
-//! their weights come to [`ENOUGH`]; then this thread frees them. But any thread may: who needs the room that they
-//! still take takes them all out of all records, by one exchange each, pays for one heavy fence, and frees what
-//! nobody looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
+//! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and uses those for what it stores
+//! next, one by one: so the heap gets back what it is about to be asked for. But any thread may free them: who needs the room
+//! that they still take takes all of them out of all records, by two exchanges each, pays for one heavy fence, and
+//! frees what nobody looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
 //! most; one that is stopped while it frees, what it has taken out of the records; and nobody waits.
 //!
 //! **Threads that end** leave their records to those that start later, with what waits in them (see
@@ -24,7 +25,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    cell::Cell,
+    array,
     marker::PhantomData,
     ops::Deref,
     ptr::{self, NonNull},
@@ -36,41 +37,13 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
+use super::nodes::{Node, Owned, Stack};
 use crate::platform::{atomic::AtomicPtr, barrier::Fences, per_thread::PerThread};
 
 /// Entries that one thread looks at in one operation: what it has stored, what it moves, and what it finds meanwhile.
 const PLACES: usize = 4;
 /// Weights that wait for one heavy fence, which takes as long as 50 insertions without it would.
 pub(super) const ENOUGH: u32 = 64;
-
-/// A value that may be looked at, and can wait to be freed.
-pub(super) struct Node<T> {
-    value: T,
-    /// What waits behind it; for its owner alone.
-    next: Cell<*mut Self>,
-}
-
-impl<T> Node<T> {
-    /// Alone with its owner.
-    pub(super) fn new(value: T) -> NonNull<Self> {
-        NonNull::from(Box::leak(Box::new(Self { value, next: Cell::new(ptr::null_mut()) })))
-    }
-
-    /// # Safety
-    /// Nobody else has the node, or ever finds it again.
-    pub(super) unsafe fn into_value(node: NonNull<Self>) -> T {
-        // SAFETY: it came from a box, in `new`, and is the caller's.
-        unsafe { Box::from_raw(node.as_ptr()) }.value
-    }
-
-    /// # Safety
-    /// The node is there for as long as what is returned is used.
-    #[inline]
-    pub(super) unsafe fn value<'a>(node: NonNull<Self>) -> &'a T {
-        // SAFETY: by the caller's promise. The owner may write the field beside it meanwhile.
-        unsafe { &*(&raw const (*node.as_ptr()).value) }
-    }
-}
 
 /// See the module.
 pub(super) struct Hazards<T: Send + Sync> {
@@ -84,17 +57,20 @@ struct Record<T> {
     taken: AtomicU32,
     /// The same.
     weight: AtomicU32,
-    /// A stack, onto which its thread pushes, and from which whoever takes takes all. Each node is its owner's.
-    waiting: AtomicPtr<Node<T>>,
+    /// What was taken out, and may still be looked at.
+    waiting: Stack<T>,
+    /// What nobody looks at.
+    spare: Stack<T>,
 }
 
 impl<T> Default for Record<T> {
     fn default() -> Self {
         Self {
-            places: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            places: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             taken: AtomicU32::new(0),
             weight: AtomicU32::new(0),
-            waiting: AtomicPtr::new(ptr::null_mut()),
+            waiting: Stack::default(),
+            spare: Stack::default(),
         }
     }
 }
@@ -116,45 +92,68 @@ impl<T: Send + Sync> Hazards<T> {
         Hazard { record, place, bit, fences: self.fences, one_thread: PhantomData }
     }
 
-    /// Has what was taken out freed once nobody looks at it. True: enough waits to be [`reclaim`](Self::reclaim)ed.
+    /// Has what was taken out wait until nobody looks at it. True: enough waits to be [`reclaim`](Self::reclaim)ed.
     #[must_use]
     pub(super) fn retire(&self, unlinked: Unlinked<T>, weight: u32) -> bool {
         let record = self.records.get_or_default();
-        let emptied = record.push(unlinked.0);
-        let before = if emptied { 0 } else { record.weight.load(Relaxed) };
+        let was_empty = record.waiting.push(unlinked.0);
+        // Others may have taken what it stands for.
+        let before = if was_empty { 0 } else { record.weight.load(Relaxed) };
         let weight = before.saturating_add(weight);
         record.weight.store(weight, Relaxed);
         weight >= ENOUGH
     }
 
-    /// Frees what this thread has retired, as far as nobody looks at it.
+    /// One that this thread has found to be spare, if there is any, with another value in it; otherwise a new one.
+    pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
+        match self.records.get_or_default().spare.pop() {
+            None => Owned::new(value),
+            Some(mut spare) => {
+                // SAFETY: what is spare nobody looks at.
+                free(unsafe { spare.renew(value) });
+                spare
+            }
+        }
+    }
+
+    /// Finds out which of those that this thread has retired are spare by now. Frees what was so before.
     pub(super) fn reclaim(&self, free: impl FnMut(T)) {
-        self.free(self.records.get_or_default().take().collect(), free);
+        let own = self.records.get_or_default();
+        // SAFETY: what is spare nobody looks at.
+        own.spare.take().map(|spare| unsafe { spare.into_value() }).for_each(free);
+        // What is looked at, and so goes on waiting, is not to have the next one looked for at once.
+        own.weight.store(0, Relaxed);
+        self.part(own.waiting.take(), |spare| {
+            own.spare.push(spare);
+        });
     }
 
     /// Frees what anybody has retired.
-    pub(super) fn reclaim_all(&self, free: impl FnMut(T)) {
-        self.free(self.records.iter().flat_map(|record| record.take()).collect(), free);
+    pub(super) fn reclaim_all(&self, mut free: impl FnMut(T)) {
+        // SAFETY: what is spare, or has been found to be, nobody looks at.
+        let mut free = |spare: Owned<T>| free(unsafe { spare.into_value() });
+        self.records.iter().flat_map(|record| record.spare.take()).for_each(&mut free);
+        self.part(self.records.iter().flat_map(|record| record.waiting.take()), free);
     }
 
-    fn free(&self, unlinked: Vec<Unlinked<T>>, mut free: impl FnMut(T)) {
-        if unlinked.is_empty() {
+    /// Hands on what nobody looks at; what somebody does goes on waiting.
+    fn part(&self, waiting: impl Iterator<Item = Owned<T>>, mut spare: impl FnMut(Owned<T>)) {
+        let waiting: Vec<_> = waiting.collect();
+        if waiting.is_empty() {
             return;
         }
-        // Between the ends of them all and the looks at the places: pairs with the light one in `point_at`. Who took
-        // them out has done so before, since they came through `waiting`.
+        // Between the ends of all of them and the looks at the places: pairs with the light one in `point_at`. Those
+        // whom others took out have come here by way of `waiting`, after that.
         self.fences.heavy();
         // Acquire: pairs with who looks no more, and with who looks at something else by now.
-        let places = self.records.iter().flat_map(|record| &record.places);
-        let looked_at: Vec<_> =
-            places.map(|place| place.load(Acquire)).filter(|node| !node.is_null()).collect();
+        let places = self.records.iter().flat_map(|record| &record.places).map(|place| place.load(Acquire));
+        let looked_at: Vec<_> = places.filter(|node| !node.is_null()).collect();
         let own = self.records.get_or_default();
-        for Unlinked(node) in unlinked {
-            if looked_at.contains(&node.as_ptr()) {
-                own.push(node);
+        for node in waiting {
+            if looked_at.contains(&node.as_raw().as_ptr()) {
+                own.waiting.push(node);
             } else {
-                // SAFETY: it was taken out, so that nobody finds it, and who found it before does not look at it.
-                free(unsafe { Node::into_value(node) });
+                spare(node);
             }
         }
     }
@@ -162,38 +161,14 @@ impl<T: Send + Sync> Hazards<T> {
 
 impl<T: Send + Sync> Drop for Hazards<T> {
     fn drop(&mut self) {
-        for Unlinked(node) in self.records.iter().flat_map(|record| record.take()) {
-            // SAFETY: it was taken out, and whoever looks borrows these hazards.
-            drop(unsafe { Node::into_value(node) });
+        for record in self.records.iter() {
+            // SAFETY: whoever looks borrows these hazards.
+            record
+                .waiting
+                .take()
+                .chain(record.spare.take())
+                .for_each(|node| drop(unsafe { node.into_value() }));
         }
-    }
-}
-
-impl<T> Record<T> {
-    /// For the record's thread. Whether there was nothing before.
-    fn push(&self, node: NonNull<Node<T>>) -> bool {
-        let mut top = self.waiting.load(Relaxed);
-        loop {
-            // SAFETY: the node is there, and its owner, who pushes it, is alone with this field.
-            unsafe { &*(&raw const (*node.as_ptr()).next) }.set(top);
-            // Release: pairs with `take`. No node comes back under a stale `top`: nobody else pushes.
-            match self.waiting.compare_exchange(top, node.as_ptr(), Release, Relaxed) {
-                Ok(_) => return top.is_null(),
-                Err(now) => top = now,
-            }
-        }
-    }
-
-    /// All that waits, which is the caller's.
-    fn take(&self) -> impl Iterator<Item = Unlinked<T>> + use<T> {
-        // To spare the records of others an exchange.
-        let waits = !self.waiting.load(Relaxed).is_null();
-        let top = if waits { self.waiting.swap(ptr::null_mut(), Acquire) } else { ptr::null_mut() };
-        let next = |Unlinked(node): &Unlinked<T>| {
-            // SAFETY: the node is there, and its owner is alone with this field.
-            NonNull::new(unsafe { &*(&raw const (*node.as_ptr()).next) }.get()).map(Unlinked)
-        };
-        std::iter::successors(NonNull::new(top).map(Unlinked), next)
     }
 }
 
@@ -230,15 +205,16 @@ impl<T> Drop for Hazard<'_, T> {
     }
 }
 
-/// A node that nobody finds any more, and that some may still look at; its owner's, until it is retired.
+/// A node that nobody finds any more, and that some may still look at. Only dropped it is leaked.
 #[must_use]
-pub(super) struct Unlinked<T>(NonNull<Node<T>>);
+pub(super) struct Unlinked<T>(Owned<T>);
 
 impl<T> Unlinked<T> {
     /// # Safety
-    /// The caller has taken the node out of where others found it, alone; it came from [`Node::new`].
+    /// The caller has taken the node out of where others found it, alone, and its owner, who put it there, has forgotten it.
     pub(super) unsafe fn new(node: NonNull<Node<T>>) -> Self {
-        Self(node)
+        // SAFETY: by the caller's promise.
+        Self(unsafe { Owned::from_raw(node) })
     }
 }
 
@@ -246,8 +222,7 @@ impl<T> Deref for Unlinked<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: it is freed when it is retired, which takes this.
-        unsafe { Node::value(self.0) }
+        self.0.get()
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
     entries_per_shard,
     policy::MOST_USES,
     set::{Mark, Resident, Set, Taken, Which},
-    slot::{Entry, Fresh},
+    slot::Entry,
     table::{Home, Table},
 };
 use crate::grpc::performance::{
@@ -76,7 +76,7 @@ impl Store {
         let to = larger.set(Home::of(&key, self.books.shards().len()));
         // The same bytes, paid for twice until the old entry is freed.
         shard.budget.overdraw(size);
-        let copy = Fresh::new(Entry { key, stored: stored.clone() });
+        let copy = self.books.fresh(Entry { key, stored: stored.clone() });
         match to.put(copy, Mark::of(&key), old.standing(), &self.books) {
             Ok(copy) if old.close() => return Some(copy),
             Ok(copy) => drop(copy.close()),

@@ -10,6 +10,7 @@ use std::array;
 use super::{
     super::key::CacheKey,
     books::Books,
+    hazards::Unlinked,
     policy::{Policy, Standing, WAYS},
     slot::{Ask, Claim, Emptied, Entry, Fresh, Slot, Visit},
     tags::Tags,
@@ -188,7 +189,7 @@ impl Set {
     pub(super) fn memory(&self) -> usize {
         // What the heap keeps beside each.
         const HEADER: usize = 8;
-        size_of::<Self>() + self.len() * (size_of::<super::hazards::Node<Entry>>() + HEADER)
+        size_of::<Self>() + self.len() * (size_of::<super::nodes::Node<Entry>>() + HEADER)
     }
 }
 
@@ -288,14 +289,26 @@ impl<'a> Resident<'a> {
         closed
     }
 
-    /// Puts another one for the same key in its place, hidden, if it can still be read.
-    pub(super) fn replace(&self, entry: Fresh, standing: Standing) -> Result<Resident<'a>, Fresh> {
-        let Place { set, way, books } = self.place;
+    /// Puts another one for the same key in its place, readable at once, if it still is itself.
+    pub(super) fn replace(&self, entry: Fresh, standing: Standing) -> Result<(), Fresh> {
         let expires = entry.entry().stored.meta.expires;
-        let (visit, old) = self.visit.replace(entry, books.hazards())?;
+        let old = self.visit.replace(entry)?;
+        self.left_to_another(old, standing, expires);
+        Ok(())
+    }
+
+    /// The same, hidden.
+    pub(super) fn replace_hidden(&self, entry: Fresh, standing: Standing) -> Result<Resident<'a>, Fresh> {
+        let expires = entry.entry().stored.meta.expires;
+        let (visit, old) = self.visit.replace_hidden(entry, self.place.books.hazards())?;
+        self.left_to_another(old, standing, expires);
+        Ok(Resident { place: self.place, visit })
+    }
+
+    fn left_to_another(&self, old: Unlinked<Entry>, standing: Standing, expires: Uptime) {
+        let Place { set, way, books } = self.place;
         set.policy.admit(way, standing, expires);
         books.retire(old);
-        Ok(Resident { place: self.place, visit })
     }
 
     /// Has those read it who look for it from now on, if nobody has taken it out.

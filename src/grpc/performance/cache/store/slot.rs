@@ -32,7 +32,8 @@ use std::{
 
 use super::{
     super::{key::CacheKey, value::Stored},
-    hazards::{Hazard, Hazards, Node, Unlinked},
+    hazards::{Hazard, Hazards, Unlinked},
+    nodes::{Node, Owned},
 };
 use crate::platform::atomic::AtomicPtr;
 
@@ -138,7 +139,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(node) = Ask::OpenOrHidden.admits(self.0.load(Relaxed)) {
             // SAFETY: what is in a slot is the slot's, and whoever looks at it borrows the slot.
-            drop(unsafe { Node::into_value(node) });
+            drop(unsafe { Owned::from_raw(node).into_value() });
         }
     }
 }
@@ -168,35 +169,34 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// An entry that is to be stored, in its node.
-pub(super) struct Fresh(NonNull<Node<Entry>>);
+/// An entry that is to be stored, in its node, which nobody has seen.
+pub(super) struct Fresh(ManuallyDrop<Owned<Entry>>);
 
 impl Fresh {
-    pub(super) fn new(entry: Entry) -> Self {
-        Self(Node::new(entry))
+    pub(super) fn new(node: Owned<Entry>) -> Self {
+        Self(ManuallyDrop::new(node))
     }
 
     pub(super) fn entry(&self) -> &Entry {
-        // SAFETY: it is there until this is dropped, or turned into something else.
-        unsafe { Node::value(self.0) }
+        self.0.get()
     }
 
     /// Before others find it: so it is not freed as long as this is held, whoever takes it out of its slot.
     fn held<'a>(&self, hazards: &'a Hazards<Entry>) -> Hazard<'a, Entry> {
         let hazard = hazards.hazard();
-        hazard.hold(self.0.as_ptr());
+        hazard.hold(self.0.as_raw().as_ptr());
         hazard
     }
 
     fn into_node(self) -> NonNull<Node<Entry>> {
-        ManuallyDrop::new(self).0
+        ManuallyDrop::new(self).0.as_raw()
     }
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        // SAFETY: nobody has seen it.
-        drop(unsafe { Node::into_value(self.0) });
+        // SAFETY: it is not used again, and nobody has seen it.
+        drop(unsafe { ManuallyDrop::take(&mut self.0).into_value() });
     }
 }
 
@@ -231,14 +231,24 @@ impl<'a> Visit<'a> {
         closed.then(|| self.slot.emptied(self.node))
     }
 
-    /// Puts another in its place, hidden, if it is still there, and open.
-    pub(super) fn replace(
+    /// Puts another in its place, open, if it is still there, and open.
+    pub(super) fn replace(&self, entry: Fresh) -> Result<Unlinked<Entry>, Fresh> {
+        if !self.slot.turn(self.node.as_ptr(), entry.0.as_raw().as_ptr()) {
+            return Err(entry);
+        }
+        let _in_the_slot = entry.into_node();
+        // SAFETY: the exchange has taken it out, and it was there.
+        Ok(unsafe { Unlinked::new(self.node) })
+    }
+
+    /// The same, hidden.
+    pub(super) fn replace_hidden(
         &self,
         entry: Fresh,
         hazards: &'a Hazards<Entry>,
     ) -> Result<(Visit<'a>, Unlinked<Entry>), Fresh> {
         let hazard = entry.held(hazards);
-        if !self.slot.turn(self.node.as_ptr(), hidden(entry.0)) {
+        if !self.slot.turn(self.node.as_ptr(), hidden(entry.0.as_raw())) {
             return Err(entry);
         }
         let visit = Visit { slot: self.slot, node: entry.into_node(), _looking: hazard };

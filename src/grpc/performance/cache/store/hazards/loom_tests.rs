@@ -67,6 +67,16 @@ impl Room {
 
     fn reclaim(&self) {
         self.hazards.reclaim(|probe| probe.free());
+        // What is spare now.
+        self.hazards.reclaim(|probe| probe.free());
+    }
+
+    /// Puts another where one is that is spare, if there is one.
+    fn renew(&self, by: &Arc<Probe>) {
+        self.hazards.reclaim(|probe| probe.free());
+        let node = self.hazards.renew(Arc::clone(by), |probe| probe.free());
+        // SAFETY: nobody else has it.
+        drop(unsafe { node.into_value() });
     }
 
     fn reclaim_all(&self) {
@@ -78,12 +88,12 @@ impl Drop for Room {
     fn drop(&mut self) {
         let here = NonNull::new(self.here.load(SeqCst)).unwrap();
         // SAFETY: nobody else has the room.
-        drop(unsafe { Node::into_value(here) });
+        drop(unsafe { Owned::from_raw(here).into_value() });
     }
 }
 
 fn node(probe: &Arc<Probe>) -> *mut Node<Arc<Probe>> {
-    Node::new(Arc::clone(probe)).as_ptr()
+    Owned::new(Arc::clone(probe)).as_raw().as_ptr()
 }
 
 fn probes<const N: usize>() -> [Arc<Probe>; N] {
@@ -144,6 +154,24 @@ fn what_one_retires_is_freed_by_another_and_once() {
         room.reclaim_all();
         let freed = [first, second, third].map(|probe| probe.freed.load(SeqCst));
         assert!(freed == [1, 1, 0] || freed == [1, 0, 1], "{freed:?}");
+    });
+}
+
+#[test]
+fn what_is_spare_is_used_again_or_freed_by_another_and_once() {
+    loom::model(|| {
+        let [first, second, third] = probes();
+        let room = Room::new(&first);
+        let other = {
+            let room = Arc::clone(&room);
+            thread::spawn(move || room.reclaim_all())
+        };
+        room.replace(&second);
+        room.renew(&third);
+        other.join().unwrap();
+        room.reclaim_all();
+        let freed = [first, second, third].map(|probe| probe.freed.load(SeqCst));
+        assert_eq!(freed, [1, 0, 0]);
     });
 }
 

@@ -26,7 +26,7 @@ impl Drop for Counted<'_> {
 }
 
 fn unlinked<T>(value: T) -> (NonNull<Node<T>>, Unlinked<T>) {
-    let node = Node::new(value);
+    let node = Owned::new(value).as_raw();
     // SAFETY: nobody has found it, nor will.
     (node, unsafe { Unlinked::new(node) })
 }
@@ -40,10 +40,31 @@ fn what_is_looked_at_waits_and_is_freed_once_it_is_not() {
     hazard.point_at(node.as_ptr());
     assert!(!hazards.retire(looked_at, 1));
     assert!(!hazards.retire(unlinked(Counted::new(&there, 2)).1, 1));
-    hazards.reclaim(drop);
+    hazards.reclaim_all(drop);
     assert_eq!(there.load(SeqCst), 1);
     drop(hazard);
-    hazards.reclaim(|freed| assert_eq!(freed.1, 1));
+    hazards.reclaim_all(|freed| assert_eq!(freed.1, 1));
+    assert_eq!(there.load(SeqCst), 0);
+}
+
+#[test]
+fn what_is_spare_is_used_for_the_next_and_freed_if_it_is_not() {
+    let there = AtomicUsize::new(0);
+    let hazards = Hazards::new();
+    let nodes = [1, 2].map(|n| {
+        let (node, unlinked) = unlinked(Counted::new(&there, n));
+        assert!(!hazards.retire(unlinked, 1));
+        node
+    });
+    hazards.reclaim(drop);
+    assert_eq!(there.load(SeqCst), 2, "spare, and not yet freed");
+    let mut freed = 0;
+    let renewed = hazards.renew(Counted::new(&there, 3), |old| freed = old.1);
+    assert!(nodes.contains(&renewed.as_raw()) && [1, 2].contains(&freed));
+    hazards.reclaim(|old| assert_eq!(old.1, 3 - freed));
+    assert_eq!(there.load(SeqCst), 1);
+    // SAFETY: nobody else has it.
+    drop(unsafe { renewed.into_value() });
     assert_eq!(there.load(SeqCst), 0);
 }
 
@@ -97,7 +118,7 @@ fn nothing_is_freed_under_a_look() {
     let rounds = if cfg!(miri) { 50 } else { 50_000 };
     let there = AtomicUsize::new(0);
     let hazards = Hazards::new();
-    let here = AtomicPtr::new(Node::new(Counted::new(&there, 0)).as_ptr());
+    let here = AtomicPtr::new(Owned::new(Counted::new(&there, 0)).as_raw().as_ptr());
     let begin = Barrier::new(READERS + WRITERS);
     let running = AtomicUsize::new(WRITERS);
     thread::scope(|scope| {
@@ -122,7 +143,8 @@ fn nothing_is_freed_under_a_look() {
             scope.spawn(|| {
                 begin.wait();
                 for n in 0..rounds {
-                    let old = here.swap(Node::new(Counted::new(&there, n)).as_ptr(), SeqCst);
+                    let old =
+                        here.swap(hazards.renew(Counted::new(&there, n), drop).as_raw().as_ptr(), SeqCst);
                     // SAFETY: the exchange has taken it out.
                     let old = unsafe { Unlinked::new(NonNull::new(old).unwrap()) };
                     if hazards.retire(old, 1) {
@@ -136,7 +158,7 @@ fn nothing_is_freed_under_a_look() {
     hazards.reclaim_all(drop);
     assert_eq!(there.load(SeqCst), 1);
     // SAFETY: nobody looks for it any more.
-    drop(unsafe { Node::into_value(NonNull::new(here.into_inner()).unwrap()) });
+    drop(unsafe { Owned::from_raw(NonNull::new(here.into_inner()).unwrap()).into_value() });
 }
 
 #[test]
