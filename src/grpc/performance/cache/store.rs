@@ -4,6 +4,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | `slot` | one entry, or none: a pointer |
+//! | `nodes` | entries that one can look at while another has them |
 //! | `hazards` | who looks at which entry, and when one that was taken out may be freed |
 //! | `policy` | which entry of a set goes next: quick_cache's policy |
 //! | `tags` | what the entries of a set are found by |
@@ -21,10 +22,7 @@
 //! Behind a map without locks it would still want one lock for every insertion, a queue for those who do not get it, and
 //! a second truth about what is stored. Its policy is simple enough to be kept in notes beside the slots instead. Within
 //! sets of 48 entries it answers as much: from 0.3 points more than quick_cache to 0.1 less on Zipf's traces with and
-//! without scans, 0.6 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). What it costs is
-//! speed where nobody is stopped: two locked instructions to a hit more than a map that reclaims by epochs. The
-//! best peer of each case does 1.2 to 2.3 times as many operations a second on two cores; with eight threads and 10%
-//! insertions one get in 10,000 takes longer than 5 to 23 µs here, from run to run, and 30 to 5,000 there.
+//! without scans, 0.7 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). FIGURES
 //!
 //! What the sets cost in memory beside keys and values is in the 272 bytes that an entry is counted with, but for the
 //! slots of entries that never come. So a table has room for one entry in [`LEAST_ENTRY`] bytes at most, however many are
@@ -42,22 +40,24 @@
 //! 3. in a set that has its part of the entries, it takes the place of the victim;
 //! 4. else it evicts somewhere else, and claims an empty slot.
 //!
-//! So it has published the entry, hidden; it closes what else there is for the key; and reveals it. Each of these is one
-//! exchange of one word, so a thread that is stopped in between keeps at most one slot and one value's room from the others,
-//! who use the slots beside. While an answer is replaced, its key, and no other, is not found.
+//! With the first of them it is done, if nobody is to be asked whether the answer is still wanted. Else it has published the
+//! entry hidden; it closes what else there is for the key; and reveals it. Each of these is one exchange of one word, so a
+//! thread that is stopped in between keeps at most one slot and one value's room from the others, who use the slots
+//! beside.
 //!
 //! **At most one answer to a key can be read at a time.** An insertion publishes its entry hidden; closes all others of the
 //! key, hidden ones too; and then reveals its own, if nobody has closed it. Of two at a time at least one finds the other,
 //! since each publishes before it looks round, and closes it before it reveals its own; if each finds the other, one or
-//! both are lost, which a cache may do. (One that finds an entry and comes too late to close it, since a third has replaced
-//! it, is found by the third, which looks round after that.) So what is read was stored last, or was there when the reading
-//! began, and what was replaced or removed does not come back: what has left its slot is never put into one again.
+//! both are lost, which a cache may do. An insertion that exchanges what can be read for its own changes nothing in that:
+//! there is one before and after, and who has found the one before, and comes too late to close it, looks again. So
+//! what is read was stored last, or was there when the reading began, and what was replaced or removed does not come back:
+//! what has left its slot is never put into one again.
 //!
-//! **Memory.** What was taken out is freed once nobody looks at it, which costs a system call of 2 µs, for as many at a time
-//! as wait: up to 64 for each thread, and 1/64 of a shard. They are counted in the budget of bytes until then, and whoever
-//! needs their room frees them, whichever thread has taken them out; so does who asks for the figures, clears, or resizes,
-//! and every [`HITS_TO_TIDY`]th hit of a thread, so that the last ones do not wait for another insertion. A stopped reader
-//! keeps one entry; a thread that is stopped while it frees keeps those that it was about to. (With reclamation by epochs one
+//! **Memory.** What was taken out is freed once nobody looks at it, which costs a system call of 1 to 2 µs, for as many at a
+//! time as wait: up to 64 for each thread, and 1/64 of a shard, and as many more that are to be used again. All of that is
+//! counted in the budget of bytes, and whoever needs the room frees it, whichever thread it waits for; so does who asks for
+//! the figures, clears, or resizes, and every [`HITS_TO_TIDY`]th hit of a thread, so that nothing waits for an insertion
+//! that does not come. A stopped reader keeps one entry; a thread that is stopped while it frees keeps those that it was about to. (With reclamation by epochs one
 //! stopped reader would hold back all that is replaced meanwhile: 10 MB in 5 ms at a million insertions of 1 KiB a second.)
 //!
 //! **Shards** divide the budget, so they are few: a shard has at least [`SHARD_ENTRIES`] entries (chance fills shards

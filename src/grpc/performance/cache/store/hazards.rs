@@ -27,6 +27,7 @@
 use std::{
     array,
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::Deref,
     ptr::{self, NonNull},
     sync::atomic::{
@@ -37,13 +38,16 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::nodes::{Node, Owned, Stack};
+use super::nodes::{Blank, Node, Owned, Stack};
 use crate::platform::{atomic::AtomicPtr, barrier::Fences, per_thread::PerThread};
 
 /// Entries that one thread looks at in one operation: what it has stored, what it moves, and what it finds meanwhile.
 const PLACES: usize = 4;
 /// Weights that wait for one heavy fence, which takes as long as 50 insertions without it would.
 pub(super) const ENOUGH: u32 = 64;
+
+/// Nodes that are made at a time: about a page of them.
+const BLANKS: usize = 32;
 
 /// See the module.
 pub(super) struct Hazards<T: Send + Sync> {
@@ -61,6 +65,7 @@ struct Record<T> {
     waiting: Stack<T>,
     /// What nobody looks at.
     spare: Stack<T>,
+    blank: Stack<MaybeUninit<T>>,
 }
 
 impl<T> Default for Record<T> {
@@ -71,6 +76,7 @@ impl<T> Default for Record<T> {
             weight: AtomicU32::new(0),
             waiting: Stack::default(),
             spare: Stack::default(),
+            blank: Stack::default(),
         }
     }
 }
@@ -106,8 +112,9 @@ impl<T: Send + Sync> Hazards<T> {
 
     /// One that this thread has found to be spare, if there is any, with another value in it; otherwise a new one.
     pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
-        match self.records.get_or_default().spare.pop() {
-            None => Owned::new(value),
+        let record = self.records.get_or_default();
+        match record.spare.pop() {
+            None => record.blank().fill(value),
             Some(mut spare) => {
                 // SAFETY: what is spare nobody looks at.
                 free(unsafe { spare.renew(value) });
@@ -169,6 +176,18 @@ impl<T: Send + Sync> Drop for Hazards<T> {
                 .chain(record.spare.take())
                 .for_each(|node| drop(unsafe { node.into_value() }));
         }
+    }
+}
+
+impl<T> Record<T> {
+    /// For the record's thread.
+    fn blank(&self) -> Blank<T> {
+        self.blank.pop().unwrap_or_else(|| {
+            (1..BLANKS).for_each(|_| {
+                self.blank.push(Blank::blank());
+            });
+            Blank::blank()
+        })
     }
 }
 

@@ -212,6 +212,12 @@ impl<'a> Place<'a> {
         Resident { place: self, visit: claim.fill(entry, books.hazards()) }
     }
 
+    /// The way has another entry for the same key now.
+    fn pass_on(self, old: Unlinked<Entry>, standing: Standing, expires: Uptime) {
+        self.set.policy.admit(self.way, standing, expires);
+        self.books.retire(old);
+    }
+
     /// Leaves the way empty.
     fn empty(self, emptied: Emptied<'_>) {
         let Emptied { entry, claim } = emptied;
@@ -290,25 +296,24 @@ impl<'a> Resident<'a> {
     }
 
     /// Puts another one for the same key in its place, readable at once, if it still is itself.
-    pub(super) fn replace(&self, entry: Fresh, standing: Standing) -> Result<(), Fresh> {
+    pub(super) fn replace(self, entry: Fresh, standing: Standing) -> Result<(), Fresh> {
+        let Self { place, visit } = self;
         let expires = entry.entry().stored.meta.expires;
-        let old = self.visit.replace(entry)?;
-        self.left_to_another(old, standing, expires);
+        let old = visit.replace(entry)?;
+        // Before it waits for nobody to look at it.
+        drop(visit);
+        place.pass_on(old, standing, expires);
         Ok(())
     }
 
     /// The same, hidden.
-    pub(super) fn replace_hidden(&self, entry: Fresh, standing: Standing) -> Result<Resident<'a>, Fresh> {
+    pub(super) fn replace_hidden(self, entry: Fresh, standing: Standing) -> Result<Resident<'a>, Fresh> {
+        let Self { place, visit } = self;
         let expires = entry.entry().stored.meta.expires;
-        let (visit, old) = self.visit.replace_hidden(entry, self.place.books.hazards())?;
-        self.left_to_another(old, standing, expires);
-        Ok(Resident { place: self.place, visit })
-    }
-
-    fn left_to_another(&self, old: Unlinked<Entry>, standing: Standing, expires: Uptime) {
-        let Place { set, way, books } = self.place;
-        set.policy.admit(way, standing, expires);
-        books.retire(old);
+        let (new, old) = visit.replace_hidden(entry, place.books.hazards())?;
+        drop(visit);
+        place.pass_on(old, standing, expires);
+        Ok(Resident { place, visit: new })
     }
 
     /// Has those read it who look for it from now on, if nobody has taken it out.

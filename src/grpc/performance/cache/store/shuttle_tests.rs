@@ -1,4 +1,4 @@
-//! The store as a whole, with more threads than loom can hold: tags, gates and slots together.
+//! The store as a whole, with more threads than loom can hold: tags, slots and what waits to be freed.
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 

@@ -147,12 +147,13 @@ fn what_was_replaced_waits_to_be_freed_but_not_for_ever_and_not_without_bound() 
 
     for _ in 0..1000 {
         store.put(1, b"new");
-        assert!(held() <= (1 + u64::from(hazards::ENOUGH)) * size(3), "{} bytes", held());
+        // As many wait, and as many are spare.
+        assert!(held() <= (1 + 2 * u64::from(hazards::ENOUGH)) * size(3), "{} bytes", held());
     }
     // A few large ones are as much as many small ones.
     for _ in 0..100 {
         store.put(1, &[0; MIB / 8]);
-        assert!(held() <= 2 * size(MIB / 8), "{} bytes", held());
+        assert!(held() <= 3 * size(MIB / 8), "{} bytes", held());
     }
 }
 
