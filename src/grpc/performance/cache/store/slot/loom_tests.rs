@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use loom::thread;
 
@@ -69,9 +69,17 @@ impl Room {
     }
 }
 
+static KEY: LazyLock<CacheKey> = LazyLock::new(|| CacheKey::of(&[]));
+
+fn model(work: impl Fn() + Send + Sync + 'static) {
+    // Here, since hashing takes more stack than the threads of a model have.
+    LazyLock::force(&KEY);
+    loom::model(work);
+}
+
 fn fresh(n: u8) -> Fresh {
     let stored = Stored { body: Body::plain(&[n]), meta: Meta::until(Uptime::NEVER) };
-    Fresh::new(Owned::new(Entry { key: CacheKey::of(&[]), stored }))
+    Fresh::new(Owned::new(Entry { key: *KEY, stored }))
 }
 
 fn content(entry: &Entry) -> u8 {
@@ -94,7 +102,7 @@ fn together(
 
 #[test]
 fn who_reads_sees_the_one_or_the_other_while_one_is_replaced() {
-    loom::model(|| {
+    model(|| {
         let room = Room::with(1);
         let [read, replaced] = together(&room, |room| room.read(Ask::Open), |room| room.replace(2));
         assert!(matches!(read, Some(1 | 2)), "{read:?}");
@@ -105,7 +113,7 @@ fn who_reads_sees_the_one_or_the_other_while_one_is_replaced() {
 
 #[test]
 fn of_two_that_replace_the_second_replaces_the_first_or_comes_too_late() {
-    loom::model(|| {
+    model(|| {
         let room = Room::with(1);
         let replaced = together(&room, |room| room.replace(2), |room| room.replace(3));
         let last = match replaced {
@@ -119,7 +127,7 @@ fn of_two_that_replace_the_second_replaces_the_first_or_comes_too_late() {
 
 #[test]
 fn of_two_that_claim_one_does() {
-    loom::model(|| {
+    model(|| {
         let room = Arc::new(Room { slot: Slot::default(), hazards: Hazards::new() });
         let fill = |n: u8| {
             move |room: &Room| {
@@ -136,7 +144,7 @@ fn of_two_that_claim_one_does() {
 
 #[test]
 fn of_two_that_take_one_out_one_does() {
-    loom::model(|| {
+    model(|| {
         let room = Room::with(1);
         let mut closed = together(&room, Room::close, Room::close);
         closed.sort_unstable();
@@ -148,7 +156,7 @@ fn of_two_that_take_one_out_one_does() {
 
 #[test]
 fn what_is_replaced_while_it_is_taken_out_is_taken_out_or_replaced_and_not_both() {
-    loom::model(|| {
+    model(|| {
         let room = Room::with(1);
         let [closed, replaced] = together(&room, Room::close, |room| room.replace_hidden(2));
         let expected = match (closed, replaced) {
@@ -163,7 +171,7 @@ fn what_is_replaced_while_it_is_taken_out_is_taken_out_or_replaced_and_not_both(
 
 #[test]
 fn what_is_seized_is_not_taken_out_as_well() {
-    loom::model(|| {
+    model(|| {
         let room = Room::with(1);
         let [closed, seized] = together(&room, Room::close, |room| room.seize_and_fill(2));
         let expected = match (closed, seized) {
