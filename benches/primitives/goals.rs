@@ -13,8 +13,7 @@ const OF_MALLOC: f64 = 0.5;
 
 /// Judges what was measured: the goals of the pools and of the histograms.
 pub(crate) fn judge(rooms: &[(&str, Vec<Measure>)]) -> Vec<Goal> {
-    let of = |name: &str| rooms.iter().filter(move |room| room.0 == name).flat_map(|room| &room.1);
-    let buffers = of(pool::ROOM.name).flat_map(|measure| {
+    let buffers = of(rooms, pool::ROOM.name).flat_map(|measure| {
         let ours = measure.best(Standing::Ours, |_| true);
         let malloc = measure.best(Standing::Peer, |name| name == pool::MALLOC);
         let pool = measure.best(Standing::Peer, |name| name != pool::MALLOC);
@@ -31,7 +30,7 @@ pub(crate) fn judge(rooms: &[(&str, Vec<Measure>)]) -> Vec<Goal> {
             ),
         ]
     });
-    let recordings = of(histogram::ROOM.name).map(|measure| {
+    let recordings = of(rooms, histogram::ROOM.name).map(|measure| {
         Part::at_most(format!("{}, ns", measure.what()), measure.best(Standing::Ours, |_| true), RECORDING_NS)
     });
     vec![
@@ -43,4 +42,9 @@ pub(crate) fn judge(rooms: &[(&str, Vec<Measure>)]) -> Vec<Goal> {
         ),
         Goal::new(9, "recording a time: at most 10 ns at 1, 2 and 8 threads", recordings.collect()),
     ]
+}
+
+/// The measures of one room.
+fn of<'a>(rooms: &'a [(&str, Vec<Measure>)], name: &'a str) -> impl Iterator<Item = &'a Measure> {
+    rooms.iter().filter(move |room| room.0 == name).flat_map(|room| &room.1)
 }

@@ -57,8 +57,9 @@
 //! time as wait: up to 64 for each thread, and 1/64 of a shard, and as many more that are to be used again. All of that is
 //! counted in the budget of bytes, and whoever needs the room frees it, whichever thread it waits for; so does who asks for
 //! the figures, clears, or resizes, and every [`HITS_TO_TIDY`]th hit of a thread, so that nothing waits for an insertion
-//! that does not come. A stopped reader keeps one entry; a thread that is stopped while it frees keeps those that it was about to. (With reclamation by epochs one
-//! stopped reader would hold back all that is replaced meanwhile: 10 MB in 5 ms at a million insertions of 1 KiB a second.)
+//! that does not come. A stopped reader keeps one entry; a thread that is stopped while it frees, those that it was about
+//! to. (With reclamation by epochs one stopped reader would hold back all that is replaced meanwhile: 10 MB in 5 ms at a
+//! million insertions of 1 KiB a second.)
 //!
 //! **Shards** divide the budget, so they are few: a shard has at least [`SHARD_ENTRIES`] entries (chance fills shards
 //! unevenly, the more so the smaller they are) and [`SHARD_BYTES`] bytes (a value has to fit in one). A small cache is

@@ -26,7 +26,7 @@ impl<T> Node<T> {
     #[inline]
     pub(super) unsafe fn value<'a>(node: NonNull<Self>) -> &'a T {
         // SAFETY: by the caller's promise. Its owner may write the field beside it meanwhile.
-        unsafe { &*(&raw const (*node.as_ptr()).value) }
+        unsafe { &(*node.as_ptr()).value }
     }
 }
 
@@ -73,7 +73,7 @@ impl<T> Owned<T> {
 
     fn below(&self) -> &Cell<*mut Node<T>> {
         // SAFETY: it is ours, and nobody else has to do with this field.
-        unsafe { &*(&raw const (*self.0.as_ptr()).below) }
+        unsafe { &(*self.0.as_ptr()).below }
     }
 }
 
