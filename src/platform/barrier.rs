@@ -8,45 +8,9 @@
 //! when it was stopped, so a heavy barrier waits for no thread.
 //!
 //! Where there is no such call, and under Loom and Miri, which do not know it, both are SeqCst fences. In a container that
-//! forbids the call there is no pair at all: ask [`is_paired`] first, or use [`Fences`], which are SeqCst fences there.
-
-use std::sync::atomic::Ordering::SeqCst;
+//! forbids the call there is no pair at all: ask [`is_paired`] first.
 
 pub(crate) use imp::{heavy, is_paired, light};
-
-use super::atomic::fence;
-
-/// A pair that there is everywhere, chosen once for all who use it together: the cheap one, or a SeqCst fence each.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fences {
-    paired: bool,
-}
-
-impl Fences {
-    pub(crate) fn choose() -> Self {
-        Self { paired: is_paired() }
-    }
-
-    /// As [`light`].
-    #[inline]
-    pub(crate) fn light(self) {
-        if self.paired {
-            light();
-        } else {
-            fence(SeqCst);
-        }
-    }
-
-    /// As [`heavy`].
-    #[cold]
-    pub(crate) fn heavy(self) {
-        if self.paired {
-            heavy();
-        } else {
-            fence(SeqCst);
-        }
-    }
-}
 
 #[cfg(all(target_os = "linux", not(millstream_loom), not(miri)))]
 #[allow(unsafe_code)]

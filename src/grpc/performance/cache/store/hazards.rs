@@ -1,23 +1,26 @@
-//! Who looks at which entry, and when one that was taken out may be freed: hazard pointers, whose fences are a
-//! [`barrier`](crate::platform::barrier) of a pair.
+//! Who looks at which entry, and when one that was taken out may be freed: hazard pointers.
 //!
 //! ```text
 //!  who looks, with each hit              who has taken entries out, once for many
 //!  place = entry                         (where it was, there is something else)
-//!  ─ light fence ─                       ─ heavy fence ─
+//!  ─ fence ─                             ─ fence ─
 //!  still there? then look                in no place? then free it
 //!  place = nothing                       else it waits on
 //! ```
 //! **No entry is freed under a look.** Of a pointer in a place and the entry's being gone, one at least is seen by the other
-//! side, since between the write and the read of each lies a fence of the pair. Who finds the entry gone does not look at
+//! side, since between the write and the read of each lies a SeqCst fence. Who finds the entry gone does not look at
 //! it. A thread has several [`PLACES`], and a record of them that only it writes to: plain stores to a cache line of its own.
 //!
 //! **What waits is bounded, and found.** Entries that were taken out wait in the record of the thread that did it, until
 //! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and uses those for what it stores
 //! next, one by one: so the heap gets back what it is about to be asked for. But any thread may free them: who needs the room
-//! that they still take takes all of them out of all records, by two exchanges each, pays for one heavy fence, and
-//! frees what nobody looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
+//! that they still take takes all of them out of all records, by two exchanges each, and frees what nobody
+//! looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
 //! most; one that is stopped while it frees, what it has taken out of the records; and nobody waits.
+//!
+//! **Why no `membarrier(2)`**, which would spare each hit its fence, as it does in [`barrier`](crate::platform::barrier). A hit
+//! waits for its entry to come from memory anyway, and no gain was to be seen. But who calls it waits for all cores, and, in
+//! the kernel, for others who call it: one of them that is stopped there would stall those who store.
 //!
 //! **Threads that end** leave their records to those that start later, with what waits in them (see
 //! [`PerThread`](crate::platform::per_thread)). What waits when all of it goes is freed with it.
@@ -32,19 +35,22 @@ use std::{
     ptr::{self, NonNull},
     sync::atomic::{
         AtomicU32,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
     },
 };
 
 use crossbeam::utils::CachePadded;
 
 use super::nodes::{Blank, Node, Owned, Stack};
-use crate::platform::{atomic::AtomicPtr, barrier::Fences, per_thread::PerThread};
+use crate::platform::{
+    atomic::{AtomicPtr, fence},
+    per_thread::PerThread,
+};
 
 /// Entries that one thread looks at in one operation: what it has stored, what it moves, and what it finds meanwhile.
 const PLACES: usize = 4;
-/// Weights that wait for one heavy fence, which takes as long as 50 insertions without it would.
-pub(super) const ENOUGH: u32 = 64;
+/// Weights that wait until the places of all threads are looked at: so rarely that it costs an insertion a few nanoseconds.
+pub(super) const ENOUGH: u32 = 16;
 
 /// Nodes that are made at a time: about a page of them.
 const BLANKS: usize = 32;
@@ -52,7 +58,6 @@ const BLANKS: usize = 32;
 /// See the module.
 pub(super) struct Hazards<T: Send + Sync> {
     records: PerThread<CachePadded<Record<T>>>,
-    fences: Fences,
 }
 
 struct Record<T> {
@@ -83,7 +88,7 @@ impl<T> Default for Record<T> {
 
 impl<T: Send + Sync> Hazards<T> {
     pub(super) fn new() -> Self {
-        Self { records: PerThread::default(), fences: Fences::choose() }
+        Self { records: PerThread::default() }
     }
 
     /// A place of this thread, pointing at nothing yet.
@@ -95,7 +100,7 @@ impl<T: Send + Sync> Hazards<T> {
         let place = record.places.get(number).expect("no operation looks at more at a time");
         let bit = 1 << number;
         record.taken.store(taken | bit, Relaxed);
-        Hazard { record, place, bit, fences: self.fences, one_thread: PhantomData }
+        Hazard { record, place, bit, one_thread: PhantomData }
     }
 
     /// Has what was taken out wait until nobody looks at it. True: enough waits to be [`reclaim`](Self::reclaim)ed.
@@ -149,9 +154,9 @@ impl<T: Send + Sync> Hazards<T> {
         if waiting.is_empty() {
             return;
         }
-        // Between the ends of all of them and the looks at the places: pairs with the light one in `point_at`. Those
-        // whom others took out have come here by way of `waiting`, after that.
-        self.fences.heavy();
+        // Between the ends of all of them and the looks at the places: pairs with the one in `point_at`. Those whom
+        // others took out have come here by way of `waiting`, after that.
+        fence(SeqCst);
         // Acquire: pairs with who looks no more, and with who looks at something else by now.
         let places = self.records.iter().flat_map(|record| &record.places).map(|place| place.load(Acquire));
         let looked_at: Vec<_> = places.filter(|node| !node.is_null()).collect();
@@ -196,7 +201,6 @@ pub(super) struct Hazard<'a, T> {
     record: &'a Record<T>,
     place: &'a AtomicPtr<Node<T>>,
     bit: u32,
-    fences: Fences,
     one_thread: PhantomData<*mut ()>,
 }
 
@@ -205,7 +209,8 @@ impl<T> Hazard<'_, T> {
     #[inline]
     pub(super) fn point_at(&self, node: *mut Node<T>) {
         self.hold(node);
-        self.fences.light();
+        // Between the write above and the look that follows: pairs with the one in `part`.
+        fence(SeqCst);
     }
 
     /// The same for a node that nobody else has yet, and that is not looked for.

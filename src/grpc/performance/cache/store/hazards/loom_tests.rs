@@ -1,5 +1,3 @@
-//! The fences are SeqCst ones here (see [`barrier`](crate::platform::barrier)); all else is what runs.
-
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use loom::{cell::UnsafeCell, thread};
