@@ -44,6 +44,15 @@ mod model {
     }
 
     impl<T: Default> PerThread<T> {
+        pub(crate) fn get(&self) -> Option<&T> {
+            let own = current().id();
+            self.0
+                .iter()
+                .filter_map(|place| place.value.get())
+                .find(|(of, _)| *of == own)
+                .map(|(_, value)| value)
+        }
+
         pub(crate) fn get_or_default(&self) -> &T {
             let own = current().id();
             let of = |place: &Place<T>| place.value.get().map(|(thread, _)| *thread);

@@ -91,10 +91,23 @@ impl<T: Send + Sync> Hazards<T> {
         Self { records: PerThread::default() }
     }
 
+    /// This thread's record.
+    #[inline]
+    fn own(&self) -> &Record<T> {
+        self.records.get().unwrap_or_else(|| self.make_own())
+    }
+
+    /// What is given out is looked up as ever: the reference that comes of making it is, to Miri, not to be used beside it.
+    #[cold]
+    fn make_own(&self) -> &Record<T> {
+        self.records.get_or_default();
+        self.records.get().expect("it has just been made")
+    }
+
     /// A place of this thread, pointing at nothing yet.
     #[inline]
     pub(super) fn hazard(&self) -> Hazard<'_, T> {
-        let record = self.records.get_or_default();
+        let record = self.own();
         let taken = record.taken.load(Relaxed);
         let number = taken.trailing_ones() as usize;
         let place = record.places.get(number).expect("no operation looks at more at a time");
@@ -106,7 +119,7 @@ impl<T: Send + Sync> Hazards<T> {
     /// Has what was taken out wait until nobody looks at it. True: enough waits to be [`reclaim`](Self::reclaim)ed.
     #[must_use]
     pub(super) fn retire(&self, unlinked: Unlinked<T>, weight: u32) -> bool {
-        let record = self.records.get_or_default();
+        let record = self.own();
         let was_empty = record.waiting.push(unlinked.0);
         // Others may have taken what it stands for.
         let before = if was_empty { 0 } else { record.weight.load(Relaxed) };
@@ -117,7 +130,7 @@ impl<T: Send + Sync> Hazards<T> {
 
     /// One that this thread has found to be spare, if there is any, with another value in it; otherwise a new one.
     pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
-        let record = self.records.get_or_default();
+        let record = self.own();
         match record.spare.pop() {
             None => record.blank().fill(value),
             Some(mut spare) => {
@@ -130,7 +143,7 @@ impl<T: Send + Sync> Hazards<T> {
 
     /// Finds out which of those that this thread has retired are spare by now. Frees what was so before.
     pub(super) fn reclaim(&self, free: impl FnMut(T)) {
-        let own = self.records.get_or_default();
+        let own = self.own();
         // SAFETY: what is spare nobody looks at.
         own.spare.take().map(|spare| unsafe { spare.into_value() }).for_each(free);
         // What is looked at, and so goes on waiting, is not to have the next one looked for at once.
@@ -160,7 +173,7 @@ impl<T: Send + Sync> Hazards<T> {
         // Acquire: pairs with who looks no more, and with who looks at something else by now.
         let places = self.records.iter().flat_map(|record| &record.places).map(|place| place.load(Acquire));
         let looked_at: Vec<_> = places.filter(|node| !node.is_null()).collect();
-        let own = self.records.get_or_default();
+        let own = self.own();
         for node in waiting {
             if looked_at.contains(&node.as_raw().as_ptr()) {
                 own.waiting.push(node);
