@@ -99,7 +99,7 @@ impl<T: Send + Sync> Hazards<T> {
 
     /// What is given out is looked up as ever: the reference that comes of making it is, to Miri, not to be used beside it.
     #[cold]
-    fn make_own(&self) -> &Record<T> {
+    fn make_own(&self) -> &CachePadded<Record<T>> {
         self.records.get_or_default();
         self.records.get().expect("it has just been made")
     }
