@@ -49,6 +49,7 @@
 
 mod crew;
 mod finding;
+mod gate;
 mod lead;
 mod pile;
 mod table;
@@ -210,7 +211,7 @@ impl Flights {
 
     #[inline]
     fn count_hit(&self, stale: bool) {
-        self.store.counters().add(Count::Hits, 1);
+        self.store.count_hit();
         if stale {
             self.store.counters().add(Count::StaleHits, 1);
         }
@@ -402,7 +403,7 @@ impl Flights {
         let now = self.store.uptime(now);
         let terms = Terms { freshness, place: self.unclassed };
         match self.meta(false, self.invalidations.now(), &terms, now) {
-            Some(meta) => drop(self.store.insert(key, self.prepare(value, &terms), meta, now)),
+            Some(meta) => self.store.insert(key, self.prepare(value, &terms), meta, now),
             None => {
                 self.store.remove(&key);
             }
@@ -414,7 +415,7 @@ impl Flights {
     fn land(&self, flight: &Flight, answer: Option<(Prepared, Meta)>, now: Uptime) {
         let is_on_table = || flight.listing.is_on();
         if let Some((prepared, meta)) = answer.filter(|_| is_on_table()) {
-            drop(self.store.insert_while(flight.key(), prepared, meta, now, &is_on_table));
+            self.store.insert_while(flight.key(), prepared, meta, now, &is_on_table);
         }
         self.table.strike(flight);
     }

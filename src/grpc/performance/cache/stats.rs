@@ -79,10 +79,13 @@ const COUNTS: usize = Count::BytesSaved as usize + 1;
 pub(super) struct Counters(ThreadLocal<CachePadded<[AtomicU64; COUNTS]>>);
 
 impl Counters {
+    /// How often this thread has counted it by now.
     #[inline]
-    pub(super) fn add(&self, count: Count, n: u64) {
+    pub(super) fn add(&self, count: Count, n: u64) -> u64 {
         let own = &self.0.get_or_default()[count as usize];
-        own.store(own.load(Relaxed) + n, Relaxed);
+        let sum = own.load(Relaxed) + n;
+        own.store(sum, Relaxed);
+        sum
     }
 
     fn read(&self, count: Count) -> u64 {

@@ -3,13 +3,15 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `gate` | who may look into a slot, and who may change it: one word |
-//! | `slot` | one entry behind its gate |
+//! | `slot` | one entry, or none: a pointer |
+//! | `nodes` | entries that one can look at while another has them |
+//! | `hazards` | who looks at which entry, and when one that was taken out may be freed |
 //! | `policy` | which entry of a set goes next: quick_cache's policy |
 //! | `tags` | what the entries of a set are found by |
 //! | `set` | 64 slots, their tags, and the policy's notes |
 //! | `table` | which set a key belongs to |
 //! | `budget` | what a shard may hold |
+//! | `books` | the shards' budgets, and what waits to be freed |
 //! | `admission` | room for an entry, and the entry into it |
 //! | `uptime` | moments, as entries keep them |
 //! | `resize` | other budgets, and the move to a larger table |
@@ -20,39 +22,46 @@
 //! Behind a map without locks it would still want one lock for every insertion, a queue for those who do not get it, and
 //! a second truth about what is stored. Its policy is simple enough to be kept in notes beside the slots instead. Within
 //! sets of 48 entries it answers as much: from 0.3 points more than quick_cache to 0.1 less on Zipf's traces with and
-//! without scans, 0.6 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). What it costs is
-//! speed where nobody is stopped: two locked instructions to a hit more than a map that reclaims by epochs. The
-//! best peer of each case does 1.2 to 2.3 times as many operations a second on two cores; with eight threads and 10%
-//! insertions one get in 10,000 takes longer than 5 to 23 µs here, from run to run, and 30 to 5,000 there.
+//! without scans, 0.7 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). What it costs is
+//! speed where nobody is stopped: the best peer of each case does 1.3 to 1.7 times as many look-ups a second on two cores,
+//! and 1.2 to 3 times as many operations where some insert.
 //!
 //! What the sets cost in memory beside keys and values is in the 272 bytes that an entry is counted with, but for the
 //! slots of entries that never come. So a table has room for one entry in [`LEAST_ENTRY`] bytes at most, however many are
 //! allowed. A budget of 1 GiB, with four million entries allowed, takes 3.5% less with values of 1 KiB to 2.9% more with
 //! values of 64 KiB in resident memory, all told (`cargo bench --bench cache`).
 //!
-//! **A hit** compares tags, counts itself into a slot, compares the key, notes the use, copies a handle on the bytes, and
-//! counts itself out. It allocates nothing, and whatever another thread was stopped in, it goes on. Four instructions of it
-//! are locked, two at the slot and two at the handle; the rest is cache lines: the tags, two of the slot, fetched together,
-//! and the handle's count.
+//! **A hit** compares tags, says which entry it looks at and that it still is there, compares the key, notes the use, copies
+//! a handle on the bytes, and says that it looks no more. It allocates nothing, and whatever another thread was stopped in,
+//! it goes on. What it says it writes to a cache line of its own (see `hazards`), with a fence; two more instructions of it are
+//! locked, at the handle. The rest is cache lines: the tags, the pointer, the uses, two of the entry, the handle's count.
 //!
-//! **An insertion** takes the first of these ways that is open to it:
-//! 1. where the key's old answer lies, and nobody looks at that, it is taken out, and the new one put there;
-//! 2. in a set that has its part of the entries, the same is done to the victim;
-//! 3. else it takes room in the budget, evicting for it, and claims an empty slot.
+//! **An insertion** takes room for the bytes, evicting for it if need be, and then the first of these ways that is open to it:
+//! 1. it exchanges the pointer to the key's old answer for one to the new;
+//! 2. it claims an empty slot, if there may be one more entry;
+//! 3. in a set that has its part of the entries, it takes the place of the victim;
+//! 4. else it evicts somewhere else, and claims an empty slot.
 //!
-//! Then it publishes the entry; closes what else there is for the key; and reveals it. Each of these is one exchange or
-//! addition on one word, so a thread that is stopped in between keeps at most one slot and one value's room from the
-//! others, who use the slots beside. While an answer is replaced where it lies, its key, and no other, is not found.
+//! With the first of them it is done, if nobody is to be asked whether the answer is still wanted. Else it has published the
+//! entry hidden; it closes what else there is for the key; and reveals it. Each of these is one exchange of one word, so a
+//! thread that is stopped in between keeps at most one slot and one value's room from the others, who use the slots
+//! beside.
 //!
 //! **At most one answer to a key can be read at a time.** An insertion publishes its entry hidden; closes all others of the
 //! key, hidden ones too; and then reveals its own, if nobody has closed it. Of two at a time at least one finds the other,
 //! since each publishes before it looks round, and closes it before it reveals its own; if each finds the other, one or
-//! both are lost, which a cache may do. So what is read was stored last, or was there when the reading began, and
-//! what was replaced or removed does not come back: a closed slot is never opened again with the same content.
+//! both are lost, which a cache may do. An insertion that exchanges what can be read for its own changes nothing in that:
+//! there is one before and after, and who has found the one before, and comes too late to close it, looks again. So
+//! what is read was stored last, or was there when the reading began, and what was replaced or removed does not come back:
+//! what has left its slot is never put into one again.
 //!
-//! **Memory.** An entry is freed by the last one that looks at it, at once: nothing is kept for later but the value that
-//! a stopped thread is looking at, and that is still counted in the budget. (With reclamation by epochs one stopped
-//! reader would hold back all that is replaced meanwhile: 10 MB in 5 ms at a million insertions of 1 KiB a second.)
+//! **Memory.** What was taken out is freed once nobody looks at it; several at a time, since all threads' places have to be
+//! looked at: up to 16 wait for each thread, and 1/64 of a shard, and as many more are to be used again. All of that is
+//! counted in the budget of bytes, and whoever needs the room frees it, whichever thread it waits for; so does who asks for
+//! the figures, clears, or resizes, and every [`HITS_TO_TIDY`]th hit of a thread, so that nothing waits for an insertion
+//! that does not come. A stopped reader keeps one entry; a thread that is stopped while it frees, those that it was about
+//! to. (With reclamation by epochs one stopped reader would hold back all that is replaced meanwhile: 10 MB in 5 ms at a
+//! million insertions of 1 KiB a second.)
 //!
 //! **Shards** divide the budget, so they are few: a shard has at least [`SHARD_ENTRIES`] entries (chance fills shards
 //! unevenly, the more so the smaller they are) and [`SHARD_BYTES`] bytes (a value has to fit in one). A small cache is
@@ -65,18 +74,15 @@
 //! **Time to live.** An entry knows when it expires, and is looked at when it is read: one that is too old is never
 //! served, and is removed by the reader that finds it, or as a victim that gets no second chance.
 
-use std::{
-    iter,
-    sync::atomic::AtomicUsize,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 mod admission;
+mod books;
 mod budget;
-pub(super) mod gate;
+mod hazards;
+mod nodes;
 mod policy;
 mod resize;
 mod set;
@@ -87,9 +93,8 @@ mod uptime;
 
 use self::{
     admission::Insertion,
-    budget::Budget,
+    books::{Books, Shard},
     set::{Mark, Resident, Which},
-    slot::Entry,
     table::{Home, Table, Tables},
     uptime::Origin,
 };
@@ -117,18 +122,14 @@ const LEAST_ENTRY: usize = 512;
 /// The part of a shard that one value may take, in percent.
 const LARGEST: u64 = 97;
 
+/// Each millisecond of nothing but hits.
+const HITS_TO_TIDY: u64 = 1 << 14;
+
 /// An answer, made ready to be stored.
 #[derive(Debug)]
 pub(super) enum Prepared {
     Fits(Body),
     TooLarge,
-}
-
-/// A part of the cache that has a budget of its own.
-struct Shard {
-    budget: Budget,
-    /// The set that is looked at next when another than the own has to give way.
-    hand: AtomicUsize,
 }
 
 fn shards(entries: usize, bytes: usize) -> usize {
@@ -144,7 +145,7 @@ fn entries_per_shard(entries: usize, bytes: usize, shards: usize) -> usize {
 /// See the module.
 pub(super) struct Store {
     tables: Tables,
-    shards: Box<[CachePadded<Shard>]>,
+    books: Books,
     counters: Counters,
     origin: Origin,
     ttl: Duration,
@@ -165,13 +166,9 @@ impl Store {
         let (entries, bytes) = (config.cache_capacity, config.cache_byte_capacity);
         let shards = shards(entries, bytes);
         let room = entries_per_shard(entries, bytes, shards);
-        let shard = || {
-            let budget = Budget::new(room as u64, (bytes / shards) as u64);
-            CachePadded::new(Shard { budget, hand: AtomicUsize::new(0) })
-        };
         Ok(Self {
             tables: Tables::new(shards, room),
-            shards: iter::repeat_with(shard).take(shards).collect(),
+            books: Books::new(shards, room as u64, (bytes / shards) as u64),
             counters: Counters::default(),
             origin: Origin::now(),
             ttl: config.cache_ttl,
@@ -184,9 +181,19 @@ impl Store {
     }
 
     pub(super) fn stats(&self) -> CacheStats {
-        let entries: u64 = self.shards.iter().map(|shard| shard.budget.entries()).sum();
-        let bytes: u64 = self.shards.iter().map(|shard| shard.budget.bytes()).sum();
+        self.books.reclaim();
+        let shards = self.books.shards();
+        let entries: u64 = shards.iter().map(|shard| shard.budget.entries()).sum();
+        let bytes: u64 = shards.iter().map(|shard| shard.budget.bytes()).sum();
         self.counters.snapshot(entries as usize, bytes as usize)
+    }
+
+    /// Counts a hit.
+    #[inline]
+    pub(super) fn count_hit(&self) {
+        if self.counters.add(Count::Hits, 1).is_multiple_of(HITS_TO_TIDY) {
+            self.books.reclaim();
+        }
     }
 
     /// A moment, as entries keep it.
@@ -210,9 +217,9 @@ impl Store {
 
     #[inline]
     fn look_up(&self, key: &CacheKey, is_to_come: impl Fn(Uptime) -> bool) -> Option<Found<'_>> {
-        let (mark, home) = (Mark::of(key), Home::of(key, self.shards.len()));
+        let (mark, home) = (Mark::of(key), Home::of(key, self.books.shards().len()));
         for (_, table) in self.tables.in_use() {
-            if let Some(resident) = table.set(home).read(key, mark, &self.shards[home.shard].budget) {
+            if let Some(resident) = table.set(home).read(key, mark, &self.books) {
                 if is_to_come(resident.entry().stored.meta.expires) {
                     resident.touch();
                     return Some(Found(resident));
@@ -241,12 +248,12 @@ impl Store {
     }
 
     fn largest(&self) -> u64 {
-        self.shards[0].budget.byte_limit() * LARGEST / 100
+        self.books.shards()[0].budget.byte_limit() * LARGEST / 100
     }
 
     /// Stores the answer in place of the one that is there. One that is too large just removes that.
-    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) -> Displaced {
-        self.insert_while(key, prepared, meta, now, &|| true)
+    pub(super) fn insert(&self, key: CacheKey, prepared: Prepared, meta: Meta, now: Uptime) {
+        self.insert_if(key, prepared, meta, now, None);
     }
 
     /// The same, if it is still `wanted` once the answer is where whoever removes it finds it, and before anybody reads
@@ -258,15 +265,25 @@ impl Store {
         meta: Meta,
         now: Uptime,
         wanted: &dyn Fn() -> bool,
-    ) -> Displaced {
-        let mut displaced = Displaced::default();
+    ) {
+        self.insert_if(key, prepared, meta, now, Some(wanted));
+    }
+
+    fn insert_if(
+        &self,
+        key: CacheKey,
+        prepared: Prepared,
+        meta: Meta,
+        now: Uptime,
+        wanted: Option<&dyn Fn() -> bool>,
+    ) {
         let body = match prepared {
             // The limit may have been lowered since the answer was prepared.
             Prepared::Fits(body) if body.size() <= self.largest() => body,
             _ => {
                 self.counters.add(Count::RejectedTooLarge, 1);
                 self.remove(&key);
-                return displaced;
+                return;
             }
         };
         self.counters.add(Count::Insertions, 1);
@@ -276,10 +293,9 @@ impl Store {
         }
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now, wanted };
-        self.admit(&insertion, Stored { body, meta }, &mut displaced);
-        self.follow(&mut insertion, &mut displaced);
-        while insertion.request.shard.budget.is_overdrawn() && self.evict_one(&insertion, &mut displaced) {}
-        displaced
+        self.admit(&insertion, Stored { body, meta });
+        self.follow(&mut insertion);
+        self.shrink_to_limits(insertion.request.shard, || self.evict_one(&insertion));
     }
 
     /// Removes the answer; whether there was one.
@@ -300,9 +316,13 @@ impl Store {
             let generation = self.tables.generation();
             // The oldest first: see `resize`.
             for (_, table) in self.tables.in_use().rev() {
-                for resident in request.find(table, Which::All) {
-                    removed |= which(&resident.entry().stored) && resident.close();
-                }
+                request.close(
+                    table,
+                    &self.books,
+                    Which::All,
+                    |found| which(&found.entry().stored),
+                    |_| removed = true,
+                );
             }
             if self.tables.generation() == generation {
                 return removed;
@@ -315,8 +335,8 @@ impl Store {
         loop {
             let generation = self.tables.generation();
             for (_, table) in self.tables.in_use().rev() {
-                for (number, shard) in self.shards.iter().enumerate() {
-                    for resident in table.shard(number).iter().flat_map(|set| set.all(&shard.budget)) {
+                for number in 0..self.books.shards().len() {
+                    for resident in table.shard(number).iter().flat_map(|set| set.all(&self.books)) {
                         if !which(&resident.entry().key, &resident.entry().stored) {
                             resident.close();
                         }
@@ -324,51 +344,61 @@ impl Store {
                 }
             }
             if self.tables.generation() == generation {
-                return;
+                return self.books.reclaim();
             }
         }
     }
 
     #[inline]
     fn request<'a>(&'a self, key: &'a CacheKey) -> Request<'a> {
-        let home = Home::of(key, self.shards.len());
-        Request { key, mark: Mark::of(key), home, shard: &self.shards[home.shard] }
+        let shards = self.books.shards();
+        let home = Home::of(key, shards.len());
+        Request { key, mark: Mark::of(key), home, shard: &shards[home.shard] }
     }
 }
 
 impl<'a> Request<'a> {
     /// What is stored for the key in this table; as a rule one entry or none.
-    fn find(&self, table: &'a Table, which: Which) -> impl Iterator<Item = Resident<'a>> + use<'a> {
-        table.set(self.home).find(self.key, self.mark, &self.shard.budget, which)
+    fn find(
+        &self,
+        table: &'a Table,
+        books: &'a Books,
+        which: Which,
+    ) -> impl Iterator<Item = Resident<'a>> + use<'a> {
+        table.set(self.home).find(self.key, self.mark, books, which)
+    }
+
+    /// Takes out what is `chosen` of what is stored for the key in this table.
+    fn close(
+        &self,
+        table: &'a Table,
+        books: &'a Books,
+        which: Which,
+        chosen: impl Fn(&Resident<'_>) -> bool,
+        mut closed: impl FnMut(&Resident<'_>),
+    ) {
+        let mut again = true;
+        while again {
+            again = false;
+            for resident in self.find(table, books, which).filter(|found| chosen(found)) {
+                if resident.close() {
+                    closed(&resident);
+                } else {
+                    // Another may be where it was, readable, and has not looked round.
+                    again = true;
+                }
+            }
+        }
     }
 }
 
-/// An answer that was found, visited until this is dropped: for a few instructions, since its room is not free before.
+/// An answer that was found, looked at until this is dropped: for a few instructions, since its room is not free before.
 pub(super) struct Found<'a>(Resident<'a>);
 
 impl Found<'_> {
     #[inline]
     pub(super) fn stored(&self) -> &Stored {
         &self.0.entry().stored
-    }
-}
-
-/// What an insertion pushed out, to be freed where the caller holds no lock.
-#[derive(Default)]
-#[must_use = "it is to be dropped outside every lock"]
-pub(super) struct Displaced {
-    /// Most insertions push out one: no allocation for that.
-    first: Option<Entry>,
-    rest: Vec<Entry>,
-}
-
-impl Displaced {
-    fn extend(&mut self, entry: Option<Entry>) {
-        if self.first.is_none() {
-            self.first = entry;
-        } else {
-            self.rest.extend(entry);
-        }
     }
 }
 

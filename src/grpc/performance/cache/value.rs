@@ -10,10 +10,9 @@ use super::{
     store::Uptime,
 };
 
-/// Bytes that an entry takes beside its value: its slot in the table, with the key (32), what is known of the answer (40)
-/// and the handle on the bytes (40), and the empty slots beside it (192 in all, or a little more where sets are hardly
-/// filled), and the heap's and [`Bytes`]' own headers (about 64). `store::tests` holds the table's part against what it
-/// really uses.
+/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40) and the handle
+/// on the bytes (40), 128 in all; its part of a set (18, and more where sets are hardly filled); the heap's and [`Bytes`]'
+/// own headers (about 64); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 272;
 
 /// The bytes of a stored answer.

@@ -37,11 +37,9 @@ use std::{
 use once_cell::race::OnceBox;
 
 use super::{
-    super::{
-        key::CacheKey,
-        store::gate::{Ask, Entrance, Gate, Revealed},
-    },
+    super::key::CacheKey,
     crew::Flight,
+    gate::{Ask, Entrance, Gate},
 };
 use crate::platform::atomic::AtomicU64;
 
@@ -300,9 +298,6 @@ impl Berth {
         // SAFETY: by the claim, which ends with `publish`.
         unsafe { *self.flight.get() = Some(Arc::clone(flight)) };
         self.gate.publish(check(&flight.key()));
-        if self.gate.reveal_and_leave() == Revealed::Emptied {
-            self.empty();
-        }
         true
     }
 

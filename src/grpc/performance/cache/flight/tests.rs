@@ -299,7 +299,7 @@ fn an_answer_that_came_between_the_look_and_the_start_is_found_by_the_second_loo
     let (flights, diary) = (flights(), Arc::new(Diary::default()));
     // Boarded without a first look: what a joiner does that was overtaken right after it.
     let now = flights.store.uptime(Instant::now());
-    drop(flights.store.insert(key(1), flights.store.prepare(b"there", None), flights.store.meta(now), now));
+    flights.store.insert(key(1), flights.store.prepare(b"there", None), flights.store.meta(now), now);
     let Boarding::Leads(lead) = flights.board(key(1), Wanted::Verdict, || panic!("nobody to follow")) else {
         panic!("a flight was on the table");
     };

@@ -4,13 +4,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
     super::{stats::Count, value::Stored},
-    Displaced, Request, Store,
+    Request, Store,
+    books::Shard,
     policy::Standing,
     set::{Resident, Set, Which},
-    slot::Entry,
+    slot::{Ask, Entry, Fresh},
     table::Generation,
     uptime::Uptime,
 };
+
+/// Part of its shard that is thrown out at a time where bytes are what binds: to free them costs as much for many as for
+/// one.
+const AHEAD: u64 = 64;
 
 /// An insertion under way.
 pub(super) struct Insertion<'a> {
@@ -18,181 +23,192 @@ pub(super) struct Insertion<'a> {
     pub(super) generation: Generation,
     pub(super) now: Uptime,
     /// Asked once the entry is published: if not, it is closed, and not revealed.
-    pub(super) wanted: &'a dyn Fn() -> bool,
+    pub(super) wanted: Option<&'a dyn Fn() -> bool>,
 }
 
-/// What became of looking for a place.
-enum Place<'a> {
-    Found(Resident<'a>),
-    /// There is none yet; what was there for the key stood like that.
-    None(Entry, Option<Standing>),
+/// How an entry is where it belongs.
+enum Put<'a> {
+    Open,
+    Hidden(Resident<'a>),
 }
 
 impl Store {
     /// Stores in the table of the insertion's generation, if there is room, and neither another insertion of the same
     /// key nor somebody who removes it comes between.
-    pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored, displaced: &mut Displaced) {
-        let entry = Entry { key: *insertion.request.key, stored };
-        let new = match self.exchange(insertion, entry, displaced) {
-            Place::Found(new) => Some(new),
-            Place::None(entry, standing) => self.add(insertion, entry, standing, displaced),
-        };
-        match new {
-            Some(new) => self.publish(insertion, new, displaced),
-            None => self.counters.add(Count::Evictions, 1),
+    pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored) {
+        let Request { key, shard, .. } = insertion.request;
+        let size = stored.body.size();
+        let mut replaced = None;
+        let has_room = shard.budget.take_bytes(size) || self.make_room(insertion, size, &mut replaced);
+        if has_room {
+            let entry = self.books.fresh(Entry { key: *key, stored });
+            let put = match self.replace(insertion, entry) {
+                Ok(put) => Ok(put),
+                Err(entry) => self.add(insertion, entry, replaced).map(Put::Hidden),
+            };
+            match put {
+                Ok(Put::Hidden(new)) => return self.publish(insertion, &new),
+                Ok(Put::Open) => return,
+                Err(entry) => drop(entry),
+            }
+            shard.budget.give_back_bytes(size);
         }
+        self.counters.add(Count::Evictions, 1);
     }
 
     /// Hidden, others gone, revealed: in this order, which the module explains.
-    pub(super) fn publish(&self, insertion: &Insertion<'_>, new: Resident<'_>, displaced: &mut Displaced) {
-        if (insertion.wanted)() {
-            self.supersede(insertion, Which::AllBut(new.way()), displaced);
+    pub(super) fn publish(&self, insertion: &Insertion<'_>, new: &Resident<'_>) {
+        if insertion.wanted.is_none_or(|wanted| wanted()) {
+            self.supersede(insertion, Which::AllBut(new.way()));
+            new.reveal();
         } else {
             new.close();
         }
-        displaced.extend(new.reveal_and_leave());
     }
 
-    /// Puts the entry where the old one of its key lies, if nobody looks at that, and the budget allows it: nobody else
-    /// has to give way.
-    fn exchange<'a>(
-        &'a self,
-        insertion: &Insertion<'a>,
-        entry: Entry,
-        displaced: &mut Displaced,
-    ) -> Place<'a> {
-        let request = &insertion.request;
-        let (set, budget) = (self.tables.of(insertion.generation).set(request.home), &request.shard.budget);
-        let Some(taken) = set.take(request.mark, budget) else { return Place::None(entry, None) };
-        if taken.entry().key != entry.key {
-            self.counters.add(Count::Evictions, 1);
-            displaced.extend(Some(taken.release()));
-            return Place::None(entry, None);
+    /// Takes room for so many bytes, and throws out what has to go for it; the old entry of the key first, so that nobody
+    /// else has to. False: all that there is has been taken out, and is still looked at.
+    fn make_room(&self, insertion: &Insertion<'_>, size: u64, replaced: &mut Option<Standing>) -> bool {
+        let budget = &insertion.request.shard.budget;
+        let has_room = || {
+            self.books.reclaim();
+            budget.take_bytes(size)
+        };
+        if has_room() {
+            return true;
         }
-        let standing = taken.standing().used();
-        if !budget.exchange(taken.entry().stored.body.size(), entry.stored.body.size()) {
-            displaced.extend(Some(taken.release()));
-            return Place::None(entry, Some(standing));
+        *replaced = self.supersede(insertion, Which::All);
+        if replaced.is_some() && has_room() {
+            return true;
         }
-        let (new, old) = taken.refill(entry, request.mark, standing);
-        displaced.extend(Some(old));
-        Place::Found(new)
+        loop {
+            let mut thrown_out = 0;
+            while thrown_out < size.max(budget.byte_limit() / AHEAD) {
+                let Some(size) = self.evict_one(insertion) else { break };
+                thrown_out += size;
+            }
+            if has_room() {
+                return true;
+            }
+            if thrown_out == 0 {
+                return false;
+            }
+        }
     }
 
-    /// Puts the entry where another one has to go, if its set has as many as the average.
-    fn reuse<'a>(
-        &'a self,
-        insertion: &Insertion<'a>,
-        entry: Entry,
-        displaced: &mut Displaced,
-    ) -> Result<Resident<'a>, Entry> {
-        let request = &insertion.request;
+    /// Puts the entry where the old one of its key lies; for all to read, if nobody is to be asked first.
+    fn replace<'a>(&'a self, insertion: &Insertion<'a>, entry: Fresh) -> Result<Put<'a>, Fresh> {
         let table = self.tables.of(insertion.generation);
-        let (set, budget) = (table.set(request.home), &request.shard.budget);
-        if !has_its_part(set, table.shard(request.home.shard), budget.entries()) {
+        let Some(old) = insertion.request.find(table, &self.books, Which::Readable).next() else {
             return Err(entry);
+        };
+        let standing = old.standing().used();
+        match insertion.wanted {
+            None => old.replace(entry, standing).map(|()| Put::Open),
+            Some(_) => old.replace_hidden(entry, standing).map(Put::Hidden),
         }
-        let Some(victim) = set.take_victim(budget, insertion.now) else { return Err(entry) };
-        self.counters.add(Count::Evictions, 1);
-        if !budget.exchange(victim.entry().stored.body.size(), entry.stored.body.size()) {
-            displaced.extend(Some(victim.release()));
-            return Err(entry);
-        }
-        let standing = Standing::new(set.recall(request.mark));
-        let (new, old) = victim.refill(entry, request.mark, standing);
-        displaced.extend(Some(old));
-        Ok(new)
     }
 
     /// Puts the entry into an empty slot, or empties one for it.
     fn add<'a>(
         &'a self,
         insertion: &Insertion<'a>,
-        mut entry: Entry,
-        standing: Option<Standing>,
-        displaced: &mut Displaced,
-    ) -> Option<Resident<'a>> {
-        let request = &insertion.request;
-        let set = self.tables.of(insertion.generation).set(request.home);
-        let budget = &request.shard.budget;
-        let size = entry.stored.body.size();
-        let mut replaced = standing;
-        let filling = budget.take(size);
-        if !filling {
-            // What is replaced gives way first, so that nobody else has to.
-            replaced = self.supersede(insertion, Which::All, displaced).or(replaced);
-            if replaced.is_none() {
-                match self.reuse(insertion, entry, displaced) {
-                    Ok(resident) => return Some(resident),
-                    Err(back) => entry = back,
-                }
+        mut entry: Fresh,
+        replaced: Option<Standing>,
+    ) -> Result<Resident<'a>, Fresh> {
+        let Request { ref home, mark, shard, .. } = insertion.request;
+        let table = self.tables.of(insertion.generation);
+        let set = table.set(*home);
+        let mut filling = shard.budget.is_filling();
+        if !shard.budget.take_entry() {
+            filling = false;
+            let has_its_part = || has_its_part(set, table.shard(home.shard), shard.budget.entries());
+            if replaced.is_none()
+                && has_its_part()
+                && let Some(victim) = set.take_victim(Ask::Open, &self.books, insertion.now)
+            {
+                self.counters.add(Count::Evictions, 1);
+                return Ok(victim.refill(entry, mark, Standing::new(set.recall(mark))));
             }
-            while !budget.take(size) {
-                if !self.evict_one(insertion, displaced) {
-                    // All that there is has been closed, and its last visitors have not left yet.
-                    return None;
+            while !shard.budget.take_entry() {
+                if self.evict_one(insertion).is_none() {
+                    return Err(entry);
                 }
             }
         }
-        let standing = replaced.unwrap_or_else(|| Standing::new(filling || set.recall(request.mark)));
+        let standing = replaced.unwrap_or_else(|| Standing::new(filling || set.recall(mark)));
         loop {
-            match set.put(entry, request.mark, standing, budget) {
-                Ok(resident) => return Some(resident),
-                Err(back) if self.evict_from(set, insertion, displaced) => entry = back,
-                Err(_) => {
-                    budget.give_back(size);
-                    return None;
-                }
+            match set.put(entry, mark, standing, &self.books) {
+                Ok(resident) => return Ok(resident),
+                Err(back) => entry = back,
+            }
+            if self.evict_from(set, insertion).is_none() {
+                shard.budget.give_back_entry();
+                return Err(entry);
             }
         }
     }
 
     /// Closes what else there is for the key, hidden or not. Returns how the last that it closed stood.
-    fn supersede(
-        &self,
-        insertion: &Insertion<'_>,
-        which: Which,
-        displaced: &mut Displaced,
-    ) -> Option<Standing> {
+    fn supersede(&self, insertion: &Insertion<'_>, which: Which) -> Option<Standing> {
         let mut standing = None;
         // The oldest first: see `resize`.
         for (generation, table) in self.tables.in_use().rev() {
             let which = if generation == insertion.generation { which } else { Which::All };
-            for resident in insertion.request.find(table, which) {
-                if resident.close() {
-                    standing = Some(resident.standing().used());
-                    displaced.extend(resident.leave());
-                }
-            }
+            insertion.request.close(
+                table,
+                &self.books,
+                which,
+                |_| true,
+                |closed| {
+                    standing = Some(closed.standing().used());
+                },
+            );
         }
         standing
     }
 
     /// Throws out one entry of the shard: from the set of the insertion, or from another that has as many as the average.
-    pub(super) fn evict_one(&self, insertion: &Insertion<'_>, displaced: &mut Displaced) -> bool {
+    /// The bytes that come back.
+    pub(super) fn evict_one(&self, insertion: &Insertion<'_>) -> Option<u64> {
         let Request { shard, home, .. } = insertion.request;
         let table = self.tables.of(insertion.generation);
         let (own, sets) = (table.set(home), table.shard(home.shard));
         let entries = shard.budget.entries();
         let has_its_part = |set: &Set| has_its_part(set, sets, entries);
-        if has_its_part(own) && self.evict_from(own, insertion, displaced) {
-            return true;
+        let evict = |set: &Set| self.evict_from(set, insertion);
+        if has_its_part(own)
+            && let Some(size) = evict(own)
+        {
+            return Some(size);
         }
         // The hand goes round once for those that have their part, and once for any.
         let hand = || &sets[shard.hand.fetch_add(1, Relaxed) % sets.len()];
-        let mut evict = |set: &Set| self.evict_from(set, insertion, displaced);
-        (0..sets.len()).any(|_| Some(hand()).filter(|set| has_its_part(set)).is_some_and(&mut evict))
-            || (0..sets.len()).any(|_| evict(hand()))
+        (0..sets.len())
+            .find_map(|_| Some(hand()).filter(|set| has_its_part(set)).and_then(evict))
+            .or_else(|| (0..sets.len()).find_map(|_| evict(hand())))
     }
 
-    fn evict_from(&self, set: &Set, insertion: &Insertion<'_>, displaced: &mut Displaced) -> bool {
-        let victim = set.evict(&insertion.request.shard.budget, insertion.now);
-        let evicted = victim.is_some();
-        if let Some(victim) = victim {
-            self.counters.add(Count::Evictions, 1);
-            displaced.extend(victim.leave());
+    fn evict_from(&self, set: &Set, insertion: &Insertion<'_>) -> Option<u64> {
+        let victim = set.take_victim(Ask::OpenOrHidden, &self.books, insertion.now)?;
+        self.counters.add(Count::Evictions, 1);
+        Some(victim.release())
+    }
+
+    /// Throws out what is beyond the limits of a shard, as long as there is somebody to throw out.
+    pub(super) fn shrink_to_limits(&self, shard: &Shard, mut evict: impl FnMut() -> Option<u64>) {
+        // What was thrown out and is not yet freed.
+        let mut waiting = 0;
+        while shard.budget.is_overdrawn(0) {
+            if waiting == 0 || !shard.budget.is_overdrawn(waiting) {
+                self.books.reclaim();
+                waiting = 0;
+            }
+            if shard.budget.is_overdrawn(waiting) {
+                let Some(size) = evict() else { return self.books.reclaim() };
+                waiting += size;
+            }
         }
-        evicted
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one shard may hold: entries and bytes, taken before anything is stored and given back once it is gone.
 //!
-//! What is counted is what is there, including the entry that a stopped reader still looks at after it was thrown out. So
+//! Bytes are counted as long as they are there, those of an entry that was thrown out and is not yet freed included. So
 //! neither limit is exceeded, at any moment, but by what was moved (see [`Store::resize`](super::Store::resize)), and
 //! by what there was before a limit was lowered.
 
@@ -20,38 +20,34 @@ impl Budget {
         Self { entries: Gauge::new(entries), bytes: Gauge::new(bytes) }
     }
 
-    /// Whether there is room for one entry of this size, which is taken with that.
-    pub(super) fn take(&self, size: u64) -> bool {
-        if !self.entries.take(1) {
-            return false;
-        }
-        let taken = self.bytes.take(size);
-        if !taken {
-            self.entries.give_back(1);
-        }
-        taken
+    /// Whether there is room for one more entry, which is taken with that.
+    pub(super) fn take_entry(&self) -> bool {
+        self.entries.take(1)
     }
 
-    /// Whether an entry of one size can be replaced by one of another.
-    pub(super) fn exchange(&self, before: u64, after: u64) -> bool {
-        if after > before {
-            return self.bytes.take(after - before);
-        }
-        if after < before {
-            self.bytes.give_back(before - after);
-        }
-        true
+    pub(super) fn give_back_entry(&self) {
+        self.entries.give_back(1);
     }
 
-    /// Takes room whether it is there or not.
+    /// Whether there is room for so many bytes, which is taken with that.
+    pub(super) fn take_bytes(&self, size: u64) -> bool {
+        self.bytes.take(size)
+    }
+
+    pub(super) fn give_back_bytes(&self, size: u64) {
+        self.bytes.give_back(size);
+    }
+
+    /// Takes room for an entry of so many bytes, whether it is there or not.
     pub(super) fn overdraw(&self, size: u64) {
         self.entries.used.fetch_add(1, Relaxed);
         self.bytes.used.fetch_add(size, Relaxed);
     }
 
-    pub(super) fn give_back(&self, size: u64) {
-        self.entries.give_back(1);
-        self.bytes.give_back(size);
+    /// Whether there are so few bytes that none had to go for others. (Where they do, a few go at a time.)
+    pub(super) fn is_filling(&self) -> bool {
+        let limit = self.byte_limit();
+        self.bytes() <= limit - limit / 8
     }
 
     pub(super) fn set_limits(&self, entries: u64, bytes: u64) {
@@ -60,8 +56,9 @@ impl Budget {
         self.bytes.limit.store(bytes, SeqCst);
     }
 
-    pub(super) fn is_overdrawn(&self) -> bool {
-        self.entries.is_overdrawn() || self.bytes.is_overdrawn()
+    /// Whether there is more than is allowed, but for so many bytes.
+    pub(super) fn is_overdrawn(&self, waiting: u64) -> bool {
+        self.entries.is_overdrawn(0) || self.bytes.is_overdrawn(waiting)
     }
 
     pub(super) fn entries(&self) -> u64 {
@@ -99,7 +96,7 @@ impl Gauge {
         self.used.fetch_sub(amount, Release);
     }
 
-    fn is_overdrawn(&self) -> bool {
-        self.used.load(SeqCst) > self.limit.load(SeqCst)
+    fn is_overdrawn(&self, but_for: u64) -> bool {
+        self.used.load(SeqCst).saturating_sub(but_for) > self.limit.load(SeqCst)
     }
 }

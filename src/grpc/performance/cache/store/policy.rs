@@ -10,7 +10,7 @@
 //!
 //! **Nothing here is exact, and nothing has to be.** What is kept are hints about places, which others may change between
 //! a load and a store: all Relaxed. A hint that is wrong costs a worse victim; whether that can be thrown out, and who
-//! does it, is decided by its gate.
+//! does it, is decided by its slot.
 
 use std::{
     array,

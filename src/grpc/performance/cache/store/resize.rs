@@ -19,13 +19,16 @@
 //! **Shrinking** lowers the limits, and then throws out what is too much, the least used first. An insertion that took
 //! its room by the old limits either is in its slot by then, or sees the new ones afterwards, and evicts.
 
+use std::iter;
+
 use super::{
     super::stats::Count,
-    Displaced, SHARD_BYTES_MIN, Shard, Store,
+    SHARD_BYTES_MIN, Store,
     admission::Insertion,
+    books::Shard,
     entries_per_shard,
     policy::MOST_USES,
-    set::{Mark, Resident, Set, Which},
+    set::{Mark, Resident, Set, Taken, Which},
     slot::Entry,
     table::{Home, Table},
 };
@@ -37,21 +40,21 @@ use crate::grpc::performance::{
 impl Store {
     /// Changes both budgets in place. What does not fit any more is evicted, the least useful first.
     pub(in super::super) fn resize(&self, entries: usize, bytes: usize) -> Result<(), OptimizationError> {
-        let shards = self.shards.len();
+        let shards = self.books.shards().len();
         check(entries, bytes, shards)?;
         let _one_at_a_time = self.resizing.lock();
         let room = entries_per_shard(entries, bytes, shards);
-        for shard in &self.shards {
+        for shard in self.books.shards() {
             shard.budget.set_limits(room as u64, (bytes / shards) as u64);
         }
         let grown = self.tables.grow(room);
         if let Some((smaller, larger)) = grown {
-            for (number, shard) in self.shards.iter().enumerate() {
+            for (number, shard) in self.books.shards().iter().enumerate() {
                 smaller.shard(number).iter().for_each(|set| self.move_all(set, shard, larger));
             }
             self.tables.emptied();
         }
-        for (number, shard) in self.shards.iter().enumerate() {
+        for (number, shard) in self.books.shards().iter().enumerate() {
             self.shrink(number, shard);
         }
         Ok(())
@@ -59,26 +62,27 @@ impl Store {
 
     fn move_all(&self, set: &Set, shard: &Shard, larger: &Table) {
         // Whoever has not yet revealed an entry sees the new generation when it does, and begins anew.
-        for old in set.open(&shard.budget) {
+        for old in set.open(&self.books) {
             if let Some(copy) = self.cut_over(&old, shard, larger) {
-                drop(copy.reveal_and_leave());
+                copy.reveal();
             }
         }
     }
 
     /// Puts a hidden copy into a larger table, and closes the original. `None`: somebody else did, or there is no place.
-    fn cut_over<'a>(&self, old: &Resident<'_>, shard: &'a Shard, larger: &'a Table) -> Option<Resident<'a>> {
+    fn cut_over<'a>(&'a self, old: &Resident<'_>, shard: &Shard, larger: &'a Table) -> Option<Resident<'a>> {
         let Entry { key, ref stored } = *old.entry();
         let size = stored.body.size();
-        let to = larger.set(Home::of(&key, self.shards.len()));
-        // The same bytes, paid for twice until the old slot is left.
+        let to = larger.set(Home::of(&key, self.books.shards().len()));
+        // The same bytes, paid for twice until the old entry is freed.
         shard.budget.overdraw(size);
-        let copy = Entry { key, stored: stored.clone() };
-        match to.put(copy, Mark::of(&key), old.standing(), &shard.budget) {
+        let copy = self.books.fresh(Entry { key, stored: stored.clone() });
+        match to.put(copy, Mark::of(&key), old.standing(), &self.books) {
             Ok(copy) if old.close() => return Some(copy),
             Ok(copy) => drop(copy.close()),
             Err(_) => {
-                shard.budget.give_back(size);
+                shard.budget.give_back_entry();
+                shard.budget.give_back_bytes(size);
                 if old.close() {
                     self.counters.add(Count::Evictions, 1);
                 }
@@ -88,7 +92,7 @@ impl Store {
     }
 
     /// The table that an insertion has put its answer into may have been left behind: what lies there for the key follows.
-    pub(super) fn follow(&self, insertion: &mut Insertion<'_>, displaced: &mut Displaced) {
+    pub(super) fn follow(&self, insertion: &mut Insertion<'_>) {
         loop {
             let left = insertion.generation;
             insertion.generation = self.tables.generation();
@@ -96,26 +100,24 @@ impl Store {
                 return;
             }
             let newest = self.tables.of(insertion.generation);
-            for old in insertion.request.find(self.tables.of(left), Which::Readable) {
+            for old in insertion.request.find(self.tables.of(left), &self.books, Which::Readable) {
                 if let Some(copy) = self.cut_over(&old, insertion.request.shard, newest) {
-                    self.publish(insertion, copy, displaced);
+                    self.publish(insertion, &copy);
                 }
             }
         }
     }
 
     fn shrink(&self, number: usize, shard: &Shard) {
-        for uses in 0..=MOST_USES {
-            for (_, table) in self.tables.in_use() {
-                for set in table.shard(number) {
-                    while shard.budget.is_overdrawn() {
-                        let Some(victim) = set.evict_used_up_to(uses, &shard.budget) else { break };
-                        self.counters.add(Count::Evictions, 1);
-                        drop(victim);
-                    }
-                }
-            }
-        }
+        let sets = || self.tables.in_use().flat_map(|(_, table)| table.shard(number));
+        let used_up_to =
+            |uses| sets().flat_map(move |set| iter::from_fn(move || set.take_used_up_to(uses, &self.books)));
+        let mut least_used = (0..=MOST_USES).flat_map(used_up_to);
+        self.shrink_to_limits(shard, || {
+            let victim = least_used.next()?;
+            self.counters.add(Count::Evictions, 1);
+            Some(Taken::release(victim))
+        });
     }
 }
 

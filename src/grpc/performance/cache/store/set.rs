@@ -1,33 +1,27 @@
 //! A set: room for [`WAYS`] entries whose keys fall here, the tags that they are found by, and the policy's notes.
 //!
-//! A look-up compares the key's tag with those of all ways, and visits the slots that have it: one, as a rule. Slots come
-//! in chunks of [`CHUNK`], made when they are first needed and kept, and are filled from the first on, so that a cache of
-//! few large entries does not pay for the slots of many small ones.
+//! A look-up compares the key's tag with those of all ways, and looks into the slots that have it: one, as a rule.
 //!
-//! **A way's bookkeeping belongs to whoever has the claim** of its slot: the tag is set before the slot is published, and
+//! **A way's bookkeeping belongs to whoever has the claim** of its slot: the tag is set before the slot is filled, and
 //! taken away before it is given back, so that what is open can always be found.
 
-use once_cell::race::OnceBox;
+use std::array;
 
 use super::{
     super::key::CacheKey,
-    budget::Budget,
-    gate::Ask,
+    books::Books,
+    hazards::Unlinked,
     policy::{Policy, Standing, WAYS},
-    slot::{Claim, Emptied, Entry, Slot, Visit},
+    slot::{Ask, Claim, Emptied, Entry, Fresh, Slot, Visit},
     tags::Tags,
     uptime::Uptime,
 };
-
-/// Slots that are made at a time.
-const CHUNK: usize = 4;
 
 /// What a key is known by within its set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     /// Not 0, which stands for nothing.
     tag: u8,
-    check: u16,
     /// Not 0, either.
     ghost: u16,
 }
@@ -37,7 +31,7 @@ impl Mark {
     pub(super) fn of(key: &CacheKey) -> Self {
         // The bits above tell the sets apart.
         let bits = key.placement();
-        Self { tag: (bits as u8).max(1), check: (bits >> 8) as u16, ghost: ((bits >> 24) as u16).max(1) }
+        Self { tag: (bits as u8).max(1), ghost: ((bits >> 24) as u16).max(1) }
     }
 }
 
@@ -52,20 +46,25 @@ pub(super) enum Which {
 }
 
 /// See the module.
-#[derive(Default)]
 #[repr(C)]
 pub(super) struct Set {
     tags: Tags,
-    chunks: [OnceBox<[Slot; CHUNK]>; WAYS / CHUNK],
+    slots: [Slot; WAYS],
     policy: Policy,
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self { tags: Tags::default(), slots: array::from_fn(|_| Slot::default()), policy: Policy::default() }
+    }
 }
 
 impl Set {
     /// What can be read for a key.
     #[inline]
-    pub(super) fn read<'a>(&'a self, key: &CacheKey, mark: Mark, budget: &'a Budget) -> Option<Resident<'a>> {
+    pub(super) fn read<'a>(&'a self, key: &CacheKey, mark: Mark, books: &'a Books) -> Option<Resident<'a>> {
         for way in self.tags.ways(mark.tag) {
-            if let Some(resident) = self.visit(way, Ask::Open(mark.check), budget)
+            if let Some(resident) = self.look(way, Ask::Open, books)
                 && resident.entry().key == *key
             {
                 return Some(resident);
@@ -80,140 +79,90 @@ impl Set {
         &'a self,
         key: &'a CacheKey,
         mark: Mark,
-        budget: &'a Budget,
+        books: &'a Books,
         which: Which,
     ) -> impl Iterator<Item = Resident<'a>> + use<'a> {
         let (ask, except) = match which {
-            Which::Readable => (Ask::Open(mark.check), WAYS),
-            Which::All => (Ask::OpenOrHidden(mark.check), WAYS),
-            Which::AllBut(way) => (Ask::OpenOrHidden(mark.check), way),
+            Which::Readable => (Ask::Open, WAYS),
+            Which::All => (Ask::OpenOrHidden, WAYS),
+            Which::AllBut(way) => (Ask::OpenOrHidden, way),
         };
         self.tags
             .ways(mark.tag)
             .filter(move |way| *way != except)
-            .filter_map(move |way| self.visit(way, ask, budget))
+            .filter_map(move |way| self.look(way, ask, books))
             .filter(move |resident| resident.entry().key == *key)
     }
 
-    /// Every entry that is open.
-    pub(super) fn open<'a>(&'a self, budget: &'a Budget) -> impl Iterator<Item = Resident<'a>> {
-        (0..WAYS).filter_map(|way| self.visit(way, Ask::AnythingOpen, budget))
+    /// Every entry that can be read.
+    pub(super) fn open<'a>(&'a self, books: &'a Books) -> impl Iterator<Item = Resident<'a>> {
+        (0..WAYS).filter_map(|way| self.look(way, Ask::Open, books))
     }
 
     /// Every entry.
-    pub(super) fn all<'a>(&'a self, budget: &'a Budget) -> impl Iterator<Item = Resident<'a>> {
-        (0..WAYS).filter_map(|way| self.visit(way, Ask::Anything, budget))
+    pub(super) fn all<'a>(&'a self, books: &'a Books) -> impl Iterator<Item = Resident<'a>> {
+        (0..WAYS).filter_map(|way| self.look(way, Ask::OpenOrHidden, books))
     }
 
     #[inline]
-    fn visit<'a>(&'a self, way: usize, ask: Ask, budget: &'a Budget) -> Option<Resident<'a>> {
-        let place = Place { set: self, way, budget };
-        match self.slot(way)?.enter(ask) {
-            Ok(visit) => Some(Resident { place, visit: Some(visit) }),
-            Err(None) => None,
-            Err(Some(emptied)) => {
-                place.free(emptied);
-                None
-            }
-        }
+    fn look<'a>(&'a self, way: usize, ask: Ask, books: &'a Books) -> Option<Resident<'a>> {
+        let visit = self.slots[way].look(ask, books.hazards())?;
+        Some(Resident { place: Place { set: self, way, books }, visit })
     }
 
-    /// The slot, if it has ever been used.
-    #[inline]
-    fn slot(&self, way: usize) -> Option<&Slot> {
-        self.chunks[way / CHUNK].get().map(|chunk| &chunk[way % CHUNK])
-    }
-
-    /// Takes what can be read for a key out of its way, if nobody looks at it; with it, as rarely as two keys have the
-    /// same mark, what belongs to another.
-    pub(super) fn take<'a>(&'a self, mark: Mark, budget: &'a Budget) -> Option<Taken<'a>> {
-        self.tags.ways(mark.tag).find_map(|way| self.seize(way, Ask::Open(mark.check), budget))
-    }
-
-    fn seize<'a>(&'a self, way: usize, ask: Ask, budget: &'a Budget) -> Option<Taken<'a>> {
-        let emptied = self.slot(way)?.seize(ask)?;
-        Some(Taken { place: Place { set: self, way, budget }, emptied })
-    }
-
-    /// Puts an entry into an empty way, hidden; gives it back when there is none. The caller is a visitor.
+    /// Puts an entry into an empty way, hidden; gives it back when there is none.
     pub(super) fn put<'a>(
         &'a self,
-        entry: Entry,
+        entry: Fresh,
         mark: Mark,
         standing: Standing,
-        budget: &'a Budget,
-    ) -> Result<Resident<'a>, Entry> {
+        books: &'a Books,
+    ) -> Result<Resident<'a>, Fresh> {
         let Some((way, claim)) = self.claim() else { return Err(entry) };
-        self.policy.admit(way, standing, entry.stored.meta.expires);
-        self.tags.flip(way, mark.tag);
-        let visit = claim.fill(entry, mark.check);
-        Ok(Resident { place: Place { set: self, way, budget }, visit: Some(visit) })
+        let place = Place { set: self, way, books };
+        Ok(place.fill(claim, entry, mark.tag, standing))
     }
 
     fn claim(&self) -> Option<(usize, Claim<'_>)> {
-        self.tags.ways(0).find_map(|way| {
-            let chunk = self.chunks[way / CHUNK].get_or_init(Box::default);
-            chunk[way % CHUNK].claim().map(|claim| (way, claim))
-        })
+        self.tags.ways(0).find_map(|way| self.slots[way].claim().map(|claim| (way, claim)))
     }
 
-    /// Takes the entry out of its way that is to go next by the policy, among those that nobody looks at.
-    pub(super) fn take_victim<'a>(&'a self, budget: &'a Budget, now: Uptime) -> Option<Taken<'a>> {
-        let take = |way| self.seize(way, Ask::AnythingOpen, budget);
-        self.throw_out(budget, now, take, |taken| (taken.place.way, taken.entry()))
-    }
-
-    /// Closes the entry that is to go next by the policy, and gives it to the caller.
-    pub(super) fn evict<'a>(&'a self, budget: &'a Budget, now: Uptime) -> Option<Resident<'a>> {
-        let close = |way| self.close(way, budget);
-        self.throw_out(budget, now, close, |closed| (closed.way(), closed.entry()))
-    }
-
-    /// As [`evict`](Self::evict), one that was used so often at most since its last turn.
-    pub(super) fn evict_used_up_to<'a>(&'a self, uses: u8, budget: &'a Budget) -> Option<Resident<'a>> {
-        let choose = |present| self.policy.first_used_up_to(uses, present);
-        self.first(choose, |way| self.close(way, budget))
-    }
-
-    fn close<'a>(&'a self, way: usize, budget: &'a Budget) -> Option<Resident<'a>> {
-        self.visit(way, Ask::Anything, budget).filter(Resident::close)
-    }
-
-    fn throw_out<'a, T>(
-        &'a self,
-        budget: &'a Budget,
-        now: Uptime,
-        take: impl Fn(usize) -> Option<T>,
-        entry: impl Fn(&T) -> (usize, &Entry),
-    ) -> Option<T> {
+    /// Takes the entry out of its way that is to go next by the policy.
+    pub(super) fn take_victim<'a>(&'a self, ask: Ask, books: &'a Books, now: Uptime) -> Option<Taken<'a>> {
         let may_be_due = self.policy.may_be_due(now);
         let expires = |resident: Resident<'_>| resident.entry().stored.meta.expires;
-        let stale =
-            |way| may_be_due && self.visit(way, Ask::Anything, budget).map(expires).is_some_and(|e| e <= now);
-        let victim = self.first(|present| self.policy.nominate(present, stale), take)?;
-        let (way, thrown_out) = entry(&victim);
-        if !self.policy.standing(way).hot() {
-            self.policy.remember(Mark::of(&thrown_out.key).ghost);
+        let stale = |way| {
+            may_be_due && self.look(way, Ask::OpenOrHidden, books).map(expires).is_some_and(|e| e <= now)
+        };
+        let victim = self.first(|present| self.policy.nominate(present, stale), ask, books)?;
+        if !victim.standing().hot() {
+            self.policy.remember(Mark::of(&victim.entry().key).ghost);
         }
-        if may_be_due && thrown_out.stored.meta.expires > now {
-            self.policy.is_due(self.all(budget).map(expires).min().unwrap_or(Uptime::NEVER));
+        if may_be_due && victim.entry().stored.meta.expires > now {
+            self.policy.is_due(self.all(books).map(expires).min().unwrap_or(Uptime::NEVER));
         }
         Some(victim)
     }
 
+    /// As [`take_victim`](Self::take_victim), one that was used so often at most since its last turn.
+    pub(super) fn take_used_up_to<'a>(&'a self, uses: u8, books: &'a Books) -> Option<Taken<'a>> {
+        self.first(|present| self.policy.first_used_up_to(uses, present), Ask::OpenOrHidden, books)
+    }
+
     /// The first of those that `choose` chooses that can be taken.
-    fn first<T>(
-        &self,
+    fn first<'a>(
+        &'a self,
         choose: impl Fn(u64) -> Option<usize>,
-        take: impl Fn(usize) -> Option<T>,
-    ) -> Option<T> {
+        ask: Ask,
+        books: &'a Books,
+    ) -> Option<Taken<'a>> {
         let mut present = self.tags.present();
         loop {
             let way = choose(present)?;
-            if let Some(taken) = take(way) {
-                return Some(taken);
+            if let Some(emptied) = self.slots[way].seize(ask) {
+                return Some(Taken { place: Place { set: self, way, books }, emptied });
             }
-            // Somebody else throws it out, or has not yet published it, or is in where nobody may be.
+            // Somebody else throws it out, or has not yet published it.
             present &= !(1 << way);
         }
     }
@@ -236,9 +185,11 @@ impl Set {
         self.claim().map(|(_, claim)| claim)
     }
 
+    /// Bytes, with those of the entries that are there, but for their values.
     pub(super) fn memory(&self) -> usize {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
-        size_of::<Self>() + chunks * size_of::<[Slot; CHUNK]>()
+        // What the heap keeps beside each.
+        const HEADER: usize = 8;
+        size_of::<Self>() + self.len() * (size_of::<super::nodes::Node<Entry>>() + HEADER)
     }
 }
 
@@ -247,22 +198,32 @@ impl Set {
 struct Place<'a> {
     set: &'a Set,
     way: usize,
-    budget: &'a Budget,
+    books: &'a Books,
 }
 
-impl Place<'_> {
-    #[cold]
-    fn free(self, emptied: Emptied<'_>) {
-        drop(self.tidy(emptied));
+impl<'a> Place<'a> {
+    /// Puts an entry there, hidden, whose tag differs so from the one that is there.
+    fn fill(self, claim: Claim<'a>, entry: Fresh, difference: u8, standing: Standing) -> Resident<'a> {
+        let Self { set, way, books } = self;
+        set.policy.admit(way, standing, entry.entry().stored.meta.expires);
+        if difference != 0 {
+            set.tags.flip(way, difference);
+        }
+        Resident { place: self, visit: claim.fill(entry, books.hazards()) }
     }
 
-    /// Ends the bookkeeping of what has been taken out for good.
-    fn tidy(self, emptied: Emptied<'_>) -> Entry {
+    /// The way has another entry for the same key now.
+    fn pass_on(self, old: Unlinked<Entry>, standing: Standing, expires: Uptime) {
+        self.set.policy.admit(self.way, standing, expires);
+        self.books.retire(old);
+    }
+
+    /// Leaves the way empty.
+    fn empty(self, emptied: Emptied<'_>) {
         let Emptied { entry, claim } = emptied;
         self.set.tags.flip(self.way, Mark::of(&entry.key).tag);
         drop(claim);
-        self.budget.give_back(entry.stored.body.size());
-        entry
+        self.books.removed(entry);
     }
 }
 
@@ -274,37 +235,34 @@ pub(super) struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
-    pub(super) fn entry(&self) -> &Entry {
+    fn entry(&self) -> &Entry {
         &self.emptied.entry
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    fn standing(&self) -> Standing {
         self.place.set.policy.standing(self.place.way)
     }
 
-    /// Puts another entry there, hidden. Their sizes are the caller's to account for.
-    pub(super) fn refill(self, entry: Entry, mark: Mark, standing: Standing) -> (Resident<'a>, Entry) {
+    /// Puts another entry there, hidden.
+    pub(super) fn refill(self, entry: Fresh, mark: Mark, standing: Standing) -> Resident<'a> {
         let Self { place, emptied: Emptied { entry: old, claim } } = self;
-        let tags = Mark::of(&old.key).tag ^ mark.tag;
-        if tags != 0 {
-            place.set.tags.flip(place.way, tags);
-        }
-        place.set.policy.admit(place.way, standing, entry.stored.meta.expires);
-        let visit = claim.fill(entry, mark.check);
-        (Resident { place, visit: Some(visit) }, old)
+        let resident = place.fill(claim, entry, Mark::of(&old.key).tag ^ mark.tag, standing);
+        place.books.retire(old);
+        resident
     }
 
-    /// Leaves the way empty.
-    pub(super) fn release(self) -> Entry {
-        self.place.tidy(self.emptied)
+    /// Leaves the way empty. The bytes that come back.
+    pub(super) fn release(self) -> u64 {
+        let size = self.entry().stored.body.size();
+        self.place.empty(self.emptied);
+        size
     }
 }
 
-/// An entry, visited. Leaves when it is dropped, and frees what it leaves last.
+/// An entry that is looked at.
 pub(super) struct Resident<'a> {
     place: Place<'a>,
-    /// `None`: left.
-    visit: Option<Visit<'a>>,
+    visit: Visit<'a>,
 }
 
 impl<'a> Resident<'a> {
@@ -314,7 +272,7 @@ impl<'a> Resident<'a> {
 
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
-        self.inside().entry()
+        self.visit.entry()
     }
 
     /// Somebody asked for it.
@@ -327,36 +285,39 @@ impl<'a> Resident<'a> {
         self.place.set.policy.standing(self.place.way)
     }
 
-    /// Whether this closed it, and nobody else.
+    /// Takes it out. Whether this did, and nobody else.
     pub(super) fn close(&self) -> bool {
-        self.inside().close()
-    }
-
-    /// The publisher opens it, unless somebody has closed it, and leaves; what that was is the caller's to free, if nobody
-    /// else looks at it.
-    pub(super) fn reveal_and_leave(mut self) -> Option<Entry> {
-        let emptied = self.visit.take()?.reveal_and_leave().err().flatten()?;
-        Some(self.place.tidy(emptied))
-    }
-
-    /// Leaves; what this was the last to leave, after it was closed, is the caller's to free.
-    pub(super) fn leave(mut self) -> Option<Entry> {
-        let emptied = self.visit.take()?.leave()?;
-        Some(self.place.tidy(emptied))
-    }
-
-    #[inline]
-    fn inside(&self) -> &Visit<'_> {
-        self.visit.as_ref().expect("it is left with the resident")
-    }
-}
-
-impl Drop for Resident<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // One that was closed, and that this was the last to look at: apart, since it hardly ever is.
-        if let Some(emptied) = self.visit.take().and_then(Visit::leave) {
-            self.place.free(emptied);
+        let emptied = self.visit.close();
+        let closed = emptied.is_some();
+        if let Some(emptied) = emptied {
+            self.place.empty(emptied);
         }
+        closed
+    }
+
+    /// Puts another one for the same key in its place, readable at once, if it still is itself.
+    pub(super) fn replace(self, entry: Fresh, standing: Standing) -> Result<(), Fresh> {
+        let Self { place, visit } = self;
+        let expires = entry.entry().stored.meta.expires;
+        let old = visit.replace(entry)?;
+        // Before it waits for nobody to look at it.
+        drop(visit);
+        place.pass_on(old, standing, expires);
+        Ok(())
+    }
+
+    /// The same, hidden.
+    pub(super) fn replace_hidden(self, entry: Fresh, standing: Standing) -> Result<Resident<'a>, Fresh> {
+        let Self { place, visit } = self;
+        let expires = entry.entry().stored.meta.expires;
+        let (new, old) = visit.replace_hidden(entry, place.books.hazards())?;
+        drop(visit);
+        place.pass_on(old, standing, expires);
+        Ok(Resident { place, visit: new })
+    }
+
+    /// Has those read it who look for it from now on, if nobody has taken it out.
+    pub(super) fn reveal(&self) {
+        self.visit.reveal();
     }
 }

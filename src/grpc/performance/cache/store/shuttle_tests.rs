@@ -1,4 +1,4 @@
-//! The store as a whole, with more threads than loom can hold: tags, gates and slots together.
+//! The store as a whole, with more threads than loom can hold: tags, slots and what waits to be freed.
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
@@ -24,7 +24,7 @@ impl Store {
     fn put_pair(&self, n: u32, value: [u32; 2]) {
         let bytes: Vec<u8> = value.into_iter().flat_map(u32::to_le_bytes).collect();
         let now = self.uptime(clock::now());
-        drop(self.insert(key(n), self.prepare(&bytes, None), self.meta(now), now));
+        self.insert(key(n), self.prepare(&bytes, None), self.meta(now), now);
     }
 
     fn pair(&self, n: u32) -> Option<[u32; 2]> {

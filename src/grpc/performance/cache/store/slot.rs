@@ -1,160 +1,266 @@
-//! One entry, behind its [`Gate`].
+//! One entry, or none: a pointer, with what it says beside.
 //!
-//! This is the room of the store that needs `unsafe`: the content is read by many and replaced by one, without a lock.
-//! That the two never meet is the gate's promise, and all that the proofs here lean on:
-//! 1. who is in (an [`Entrance::In`] that has not left) sees content that nobody changes;
-//! 2. who has a claim is alone with the content.
+//! ```text
+//!         claim            fill               reveal
+//!  Empty ───────▶ Claimed ──────▶ Hidden(entry) ──────▶ Open(entry)
+//!    ▲             │   ▲               │                  │ │
+//!    └─────────────┘   └───────────────┴──────────────────┘ └──▶ Hidden(another)
+//!        vacate                 close, seize                 replace
+//! ```
+//! Each of these is one exchange. An entry is one *node*, made for one slot and never changed; who looks at it does so under
+//! a [`Hazard`], and can be stopped there without being in anybody's way: the slot may be emptied and filled meanwhile,
+//! and only the node stays until nobody looks (see [`hazards`](super::hazards)).
+//!
+//! **A node is in a slot once.** As long as somebody points at it, it is not freed, and so its address is not another's: who
+//! exchanges it for something else under a [`Visit`] exchanges what it has looked at. [`Slot::seize`] comes without a
+//! visit, and takes what it finds.
+//!
+//! **A claim is exclusive**: it begins with an exchange to a state that is nobody else's to leave.
+//!
+//! **All is SeqCst** but for the first look: [`Store::resize`](super::Store::resize) moves entries, and has to agree with
+//! those who publish, reveal and close meanwhile on what came first, and so have two who store for the same key: these are
+//! in the one order that [`Generation`](super::table::Generation) counts on. On x86-64 that costs nothing, since each is a
+//! locked instruction or a plain load anyway.
 
 #![allow(unsafe_code)]
 
-use std::{cell::UnsafeCell, mem};
+use std::{
+    mem::{self, ManuallyDrop},
+    ptr::{self, NonNull},
+    sync::atomic::Ordering::{Relaxed, SeqCst},
+};
 
 use super::{
     super::{key::CacheKey, value::Stored},
-    gate::{Ask, Entrance, Gate, Revealed},
+    hazards::{Hazard, Hazards, Unlinked},
+    nodes::{Node, Owned},
 };
+use crate::platform::atomic::AtomicPtr;
 
-/// What lies in a slot.
+/// What is stored for a key.
 pub(super) struct Entry {
     pub(super) key: CacheKey,
     pub(super) stored: Stored,
 }
 
-/// Room for one entry, in two cache lines that are fetched together.
-#[derive(Default)]
-#[repr(C, align(128))]
-pub(super) struct Slot {
-    gate: Gate,
-    entry: UnsafeCell<Option<Entry>>,
-}
-
-// SAFETY: the content is shared by those who are in, which needs `Entry: Sync`, and moved by the one who has a claim,
-// which may be another thread than the one that brought it: `Entry: Send`. Both hold (see below). The gate keeps the two
-// apart, and orders them: `publish` before `enter`, every `leave` before the claim of the last.
-unsafe impl Sync for Slot {}
-
 const _: () = {
-    assert!(cfg!(any(millstream_loom, millstream_shuttle)) || size_of::<Slot>() == 128);
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Entry>();
+    assert!(align_of::<Node<Entry>>() >= 4);
 };
+
+/// Beside the pointer: the entry is found only by those who look for what is hidden, too.
+const HIDDEN: usize = 1;
+
+type Word = *mut Node<Entry>;
+
+/// No node has this address: theirs are multiples of four.
+const CLAIMED: Word = ptr::without_provenance_mut(2);
+
+/// See the module.
+pub(super) struct Slot(AtomicPtr<Node<Entry>>);
+
+/// What one looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Open,
+    OpenOrHidden,
+}
+
+impl Ask {
+    /// The node that a slot has, if it is what one looks for.
+    #[inline]
+    fn admits(self, word: Word) -> Option<NonNull<Node<Entry>>> {
+        let hidden = word.addr() & HIDDEN != 0;
+        if word == CLAIMED || hidden && self == Self::Open {
+            return None;
+        }
+        NonNull::new(word.map_addr(|address| address & !HIDDEN))
+    }
+}
+
+fn hidden(node: NonNull<Node<Entry>>) -> Word {
+    node.as_ptr().map_addr(|address| address | HIDDEN)
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+}
 
 impl Slot {
     /// Takes the slot, if it is empty.
     pub(super) fn claim(&self) -> Option<Claim<'_>> {
-        self.gate.claim().then(|| Claim { slot: self })
+        // Relaxed: the exchange tells.
+        let claimed = self.0.load(Relaxed).is_null() && self.turn(ptr::null_mut(), CLAIMED);
+        // Made only then: it gives back what it claims when it is dropped.
+        claimed.then(|| Claim { slot: self })
     }
 
-    /// Goes in.
-    ///
-    /// # Errors
-    /// There is nothing of that; what was found closed, and left last, comes with it.
+    /// Looks at what is there, if it is what one looks for.
     #[inline]
-    pub(super) fn enter(&self, ask: Ask) -> Result<Visit<'_>, Option<Emptied<'_>>> {
-        self.fetch();
-        match self.gate.enter(ask) {
-            Entrance::In => Ok(Visit { slot: self }),
-            Entrance::Stray => Err(self.leave()),
-            Entrance::Barred => Err(None),
+    pub(super) fn look<'a>(&'a self, ask: Ask, hazards: &'a Hazards<Entry>) -> Option<Visit<'a>> {
+        let mut word = self.0.load(SeqCst);
+        let mut node = ask.admits(word)?;
+        let hazard = hazards.hazard();
+        loop {
+            hazard.point_at(node.as_ptr());
+            let now = self.0.load(SeqCst);
+            if now == word {
+                return Some(Visit { slot: self, node, _looking: hazard });
+            }
+            word = now;
+            node = ask.admits(word)?;
         }
     }
 
-    /// Has the second cache line fetched with the first: what comes after the gate's exchange would begin to wait for it
-    /// only then.
-    #[inline]
-    fn fetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: nothing is read or written: it is a hint to the processor, for an address within the slot.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *self).cast::<i8>().wrapping_add(64)) };
-        }
-    }
-
-    /// Takes what is there, if it is what one asks for and nobody looks at it.
-    #[inline]
+    /// Takes what is there, if it is what one looks for.
     pub(super) fn seize(&self, ask: Ask) -> Option<Emptied<'_>> {
-        // 2: `seize` hands the claim to us.
-        self.gate.seize(ask).then(|| self.empty())
+        // Relaxed: the exchange tells.
+        let word = self.0.load(Relaxed);
+        let node = ask.admits(word)?;
+        self.turn(word, CLAIMED).then(|| self.emptied(node))
     }
 
     #[inline]
-    fn leave(&self) -> Option<Emptied<'_>> {
-        // 2: `leave` hands the claim to us.
-        self.gate.leave().then(|| self.empty())
+    fn turn(&self, from: Word, to: Word) -> bool {
+        self.0.compare_exchange(from, to, SeqCst, Relaxed).is_ok()
     }
 
-    /// For the one that has a claim on a full slot.
-    fn empty(&self) -> Emptied<'_> {
-        // SAFETY: 2, by the callers.
-        let entry = unsafe { &mut *self.entry.get() }.take();
-        Emptied { entry: entry.expect("what was open is full"), claim: Claim { slot: self } }
+    /// For the one that has turned it into a claim.
+    fn emptied(&self, node: NonNull<Node<Entry>>) -> Emptied<'_> {
+        // SAFETY: the exchange has taken it out, and it was there.
+        Emptied { entry: unsafe { Unlinked::new(node) }, claim: Claim { slot: self } }
     }
 }
 
-/// An empty slot that is the caller's, until this is filled or dropped.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(node) = Ask::OpenOrHidden.admits(self.0.load(Relaxed)) {
+            // SAFETY: what is in a slot is the slot's, and whoever looks at it borrows the slot.
+            drop(unsafe { Owned::from_raw(node).into_value() });
+        }
+    }
+}
+
+/// A slot that is the caller's, until this is filled or dropped.
 #[must_use]
 pub(super) struct Claim<'a> {
     slot: &'a Slot,
 }
 
 impl<'a> Claim<'a> {
-    /// Puts the entry in, hidden; the caller is its visitor.
-    pub(super) fn fill(self, entry: Entry, check: u16) -> Visit<'a> {
+    /// Puts the entry in, hidden.
+    pub(super) fn fill(self, entry: Fresh, hazards: &'a Hazards<Entry>) -> Visit<'a> {
         let slot = self.slot;
-        // SAFETY: 2: the claim is ours until `publish`.
-        unsafe { *slot.entry.get() = Some(entry) };
-        slot.gate.publish(check);
+        let hazard = entry.held(hazards);
+        let node = entry.into_node();
+        slot.0.store(hidden(node), SeqCst);
         // Not given back: it was turned into the visit.
         mem::forget(self);
-        Visit { slot }
+        Visit { slot, node, _looking: hazard }
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.slot.gate.vacate();
+        self.slot.0.store(ptr::null_mut(), SeqCst);
+    }
+}
+
+/// An entry that is to be stored, in its node, which nobody has seen.
+pub(super) struct Fresh(ManuallyDrop<Owned<Entry>>);
+
+impl Fresh {
+    pub(super) fn new(node: Owned<Entry>) -> Self {
+        Self(ManuallyDrop::new(node))
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        self.0.get()
+    }
+
+    /// Before others find it: so it is not freed as long as this is held, whoever takes it out of its slot.
+    fn held<'a>(&self, hazards: &'a Hazards<Entry>) -> Hazard<'a, Entry> {
+        let hazard = hazards.hazard();
+        hazard.hold(self.0.as_raw().as_ptr());
+        hazard
+    }
+
+    fn into_node(self) -> NonNull<Node<Entry>> {
+        ManuallyDrop::new(self).0.as_raw()
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: it is not used again, and nobody has seen it.
+        drop(unsafe { ManuallyDrop::take(&mut self.0).into_value() });
     }
 }
 
 /// What was in a slot, and the slot, which nobody else can take before the claim is dropped.
+#[must_use]
 pub(super) struct Emptied<'a> {
-    pub(super) entry: Entry,
+    pub(super) entry: Unlinked<Entry>,
     pub(super) claim: Claim<'a>,
 }
 
-/// Somebody looks at the entry. Ends with [`leave`](Self::leave): only dropped, it would keep the slot for good.
+/// Somebody looks at the entry that is, or was, in a slot.
 #[must_use]
 pub(super) struct Visit<'a> {
     slot: &'a Slot,
+    node: NonNull<Node<Entry>>,
+    /// Points at the node.
+    _looking: Hazard<'a, Entry>,
 }
 
 impl<'a> Visit<'a> {
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
-        // SAFETY: 1: we are in, since leaving takes the visit.
-        unsafe { &*self.slot.entry.get() }.as_ref().expect("what is open is full")
+        // SAFETY: the hazard points at it, and has since it was in the slot: so it is not freed.
+        unsafe { Node::value(self.node) }
     }
 
-    /// Whether this closed it, and nobody else.
-    pub(super) fn close(&self) -> bool {
-        self.slot.gate.close()
+    /// Takes it out, hidden or not, if it is still there.
+    pub(super) fn close(&self) -> Option<Emptied<'a>> {
+        // Hidden first: it may be revealed in between, and is not hidden again.
+        let closed =
+            [hidden(self.node), self.node.as_ptr()].into_iter().any(|word| self.slot.turn(word, CLAIMED));
+        closed.then(|| self.slot.emptied(self.node))
     }
 
-    /// Opens what was published hidden, if nobody has closed it, and leaves. `Err`: it was closed, and what it was is
-    /// ours if we were the last to leave.
-    pub(super) fn reveal_and_leave(self) -> Result<(), Option<Emptied<'a>>> {
-        match self.slot.gate.reveal_and_leave() {
-            Revealed::Open => Ok(()),
-            Revealed::Closed => Err(None),
-            // 2: with that the claim is ours.
-            Revealed::Emptied => Err(Some(self.slot.empty())),
+    /// Puts another in its place, open, if it is still there, and open.
+    pub(super) fn replace(&self, entry: Fresh) -> Result<Unlinked<Entry>, Fresh> {
+        if !self.slot.turn(self.node.as_ptr(), entry.0.as_raw().as_ptr()) {
+            return Err(entry);
         }
+        let _in_the_slot = entry.into_node();
+        // SAFETY: the exchange has taken it out, and it was there.
+        Ok(unsafe { Unlinked::new(self.node) })
     }
 
-    /// Leaves, with the content if the slot is closed and this was the last to leave.
-    #[inline]
-    pub(super) fn leave(self) -> Option<Emptied<'a>> {
-        self.slot.leave()
+    /// The same, hidden.
+    pub(super) fn replace_hidden(
+        &self,
+        entry: Fresh,
+        hazards: &'a Hazards<Entry>,
+    ) -> Result<(Visit<'a>, Unlinked<Entry>), Fresh> {
+        let hazard = entry.held(hazards);
+        if !self.slot.turn(self.node.as_ptr(), hidden(entry.0.as_raw())) {
+            return Err(entry);
+        }
+        let visit = Visit { slot: self.slot, node: entry.into_node(), _looking: hazard };
+        // SAFETY: the exchange has taken it out, and it was there.
+        Ok((visit, unsafe { Unlinked::new(self.node) }))
+    }
+
+    /// Opens what was put in hidden, if nobody has taken it out: whether it is open.
+    pub(super) fn reveal(&self) -> bool {
+        self.slot.turn(hidden(self.node), self.node.as_ptr())
     }
 }
+
+#[cfg(all(test, millstream_loom))]
+mod loom_tests;

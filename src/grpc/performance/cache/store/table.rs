@@ -84,7 +84,7 @@ pub(super) struct Tables {
 
 /// Which table is the newest. An operation that changes entries works by one generation, and looks afterwards whether
 /// it is still the one: if not it does what is to be done again. Growing makes the new generation known, and then moves
-/// entries. All of these are SeqCst, those of the gates included, so either the operation sees the new generation, or the
+/// entries. All of these are SeqCst, those of the slots included, so either the operation sees the new generation, or the
 /// move sees what the operation did; and an operation that sees what the move did sees the new generation, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(usize);

@@ -1,7 +1,7 @@
 //! The tags of a set: eight bits of each entry's key, all of them in one cache line and compared at once.
 //!
-//! All is SeqCst, like what the [`gate`](super::gate)s are asked and told: of two that set a tag, publish, and look round,
-//! one at least sees the other's tag and finds the gate behind it published. On x86-64 that costs nothing, since a load is
+//! All is SeqCst, like what is done to the [`slot`](super::slot)s: of two that set a tag, publish, and look round, one at
+//! least sees the other's tag and finds what was published behind it. On x86-64 that costs nothing, since a load is
 //! a plain one either way, and an exchange locked.
 
 use std::sync::atomic::Ordering::SeqCst;

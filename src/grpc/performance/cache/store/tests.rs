@@ -34,7 +34,7 @@ impl Store {
 
     fn put_prepared(&self, n: usize, prepared: Prepared, now: Instant) {
         let now = self.uptime(now);
-        drop(self.insert(key(n), prepared, self.meta(now), now));
+        self.insert(key(n), prepared, self.meta(now), now);
     }
 
     fn has(&self, n: usize) -> bool {
@@ -133,6 +133,28 @@ fn a_value_that_is_replaced_is_not_counted_as_evicted() {
     assert!(store.remove(&key(1)));
     assert!(!store.remove(&key(1)));
     store.audit(0, 0);
+}
+
+#[test]
+fn what_was_replaced_waits_to_be_freed_but_not_for_ever_and_not_without_bound() {
+    let store = store(10, MIB);
+    let held = || store.books.shards()[0].budget.bytes();
+    store.put(1, b"old");
+    store.put(1, b"new");
+    assert_eq!(held(), 2 * size(3));
+    (0..HITS_TO_TIDY).for_each(|_| store.count_hit());
+    assert_eq!(held(), size(3));
+
+    for _ in 0..1000 {
+        store.put(1, b"new");
+        // As many wait, and as many are spare.
+        assert!(held() <= (1 + 2 * u64::from(hazards::ENOUGH)) * size(3), "{} bytes", held());
+    }
+    // A few large ones are as much as many small ones.
+    for _ in 0..100 {
+        store.put(1, &[0; MIB / 8]);
+        assert!(held() <= 3 * size(MIB / 8), "{} bytes", held());
+    }
 }
 
 #[test]

@@ -1,0 +1,170 @@
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use super::*;
+
+/// Counts those that are there.
+struct Counted<'a>(&'a AtomicUsize, u64);
+
+impl<'a> Counted<'a> {
+    fn new(there: &'a AtomicUsize, n: u64) -> Self {
+        there.fetch_add(1, SeqCst);
+        Self(there, n)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+        self.1 = u64::MAX;
+    }
+}
+
+fn unlinked<T>(value: T) -> (NonNull<Node<T>>, Unlinked<T>) {
+    let node = Owned::new(value).as_raw();
+    // SAFETY: nobody has found it, nor will.
+    (node, unsafe { Unlinked::new(node) })
+}
+
+#[test]
+fn what_is_looked_at_waits_and_is_freed_once_it_is_not() {
+    let there = AtomicUsize::new(0);
+    let hazards = Hazards::new();
+    let (node, looked_at) = unlinked(Counted::new(&there, 1));
+    let hazard = hazards.hazard();
+    hazard.point_at(node.as_ptr());
+    assert!(!hazards.retire(looked_at, 1));
+    assert!(!hazards.retire(unlinked(Counted::new(&there, 2)).1, 1));
+    hazards.reclaim_all(drop);
+    assert_eq!(there.load(SeqCst), 1);
+    drop(hazard);
+    hazards.reclaim_all(|freed| assert_eq!(freed.1, 1));
+    assert_eq!(there.load(SeqCst), 0);
+}
+
+#[test]
+fn what_is_spare_is_used_for_the_next_and_freed_if_it_is_not() {
+    let there = AtomicUsize::new(0);
+    let hazards = Hazards::new();
+    let nodes = [1, 2].map(|n| {
+        let (node, unlinked) = unlinked(Counted::new(&there, n));
+        assert!(!hazards.retire(unlinked, 1));
+        node
+    });
+    hazards.reclaim(drop);
+    assert_eq!(there.load(SeqCst), 2, "spare, and not yet freed");
+    let mut freed = 0;
+    let renewed = hazards.renew(Counted::new(&there, 3), |old| freed = old.1);
+    assert!(nodes.contains(&renewed.as_raw()) && [1, 2].contains(&freed));
+    hazards.reclaim(|old| assert_eq!(old.1, 3 - freed));
+    assert_eq!(there.load(SeqCst), 1);
+    // SAFETY: nobody else has it.
+    drop(unsafe { renewed.into_value() });
+    assert_eq!(there.load(SeqCst), 0);
+}
+
+#[test]
+fn enough_waits_by_weight_and_from_the_last_time_on() {
+    let hazards = Hazards::new();
+    assert!(!hazards.retire(unlinked(1).1, ENOUGH - 1));
+    assert!(hazards.retire(unlinked(2).1, 1));
+    hazards.reclaim(drop);
+    assert!(!hazards.retire(unlinked(3).1, ENOUGH - 1));
+    assert!(hazards.retire(unlinked(4).1, u32::MAX));
+}
+
+#[test]
+fn what_a_thread_leaves_when_it_ends_is_freed_by_others_or_with_all() {
+    let there = AtomicUsize::new(0);
+    let hazards = Hazards::new();
+    let leave = || {
+        thread::scope(|scope| {
+            let leaves = || assert!(!hazards.retire(unlinked(Counted::new(&there, 1)).1, 1));
+            scope.spawn(leaves);
+            scope.spawn(leaves);
+        });
+    };
+    leave();
+    assert_eq!(there.load(SeqCst), 2);
+    hazards.reclaim_all(drop);
+    assert_eq!(there.load(SeqCst), 0);
+    leave();
+    drop(hazards);
+    assert_eq!(there.load(SeqCst), 0);
+}
+
+#[test]
+fn records_are_as_many_as_threads_at_a_time() {
+    let hazards = Hazards::<u8>::new();
+    for _ in 0..20 {
+        thread::scope(|scope| {
+            scope.spawn(|| drop(hazards.hazard()));
+        });
+    }
+    // Those of other tests' threads make it more than one.
+    assert!(hazards.records.iter().count() < 20);
+}
+
+/// One is looked at by some all the time, and replaced by others.
+#[test]
+fn nothing_is_freed_under_a_look() {
+    const READERS: usize = 2;
+    const WRITERS: usize = 2;
+    let rounds = if cfg!(miri) { 50 } else { 50_000 };
+    let there = AtomicUsize::new(0);
+    let hazards = Hazards::new();
+    let here = AtomicPtr::new(Owned::new(Counted::new(&there, 0)).as_raw().as_ptr());
+    let begin = Barrier::new(READERS + WRITERS);
+    let running = AtomicUsize::new(WRITERS);
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                begin.wait();
+                while running.load(SeqCst) > 0 {
+                    let hazard = hazards.hazard();
+                    let node = loop {
+                        let node = here.load(SeqCst);
+                        hazard.point_at(node);
+                        if here.load(SeqCst) == node {
+                            break NonNull::new(node).unwrap();
+                        }
+                    };
+                    // SAFETY: the hazard points at it, and has since it was to be found.
+                    assert_ne!(unsafe { Node::value(node) }.1, u64::MAX);
+                }
+            });
+        }
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                begin.wait();
+                for n in 0..rounds {
+                    let old =
+                        here.swap(hazards.renew(Counted::new(&there, n), drop).as_raw().as_ptr(), SeqCst);
+                    // SAFETY: the exchange has taken it out.
+                    let old = unsafe { Unlinked::new(NonNull::new(old).unwrap()) };
+                    if hazards.retire(old, 1) {
+                        hazards.reclaim(drop);
+                    }
+                }
+                running.fetch_sub(1, SeqCst);
+            });
+        }
+    });
+    hazards.reclaim_all(drop);
+    assert_eq!(there.load(SeqCst), 1);
+    // SAFETY: nobody looks for it any more.
+    drop(unsafe { Owned::from_raw(NonNull::new(here.into_inner()).unwrap()).into_value() });
+}
+
+#[test]
+fn more_places_than_there_are_is_a_fault_that_is_told() {
+    let hazards = Hazards::<u8>::new();
+    let _all: [_; PLACES] = std::array::from_fn(|_| hazards.hazard());
+    let more = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(hazards.hazard())));
+    assert!(more.is_err());
+}
