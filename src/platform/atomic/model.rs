@@ -100,6 +100,6 @@ impl<T> AtomicPtr<T> {
 atomic!(AtomicBool(bool): load store swap);
 atomic!(AtomicU8(u8): load store swap compare_exchange);
 atomic!(AtomicU32(u32): load store swap fetch_and fetch_or compare_exchange compare_exchange_weak);
-atomic!(AtomicU64(u64): load store fetch_add fetch_sub fetch_max fetch_and fetch_or fetch_xor compare_exchange compare_exchange_weak);
+atomic!(AtomicU64(u64): load store swap fetch_add fetch_sub fetch_max fetch_and fetch_or fetch_xor compare_exchange compare_exchange_weak);
 atomic!(AtomicUsize(usize): load fetch_add fetch_sub compare_exchange);
 atomic!(AtomicIsize(isize): load fetch_add fetch_sub);
