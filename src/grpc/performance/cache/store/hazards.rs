@@ -30,7 +30,6 @@
 use std::{
     array,
     marker::PhantomData,
-    mem::MaybeUninit,
     ops::Deref,
     ptr::{self, NonNull},
     sync::atomic::{
@@ -41,7 +40,7 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::nodes::{Blank, Node, Owned, Stack};
+use super::nodes::{Node, Owned, Stack};
 use crate::platform::{
     atomic::{AtomicPtr, fence},
     per_thread::PerThread,
@@ -51,9 +50,6 @@ use crate::platform::{
 const PLACES: usize = 4;
 /// Weights that wait until the places of all threads are looked at: so rarely that it costs an insertion a few nanoseconds.
 pub(super) const ENOUGH: u32 = 16;
-
-/// Nodes that are made at a time: about a page of them.
-const BLANKS: usize = 32;
 
 /// See the module.
 pub(super) struct Hazards<T: Send + Sync> {
@@ -70,7 +66,6 @@ struct Record<T> {
     waiting: Stack<T>,
     /// What nobody looks at.
     spare: Stack<T>,
-    blank: Stack<MaybeUninit<T>>,
 }
 
 impl<T> Default for Record<T> {
@@ -81,7 +76,6 @@ impl<T> Default for Record<T> {
             weight: AtomicU32::new(0),
             waiting: Stack::default(),
             spare: Stack::default(),
-            blank: Stack::default(),
         }
     }
 }
@@ -132,7 +126,7 @@ impl<T: Send + Sync> Hazards<T> {
     pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
         let record = self.own();
         match record.spare.pop() {
-            None => record.blank().fill(value),
+            None => Owned::new(value),
             Some(mut spare) => {
                 // SAFETY: what is spare nobody looks at.
                 free(unsafe { spare.renew(value) });
@@ -194,18 +188,6 @@ impl<T: Send + Sync> Drop for Hazards<T> {
                 .chain(record.spare.take())
                 .for_each(|node| drop(unsafe { node.into_value() }));
         }
-    }
-}
-
-impl<T> Record<T> {
-    /// For the record's thread.
-    fn blank(&self) -> Blank<T> {
-        self.blank.pop().unwrap_or_else(|| {
-            (1..BLANKS).for_each(|_| {
-                self.blank.push(Blank::blank());
-            });
-            Blank::blank()
-        })
     }
 }
 

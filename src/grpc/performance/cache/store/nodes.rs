@@ -4,8 +4,7 @@
 
 use std::{
     cell::Cell,
-    iter,
-    mem::{self, MaybeUninit},
+    iter, mem,
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
@@ -13,7 +12,6 @@ use std::{
 use crate::platform::atomic::AtomicPtr;
 
 /// A value, and a place in a stack for it.
-#[repr(C)]
 pub(super) struct Node<T> {
     value: T,
     /// What lies below it; for its owner alone.
@@ -74,23 +72,6 @@ impl<T> Owned<T> {
     fn below(&self) -> &Cell<*mut Node<T>> {
         // SAFETY: it is ours, and nobody else has to do with this field.
         unsafe { &(*self.0.as_ptr()).below }
-    }
-}
-
-/// A node without a value. They are made several at a time, so that the heap has them beside one another, and not each beside
-/// what its value refers to: a look at one node after another goes through fewer pages.
-pub(super) type Blank<T> = Owned<MaybeUninit<T>>;
-
-impl<T> Blank<T> {
-    pub(super) fn blank() -> Self {
-        Self::new(MaybeUninit::uninit())
-    }
-
-    pub(super) fn fill(self, value: T) -> Owned<T> {
-        // SAFETY: it is ours, and nobody looks at it, since there is nothing to look at.
-        unsafe { (*self.0.as_ptr()).value.write(value) };
-        // With a value in it it is a `Node<T>`, which by `repr(C)` and the promise of `MaybeUninit` lies in memory alike.
-        Owned(self.0.cast())
     }
 }
 
