@@ -83,9 +83,9 @@ def test_a_stock_client_comes_again_when_it_was_told_to_and_is_served():
 
 def test_stock_clients_with_retries_add_hardly_anything_to_an_overload(fresh):
     """At twice the capacity half of the calls are refused; what they are told keeps them from trying in vain."""
-    # Long ones, beside which what a machine takes now and then is little.
-    busy_s, deadline_s, seconds = 0.04, 0.2, 8
-    learn(fresh, "40ms", times=32)
+    # So many calls that those before it shows that most are refused count little.
+    busy_s, deadline_s, seconds = 0.01, 0.05, 5
+    learn(fresh, "10ms", times=32)
     stub = retrying(fresh)
     workers = fresh.stats().workers
     rate = 2 * workers / busy_s
@@ -93,7 +93,7 @@ def test_stock_clients_with_retries_add_hardly_anything_to_an_overload(fresh):
     calls, never, begin = [], threading.Event(), time.monotonic()
     for number in range(int(rate * seconds)):
         never.wait(max(0.0, begin + number / rate - time.monotonic()))
-        message = request("echo", id=number, busy="40ms", no_cache=True)
+        message = request("echo", id=number, busy="10ms", no_cache=True)
         calls.append(stub.Process.future(message, timeout=deadline_s))
     codes = [call.code() for call in calls]
     after = fresh.stats()
