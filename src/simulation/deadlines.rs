@@ -17,16 +17,15 @@
 //! worst of the three by itself: it begins whatever is just about to be late, and has served 57 in a hundred where first
 //! come, first served serves 75. With admission by the predicted wait, which is the default, all three serve the same 83
 //! or 84 in a hundred, and choose only which half is served. Two bands choose the tight one more clearly than the earliest
-//! deadline does; and bands are what [`Priority`] has already, by the word of the client. So the lanes stay as they are: a
-//! queue in order of deadlines would cost each push and pop a search, and the exactness of the predicted wait, for nothing.
+//! deadline does; and bands are what [`Priority`](crate::Priority) has already, by the word of the client. So the lanes stay
+//! as they are: a queue in order of deadlines would cost each push and pop a search, and the exactness of the predicted
+//! wait, for nothing.
 
 use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroUsize, time::Duration};
 
-use super::Job;
+use super::{Job, overload::is_refused};
 use crate::grpc::performance::{
-    Class, OptimizationConfig, Priority, WhenFull,
-    overload::{Newcomer, Policy, Shares},
-    worker_pool::Forecast,
+    Class, OptimizationConfig, WhenFull, overload::Policy, worker_pool::Forecast,
 };
 
 /// In which order jobs that wait are begun.
@@ -158,16 +157,8 @@ impl<'a> Plant<'a> {
         let own = (self.rank(number), number);
         let ahead = self.queue.iter().filter(|Reverse(other)| *other < own).count() + usize::from(all_busy);
         let service = self.forecast.service(Class::DEFAULT);
-        let newcomer = Newcomer {
-            rank: Priority::Normal.rank(),
-            wait: service.mul_f64(ahead as f64 / self.servers.len() as f64),
-            service,
-            budget: Some(within),
-            mean_service: self.forecast.mean(),
-        };
-        // Everything comes from one stream, which has the whole server to itself.
-        let alone = || Shares { queued: 0, peers: 1, of_peer: 0, streams_of_peer: 1, of_stream: 0 };
-        self.policy.object(&newcomer, alone).is_some()
+        let wait = service.mul_f64(ahead as f64 / self.servers.len() as f64);
+        is_refused(&self.policy, &self.forecast, wait, Some(within))
     }
 }
 

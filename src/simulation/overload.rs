@@ -213,17 +213,29 @@ impl Plant {
 
     fn is_refused(&self, now: Duration) -> bool {
         let all_busy = self.servers.iter().all(|Reverse((free, _))| *free > now);
-        let newcomer = Newcomer {
-            rank: Priority::Normal.rank(),
-            wait: self.forecast.wait(Level::Short, Priority::Normal, all_busy),
-            service: self.forecast.service(Class::DEFAULT),
-            budget: (self.rule == Rule::PredictedWait).then_some(self.deadline),
-            mean_service: self.forecast.mean(),
-        };
-        // Everything comes from one stream, which has the whole server to itself.
-        let alone = || Shares { queued: 0, peers: 1, of_peer: 0, streams_of_peer: 1, of_stream: 0 };
-        self.policy.object(&newcomer, alone).is_some()
+        let wait = self.forecast.wait(Level::Short, Priority::Normal, all_busy);
+        let budget = (self.rule == Rule::PredictedWait).then_some(self.deadline);
+        is_refused(&self.policy, &self.forecast, wait, budget)
     }
+}
+
+/// Whether the server's policy refuses a message for which this wait is predicted, of the one stream that there is.
+pub(super) fn is_refused(
+    policy: &Policy,
+    forecast: &Forecast,
+    wait: Duration,
+    budget: Option<Duration>,
+) -> bool {
+    let newcomer = Newcomer {
+        rank: Priority::Normal.rank(),
+        wait,
+        service: forecast.service(Class::DEFAULT),
+        budget,
+        mean_service: forecast.mean(),
+    };
+    // It has the whole server to itself.
+    let alone = || Shares { queued: 0, peers: 1, of_peer: 0, streams_of_peer: 1, of_stream: 0 };
+    policy.object(&newcomer, alone).is_some()
 }
 
 #[cfg(test)]
