@@ -187,18 +187,21 @@ impl Forecast {
         self.waiting[lines].iter().any(|work| work.load(Relaxed) > 0)
     }
 
-    /// A message is about to be worked on by this thread, and will be [learnt](Self::learn) from.
+    /// A message is about to be worked on by this thread, and will be [learnt](Self::learn_from) from.
     pub(crate) fn begin(&self, class: Class) -> Effort {
-        if self.times.is_known_to_be_within(class, UNWATCHED) {
-            Effort::unwatched()
-        } else {
-            Effort::watched()
-        }
+        let entry = self.times.find_or_take(class);
+        let brief = self.times.is_known_to_be_within(entry, UNWATCHED);
+        if brief { Effort::unwatched(entry) } else { Effort::watched(entry) }
+    }
+
+    /// A message was served, and took so long by the wall clock.
+    pub(crate) fn learn_from(&self, effort: &Effort, service: Duration) {
+        self.times.learn(effort.entry(), effort.of(service).as_nanos() as u64);
     }
 
     /// A message was served, and took so much.
     pub(crate) fn learn(&self, class: Class, service: Duration) {
-        self.times.learn(class, service.as_nanos() as u64);
+        self.times.learn(self.times.find_or_take(class), service.as_nanos() as u64);
     }
 
     /// How long a message of this class is expected to run; zero while nothing is known of any.

@@ -18,21 +18,29 @@ use crate::platform::usage::Usage;
 const STARVED: u32 = 2;
 
 /// A message that is being worked on by this thread.
-pub(crate) struct Effort(Option<Usage>);
+pub(crate) struct Effort {
+    /// Where it is to be learnt, if there is room for its class.
+    entry: Option<usize>,
+    before: Option<Usage>,
+}
 
 impl Effort {
     /// From now on.
-    pub(super) fn watched() -> Self {
-        Self(Usage::of_this_thread())
+    pub(super) fn watched(entry: Option<usize>) -> Self {
+        Self { entry, before: Usage::of_this_thread() }
     }
 
-    pub(super) fn unwatched() -> Self {
-        Self(None)
+    pub(super) fn unwatched(entry: Option<usize>) -> Self {
+        Self { entry, before: None }
+    }
+
+    pub(super) fn entry(&self) -> Option<usize> {
+        self.entry
     }
 
     /// What is to be learnt of it, now that it has taken so long by the wall clock.
-    pub(crate) fn of(&self, service: Duration) -> Duration {
-        let own = self.0.and_then(|before| Usage::of_this_thread()?.without_a_wait_since(before));
+    pub(super) fn of(&self, service: Duration) -> Duration {
+        let own = self.before.and_then(|before| Usage::of_this_thread()?.without_a_wait_since(before));
         own.map_or(service, |own| service.min(STARVED * own))
     }
 }
@@ -50,7 +58,7 @@ mod tests {
 
     #[test]
     fn who_was_kept_off_its_core_counts_as_twice_its_own_time() {
-        let (effort, begun) = (Effort::watched(), thread_cpu_time());
+        let (effort, begun) = (Effort::watched(None), thread_cpu_time());
         while thread_cpu_time() - begun < 5 * MS {}
         let counted = effort.of(HOUR);
         assert!((8 * MS..=STARVED * (thread_cpu_time() - begun + MS)).contains(&counted), "{counted:?}");
@@ -60,9 +68,9 @@ mod tests {
     #[test]
     fn who_waits_counts_as_what_it_takes_by_the_wall_clock_and_so_does_who_is_not_watched() {
         let (_keep, nothing) = mpsc::channel::<()>();
-        let effort = Effort::watched();
+        let effort = Effort::watched(None);
         nothing.recv_timeout(MS).expect_err("nobody sends");
         assert_eq!(effort.of(HOUR), HOUR);
-        assert_eq!(Effort::unwatched().of(HOUR), HOUR);
+        assert_eq!(Effort::unwatched(None).of(HOUR), HOUR);
     }
 }

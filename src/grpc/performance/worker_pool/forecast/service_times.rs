@@ -145,8 +145,14 @@ impl ServiceTimes {
         self.look_for(class, false)
     }
 
-    pub(super) fn learn(&self, class: Class, nanoseconds: u64) {
-        if let Some(entry) = self.look_for(class, true) {
+    /// The same, for who will learn something of it; `None` when the table has no room for it.
+    pub(super) fn find_or_take(&self, class: Class) -> Option<usize> {
+        self.look_for(class, true)
+    }
+
+    /// A message has taken so many, of the class with this entry, if that has one.
+    pub(super) fn learn(&self, entry: Option<usize>, nanoseconds: u64) {
+        if let Some(entry) = entry {
             self.entries[entry].law.learn(nanoseconds, SAMPLES);
         }
         self.all.learn(nanoseconds, SAMPLES_OF_ALL);
@@ -164,7 +170,7 @@ impl ServiceTimes {
 
     /// How much of a core messages of a class take; `None` when the table has no room for it. By who learns it.
     pub(super) fn own_time(&self, class: Class) -> Option<&OwnTime> {
-        let entry = self.look_for(class, true)?;
+        let entry = self.find_or_take(class)?;
         Some(self.entries[entry].own.get_or_init(|| Box::new(OwnTime::unknown())))
     }
 
@@ -192,10 +198,8 @@ impl ServiceTimes {
         }
     }
 
-    /// Whether messages of a class are known to take fewer nanoseconds in the mean; all messages, where the table has no
-    /// room for it. By who will learn it.
-    pub(super) fn is_known_to_be_within(&self, class: Class, nanoseconds: u64) -> bool {
-        let entry = self.look_for(class, true);
+    /// Whether the messages of an entry are known to take fewer nanoseconds in the mean; all messages, where there is none.
+    pub(super) fn is_known_to_be_within(&self, entry: Option<usize>, nanoseconds: u64) -> bool {
         let mean = entry.map_or_else(|| self.mean(), |entry| self.entries[entry].law.mean.get());
         mean > 0 && mean < nanoseconds
     }
@@ -214,11 +218,15 @@ mod tests {
         times.expected_at(times.find(class))
     }
 
+    fn learn(times: &ServiceTimes, class: Class, nanoseconds: u64) {
+        times.learn(times.find_or_take(class), nanoseconds);
+    }
+
     #[test]
     fn more_classes_than_entries_are_learnt_as_far_as_there_is_room_and_the_rest_count_as_the_mean() {
         let times = ServiceTimes::new();
         for detail in 0..4 * ENTRIES as u32 {
-            times.learn(Class::new("many").refined(detail), 1000);
+            learn(&times, Class::new("many").refined(detail), 1000);
         }
         assert!(
             (0..4 * ENTRIES as u32).all(|detail| expected(&times, Class::new("many").refined(detail)) > 900)
@@ -233,7 +241,7 @@ mod tests {
         let mut means = Vec::new();
         for number in 0..200_000_u64 {
             let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-            times.learn(class, if number % 100 == 0 { 20_000 } else { 70 } + noise);
+            learn(&times, class, if number % 100 == 0 { 20_000 } else { 70 } + noise);
             means.push(expected(&times, class));
         }
         let mean = means.iter().sum::<u64>() / means.len() as u64;
@@ -246,10 +254,10 @@ mod tests {
     fn the_mean_follows_what_changes() {
         let times = ServiceTimes::new();
         let class = Class::DEFAULT;
-        times.learn(class, 1_000_000);
+        learn(&times, class, 1_000_000);
         assert_eq!(expected(&times, class), 1_000_000);
         for _ in 0..400 {
-            times.learn(class, 1000);
+            learn(&times, class, 1000);
         }
         assert!(expected(&times, class) < 2000, "{}", expected(&times, class));
     }

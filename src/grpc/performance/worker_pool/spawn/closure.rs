@@ -179,7 +179,7 @@ impl Job for ClosureJob {
             call(closure, &mut if self.undivided { context } else { context.lending(interlude) })
         });
         let service_time = (clock::now() - started).saturating_sub(interlude.lent());
-        forecast.learn(self.class, effort.of(service_time));
+        forecast.learn_from(&effort, service_time);
         self.content.put(Content::Outcome(outcome));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         self.discharge();
