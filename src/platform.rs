@@ -17,5 +17,6 @@ pub(crate) mod sources;
 pub(crate) mod stack;
 pub(crate) mod stage;
 pub(crate) mod sync;
+pub(crate) mod topology;
 pub(crate) mod usage;
 pub(crate) mod whereabouts;

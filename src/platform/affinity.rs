@@ -6,6 +6,13 @@ use super::whereabouts::ThreadNumber;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Core(core_affinity::CoreId);
 
+impl Core {
+    /// How the operating system numbers it.
+    pub(crate) fn number(self) -> usize {
+        self.0.id
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
 impl Core {

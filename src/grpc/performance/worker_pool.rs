@@ -28,6 +28,7 @@ mod lanes;
 mod line;
 mod lookout;
 mod overstay;
+mod placement;
 mod post;
 mod priority;
 mod room;
@@ -50,14 +51,11 @@ use self::{
     supervisor::{Event, Supervisor},
 };
 use super::{
-    config::{OptimizationConfig, Pinning},
+    config::OptimizationConfig,
     error::{Fault, OptimizationError},
     overload::Condition,
 };
-use crate::platform::{
-    affinity::{Core, allowed_cores},
-    clock, stage,
-};
+use crate::platform::{affinity::Core, clock, stage};
 
 pub use self::{
     context::JobContext,
@@ -145,7 +143,7 @@ impl WorkerPool {
         config: &OptimizationConfig,
         chore: impl FnOnce(PoolGlance) -> Option<Chore>,
     ) -> Result<Self, OptimizationError> {
-        Self::on_cores(config, cores(config.worker_pinning), chore)
+        Self::on_cores(config, placement::cores(config.worker_pinning), chore)
     }
 
     fn on_cores(
@@ -260,20 +258,6 @@ impl PoolGlance {
 
     pub(crate) fn condition(&self) -> Condition {
         self.shared.condition(clock::now())
-    }
-}
-
-/// The cores that workers are pinned to, in turn; none: unpinned.
-fn cores(pinning: Pinning) -> Vec<Core> {
-    match pinning {
-        Pinning::Off => Vec::new(),
-        Pinning::AllCores => allowed_cores(),
-        Pinning::ReserveForIo(reserved) => {
-            let mut cores = allowed_cores();
-            let reserved = reserved.min(cores.len().saturating_sub(1));
-            cores.drain(..reserved);
-            cores
-        }
     }
 }
 
