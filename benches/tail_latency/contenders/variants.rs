@@ -77,6 +77,12 @@ pub(super) const VARIANTS: &[Entry] = &[
         || stream(|config| OptimizationConfig { batch_size: 1, ..config }),
     ),
     variant(
+        "millstream_stream_unpinned",
+        "OptimizedStreamProcessor::stream, workers that the scheduler places",
+        &[SMALL],
+        || stream(|config| OptimizationConfig { worker_pinning: Pinning::Off, ..config }),
+    ),
+    variant(
         "millstream_stream_in_place",
         "OptimizedStreamProcessor::stream, a handler that vouches for jobs of up to 50 µs: they may run on the I/O threads",
         &[ROUND_TRIP, TINY_JOBS, SMALL],

@@ -14,82 +14,26 @@ mod effort;
 mod histogram;
 mod own_time;
 mod service_times;
+mod share;
 
 use std::{
-    cell::Cell,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use crossbeam::utils::CachePadded;
 
-pub(crate) use self::effort::Effort;
+pub(crate) use self::{effort::Effort, share::Share};
 use self::{
     own_time::OwnTime,
-    service_times::{BRIEF, ONE_IN, ServiceTimes},
+    service_times::ServiceTimes,
+    share::{RANKS, lane, one_for_many},
 };
 use super::{crew::Level, line::Line, priority::Priority};
-use crate::{grpc::performance::monitor::Class, platform::atomic};
-
-/// Work that one queued message stands for, until it is taken off; and with it, the right to give its place back, which
-/// goes to whoever takes it off.
-#[derive(Debug, Default)]
-pub(crate) struct Share(atomic::AtomicU64);
-
-/// Bits of a share that name the lane: its rank, and above it whether it is one of the background. Then a bit that says
-/// that there is a share, and the entry of the class; the rest are nanoseconds.
-const LANE_BITS: u32 = 5;
-const HELD: u64 = 1 << LANE_BITS;
-const LOW_BITS: u32 = LANE_BITS + 1 + service_times::ENTRY_BITS;
-const RANKS: usize = Line::COUNT;
-
-/// The number of a lane among those of both levels.
-fn lane(level: Level, rank: usize) -> usize {
-    match level {
-        Level::Short => rank,
-        Level::Long => RANKS + rank,
-    }
-}
-
-impl Share {
-    fn put(&self, lane: usize, entry: usize, nanoseconds: u64) {
-        let nanoseconds = nanoseconds.min(u64::MAX >> LOW_BITS);
-        let entry = (entry as u64) << (LANE_BITS + 1);
-        self.0.store(nanoseconds << LOW_BITS | entry | HELD | lane as u64, Relaxed);
-    }
-
-    /// In which lanes the message waits, or has waited.
-    pub(crate) fn level(&self) -> Level {
-        let lane = self.0.load(Relaxed) & (HELD - 1);
-        if (lane as usize) < RANKS { Level::Short } else { Level::Long }
-    }
-
-    /// What was put, once: lane, entry, nanoseconds. Only in which lanes it was is kept. Relaxed: a read-modify-write, so
-    /// that one of many gets it, and what it carries are numbers.
-    fn take(&self) -> Option<(usize, usize, u64)> {
-        let share = self.0.fetch_and(HELD - 1, Relaxed);
-        let entry = share >> (LANE_BITS + 1) & (service_times::ENTRIES as u64 - 1);
-        (share & HELD != 0).then_some(((share & (HELD - 1)) as usize, entry as usize, share >> LOW_BITS))
-    }
-}
+use crate::grpc::performance::monitor::Class;
 
 /// What a class takes in the mean whose messages' own time is not looked at, in nanoseconds.
 const UNWATCHED: u64 = 1_000_000;
-
-/// What a message that is expected to run for so long adds to the work that waits: one in [`ONE_IN`] of those that are
-/// brief stands for as many, the others for nothing. There are many of them, and what all threads write for each is passed
-/// from core to core.
-fn one_for_many(expected: u64) -> u64 {
-    thread_local! {
-        static BRIEF_ONES: Cell<u64> = const { Cell::new(0) };
-    }
-    if expected >= BRIEF {
-        return expected;
-    }
-    let number = BRIEF_ONES.get().wrapping_add(1);
-    BRIEF_ONES.set(number);
-    if number.is_multiple_of(ONE_IN) { ONE_IN * expected } else { 0 }
-}
 
 /// A class counts as long when half of its messages run for longer than this many times the median over all messages
 /// (levels at 5 and 50 times are what schedulers of unknown lengths use; one is enough with two crews).
@@ -272,178 +216,7 @@ impl Forecast {
 
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
-mod tests {
-    use super::*;
-
-    const QUICK: Class = Class::new("quick");
-    const SLOW: Class = Class::new("slow");
-
-    fn learnt() -> Forecast {
-        let forecast = Forecast::new(2);
-        for _ in 0..100 {
-            forecast.learn(QUICK, Duration::from_micros(10));
-            forecast.learn(SLOW, Duration::from_millis(10));
-        }
-        forecast
-    }
-
-    fn near(found: Duration, expected: Duration) -> bool {
-        found.abs_diff(expected) * 20 <= expected
-    }
-
-    #[test]
-    fn the_wait_is_the_work_ahead_divided_by_the_workers() {
-        let forecast = learnt().by_length(false);
-        let shares: Vec<_> = (0..10).map(|_| Share::default()).collect();
-        for share in &shares {
-            forecast.queued(share, SLOW, Priority::Normal);
-        }
-        let wait = forecast.wait(Level::Short, Priority::Normal, false);
-        assert!(near(wait, Duration::from_millis(50)), "{wait:?}");
-        assert_eq!(
-            forecast.wait(Level::Short, Priority::High, false),
-            Duration::ZERO,
-            "who is more urgent does not wait for them"
-        );
-        for share in &shares[..5] {
-            forecast.unqueued(share);
-            forecast.unqueued(share);
-        }
-        let wait = forecast.wait(Level::Short, Priority::Low, false);
-        assert!(near(wait, Duration::from_millis(25)), "{wait:?}");
-    }
-
-    #[test]
-    fn who_wants_little_does_not_wait_for_who_wants_much() {
-        let forecast = learnt().by_length(false);
-        let greedy = Line::last_of(Priority::Normal);
-        let share = Share::default();
-        forecast.queued(&share, SLOW, greedy);
-        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
-        assert!(near(forecast.wait(Level::Short, greedy, false), Duration::from_millis(5)));
-        assert!(near(forecast.wait(Level::Short, Priority::Low, false), Duration::from_millis(5)));
-        assert!(forecast.has_waiting(Priority::Normal) && !forecast.has_waiting(Priority::Low));
-        forecast.unqueued(&share);
-        assert_eq!(forecast.wait(Level::Long, greedy, false), Duration::ZERO);
-    }
-
-    #[test]
-    fn classes_are_told_apart_and_an_unknown_one_counts_as_the_mean() {
-        let forecast = learnt();
-        assert!(near(forecast.service(QUICK), Duration::from_micros(10)));
-        assert!(near(forecast.service(SLOW), Duration::from_millis(10)));
-        let unknown = forecast.service(Class::new("never seen"));
-        assert!(unknown > Duration::from_millis(1) && unknown < Duration::from_millis(10), "{unknown:?}");
-    }
-
-    #[test]
-    fn a_class_is_long_when_most_of_it_runs_far_longer_than_most_messages() {
-        const MIXED: Class = Class::new("mixed");
-        let forecast = Forecast::new(2);
-        assert_eq!(forecast.level(QUICK), Level::Short);
-        for n in 0..100 {
-            forecast.learn(QUICK, Duration::from_micros(200));
-            forecast.learn(
-                MIXED,
-                if n % 5 == 0 { Duration::from_millis(10) } else { Duration::from_micros(200) },
-            );
-            if n % 10 == 0 {
-                forecast.learn(SLOW, Duration::from_millis(10));
-            }
-        }
-        let levels = [QUICK, SLOW, MIXED, Class::new("unknown")].map(|class| forecast.level(class));
-        assert_eq!(levels, [Level::Short, Level::Long, Level::Short, Level::Short]);
-        assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
-    }
-
-    #[test]
-    fn a_class_that_is_no_longer_long_does_not_overtake_its_own_messages() {
-        let forecast = Forecast::new(2);
-        (0..100).for_each(|_| forecast.learn(QUICK, Duration::from_micros(10)));
-        (0..10).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
-        let [first, second, third] = [(); 3].map(|()| Share::default());
-        assert_eq!(forecast.queued(&first, SLOW, Priority::Normal), Level::Long);
-        (0..1000).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
-        let entry = forecast.times.find(SLOW).unwrap();
-        assert!(!forecast.has_learnt_long(entry), "it is what most messages are");
-        assert_eq!(forecast.queued(&second, SLOW, Priority::Normal), Level::Long, "behind the first");
-        assert_eq!(forecast.level(QUICK), Level::Short);
-        assert!(forecast.unqueued(&first) && !forecast.unqueued(&first));
-        assert_eq!(forecast.level(SLOW), Level::Long, "the second still waits");
-        assert!(forecast.unqueued(&second));
-        assert_eq!(forecast.queued(&third, SLOW, Priority::Normal), Level::Short);
-        assert!(forecast.unqueued(&third));
-        assert_eq!(forecast.level(SLOW), Level::Short);
-    }
-
-    #[test]
-    fn what_is_long_waits_for_what_is_short_and_not_the_other_way_round() {
-        let forecast = Forecast::new(2);
-        for _ in 0..100 {
-            forecast.learn(QUICK, Duration::from_micros(200));
-        }
-        for _ in 0..10 {
-            forecast.learn(SLOW, Duration::from_millis(10));
-        }
-        let [long, short] = [(); 2].map(|()| Share::default());
-        assert_eq!(forecast.queued(&long, SLOW, Priority::High), Level::Long);
-        assert_eq!(long.level(), Level::Long);
-        assert_eq!(forecast.wait(Level::Short, Priority::Low, false), Duration::ZERO);
-        assert_eq!(forecast.queued(&short, QUICK, Priority::Low), Level::Short);
-        let wait = forecast.wait(Level::Long, Priority::High, false);
-        assert!(near(wait, Duration::from_micros(5100)), "{wait:?}");
-    }
-
-    #[test]
-    fn the_longest_of_a_thousand_is_known_for_each_class() {
-        let forecast = Forecast::new(2);
-        assert_eq!(forecast.quantile(QUICK, 0.999), None);
-        for n in 0..2000 {
-            forecast.learn(QUICK, Duration::from_micros(if n % 400 == 0 { 900 } else { 10 }));
-            forecast.learn(SLOW, Duration::from_millis(10));
-        }
-        assert!(forecast.quantile(QUICK, 0.99).is_some_and(|high| high < Duration::from_micros(13)));
-        assert!(forecast.quantile(QUICK, 0.999).is_some_and(|high| high >= Duration::from_micros(900)));
-        assert!(forecast.quantile(SLOW, 0.999).is_some_and(|high| high >= Duration::from_millis(10)));
-    }
-
-    #[test]
-    fn who_sleeps_takes_no_cpu_time_and_is_not_done() {
-        let (forecast, limit) = (Forecast::new(1), Duration::from_micros(50));
-        forecast.teach(QUICK, Duration::from_micros(2));
-        forecast.teach(SLOW, Duration::from_micros(2));
-        for _ in 0..100 {
-            forecast.learn(QUICK, Duration::from_micros(10));
-            forecast.learn(SLOW, Duration::from_millis(10));
-        }
-        assert!(forecast.is_done_within(QUICK, limit) && !forecast.is_done_within(SLOW, limit));
-        assert!(!forecast.is_done_within(QUICK, Duration::ZERO));
-        assert!(!forecast.is_done_within(Class::DEFAULT, limit), "nothing is known of it");
-    }
-
-    #[test]
-    fn of_brief_messages_one_stands_for_many() {
-        let forecast = Forecast::new(1);
-        for _ in 0..100 {
-            forecast.learn(QUICK, Duration::from_nanos(500));
-        }
-        let shares: Vec<_> = (0..10 * ONE_IN).map(|_| Share::default()).collect();
-        for share in &shares {
-            forecast.queued(share, QUICK, Priority::Normal);
-        }
-        let wait = forecast.wait(Level::Short, Priority::Normal, false);
-        assert!(near(wait, 10 * ONE_IN as u32 * Duration::from_nanos(500)), "{wait:?}");
-        assert!(shares.iter().all(|share| forecast.unqueued(share)), "each of them has its place");
-        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
-    }
-
-    #[test]
-    fn while_all_are_busy_the_running_messages_count_too() {
-        let forecast = learnt();
-        assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
-        assert!(forecast.wait(Level::Short, Priority::Normal, true) > Duration::ZERO);
-    }
-}
+mod tests;
 
 #[cfg(all(test, millstream_loom))]
 mod loom_tests {

@@ -1,0 +1,168 @@
+use super::{service_times::ONE_IN, *};
+
+const QUICK: Class = Class::new("quick");
+const SLOW: Class = Class::new("slow");
+
+fn learnt() -> Forecast {
+    let forecast = Forecast::new(2);
+    for _ in 0..100 {
+        forecast.learn(QUICK, Duration::from_micros(10));
+        forecast.learn(SLOW, Duration::from_millis(10));
+    }
+    forecast
+}
+
+fn near(found: Duration, expected: Duration) -> bool {
+    found.abs_diff(expected) * 20 <= expected
+}
+
+#[test]
+fn the_wait_is_the_work_ahead_divided_by_the_workers() {
+    let forecast = learnt().by_length(false);
+    let shares: Vec<_> = (0..10).map(|_| Share::default()).collect();
+    for share in &shares {
+        forecast.queued(share, SLOW, Priority::Normal);
+    }
+    let wait = forecast.wait(Level::Short, Priority::Normal, false);
+    assert!(near(wait, Duration::from_millis(50)), "{wait:?}");
+    assert_eq!(
+        forecast.wait(Level::Short, Priority::High, false),
+        Duration::ZERO,
+        "who is more urgent does not wait for them"
+    );
+    for share in &shares[..5] {
+        forecast.unqueued(share);
+        forecast.unqueued(share);
+    }
+    let wait = forecast.wait(Level::Short, Priority::Low, false);
+    assert!(near(wait, Duration::from_millis(25)), "{wait:?}");
+}
+
+#[test]
+fn who_wants_little_does_not_wait_for_who_wants_much() {
+    let forecast = learnt().by_length(false);
+    let greedy = Line::last_of(Priority::Normal);
+    let share = Share::default();
+    forecast.queued(&share, SLOW, greedy);
+    assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+    assert!(near(forecast.wait(Level::Short, greedy, false), Duration::from_millis(5)));
+    assert!(near(forecast.wait(Level::Short, Priority::Low, false), Duration::from_millis(5)));
+    assert!(forecast.has_waiting(Priority::Normal) && !forecast.has_waiting(Priority::Low));
+    forecast.unqueued(&share);
+    assert_eq!(forecast.wait(Level::Long, greedy, false), Duration::ZERO);
+}
+
+#[test]
+fn classes_are_told_apart_and_an_unknown_one_counts_as_the_mean() {
+    let forecast = learnt();
+    assert!(near(forecast.service(QUICK), Duration::from_micros(10)));
+    assert!(near(forecast.service(SLOW), Duration::from_millis(10)));
+    let unknown = forecast.service(Class::new("never seen"));
+    assert!(unknown > Duration::from_millis(1) && unknown < Duration::from_millis(10), "{unknown:?}");
+}
+
+#[test]
+fn a_class_is_long_when_most_of_it_runs_far_longer_than_most_messages() {
+    const MIXED: Class = Class::new("mixed");
+    let forecast = Forecast::new(2);
+    assert_eq!(forecast.level(QUICK), Level::Short);
+    for n in 0..100 {
+        forecast.learn(QUICK, Duration::from_micros(200));
+        forecast
+            .learn(MIXED, if n % 5 == 0 { Duration::from_millis(10) } else { Duration::from_micros(200) });
+        if n % 10 == 0 {
+            forecast.learn(SLOW, Duration::from_millis(10));
+        }
+    }
+    let levels = [QUICK, SLOW, MIXED, Class::new("unknown")].map(|class| forecast.level(class));
+    assert_eq!(levels, [Level::Short, Level::Long, Level::Short, Level::Short]);
+    assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
+}
+
+#[test]
+fn a_class_that_is_no_longer_long_does_not_overtake_its_own_messages() {
+    let forecast = Forecast::new(2);
+    (0..100).for_each(|_| forecast.learn(QUICK, Duration::from_micros(10)));
+    (0..10).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
+    let [first, second, third] = [(); 3].map(|()| Share::default());
+    assert_eq!(forecast.queued(&first, SLOW, Priority::Normal), Level::Long);
+    (0..1000).for_each(|_| forecast.learn(SLOW, Duration::from_millis(1)));
+    let entry = forecast.times.find(SLOW).unwrap();
+    assert!(!forecast.has_learnt_long(entry), "it is what most messages are");
+    assert_eq!(forecast.queued(&second, SLOW, Priority::Normal), Level::Long, "behind the first");
+    assert_eq!(forecast.level(QUICK), Level::Short);
+    assert!(forecast.unqueued(&first) && !forecast.unqueued(&first));
+    assert_eq!(forecast.level(SLOW), Level::Long, "the second still waits");
+    assert!(forecast.unqueued(&second));
+    assert_eq!(forecast.queued(&third, SLOW, Priority::Normal), Level::Short);
+    assert!(forecast.unqueued(&third));
+    assert_eq!(forecast.level(SLOW), Level::Short);
+}
+
+#[test]
+fn what_is_long_waits_for_what_is_short_and_not_the_other_way_round() {
+    let forecast = Forecast::new(2);
+    for _ in 0..100 {
+        forecast.learn(QUICK, Duration::from_micros(200));
+    }
+    for _ in 0..10 {
+        forecast.learn(SLOW, Duration::from_millis(10));
+    }
+    let [long, short] = [(); 2].map(|()| Share::default());
+    assert_eq!(forecast.queued(&long, SLOW, Priority::High), Level::Long);
+    assert_eq!(long.level(), Level::Long);
+    assert_eq!(forecast.wait(Level::Short, Priority::Low, false), Duration::ZERO);
+    assert_eq!(forecast.queued(&short, QUICK, Priority::Low), Level::Short);
+    let wait = forecast.wait(Level::Long, Priority::High, false);
+    assert!(near(wait, Duration::from_micros(5100)), "{wait:?}");
+}
+
+#[test]
+fn the_longest_of_a_thousand_is_known_for_each_class() {
+    let forecast = Forecast::new(2);
+    assert_eq!(forecast.quantile(QUICK, 0.999), None);
+    for n in 0..2000 {
+        forecast.learn(QUICK, Duration::from_micros(if n % 400 == 0 { 900 } else { 10 }));
+        forecast.learn(SLOW, Duration::from_millis(10));
+    }
+    assert!(forecast.quantile(QUICK, 0.99).is_some_and(|high| high < Duration::from_micros(13)));
+    assert!(forecast.quantile(QUICK, 0.999).is_some_and(|high| high >= Duration::from_micros(900)));
+    assert!(forecast.quantile(SLOW, 0.999).is_some_and(|high| high >= Duration::from_millis(10)));
+}
+
+#[test]
+fn who_sleeps_takes_no_cpu_time_and_is_not_done() {
+    let (forecast, limit) = (Forecast::new(1), Duration::from_micros(50));
+    forecast.teach(QUICK, Duration::from_micros(2));
+    forecast.teach(SLOW, Duration::from_micros(2));
+    for _ in 0..100 {
+        forecast.learn(QUICK, Duration::from_micros(10));
+        forecast.learn(SLOW, Duration::from_millis(10));
+    }
+    assert!(forecast.is_done_within(QUICK, limit) && !forecast.is_done_within(SLOW, limit));
+    assert!(!forecast.is_done_within(QUICK, Duration::ZERO));
+    assert!(!forecast.is_done_within(Class::DEFAULT, limit), "nothing is known of it");
+}
+
+#[test]
+fn of_brief_messages_one_stands_for_many() {
+    let forecast = Forecast::new(1);
+    for _ in 0..100 {
+        forecast.learn(QUICK, Duration::from_nanos(500));
+    }
+    let shares: Vec<_> = (0..10 * ONE_IN).map(|_| Share::default()).collect();
+    for share in &shares {
+        forecast.queued(share, QUICK, Priority::Normal);
+    }
+    let wait = forecast.wait(Level::Short, Priority::Normal, false);
+    assert!(near(wait, 10 * ONE_IN as u32 * Duration::from_nanos(500)), "{wait:?}");
+    assert!(shares.iter().all(|share| forecast.unqueued(share)), "each of them has its place");
+    assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+}
+
+#[test]
+fn while_all_are_busy_the_running_messages_count_too() {
+    let forecast = learnt();
+    assert_eq!(forecast.wait(Level::Short, Priority::Normal, false), Duration::ZERO);
+    assert!(forecast.wait(Level::Short, Priority::Normal, true) > Duration::ZERO);
+}
