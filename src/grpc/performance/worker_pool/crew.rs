@@ -22,6 +22,9 @@
 //! (`interlude`). Else it is found by the supervisor, and sinks with its thread: `supervisor::overruns` says when, `post`
 //! how it is settled between the two whether the message was done first.
 //!
+//! **No worker is reserved** for what is short. That is for pools in which what is long keeps its thread to the end; here it
+//! keeps its seat for no longer than it takes to be found, and a worker that was kept free would be idle beside work.
+//!
 //! **Nothing short waits unseen.** Whoever queues something short and finds nobody free says so (`haste`), and so does a
 //! worker that takes the last free place and leaves something behind; as long as that word is out the supervisor looks.
 //!
