@@ -102,6 +102,16 @@ impl StreamPerformanceMonitor {
 
     #[inline]
     fn recorder(&self) -> &Recorder {
+        match self.shared.recorders.get() {
+            Some(recorder) => recorder,
+            None => self.first_recorder(),
+        }
+    }
+
+    /// Out of the way, for it takes kilobytes of stack to make one.
+    #[cold]
+    #[inline(never)]
+    fn first_recorder(&self) -> &Recorder {
         self.shared.recorders.get_or(|| Box::new(CachePadded::new(Recorder::new())))
     }
 

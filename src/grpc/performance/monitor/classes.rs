@@ -1,13 +1,15 @@
 //! The classes that one thread has met, and their times: a hash table that only ever grows, up to a bound.
 //!
-//! The owning thread looks up and enters, any thread reads what was entered. An entry is made once and stays, and the
-//! locks that publish entries are set by the owner alone, so that nobody ever waits for one. Each thread has a table
-//! of its own: a table for all would let a thread that is stopped while it enters a class hold up others.
+//! The owning thread looks up and enters, any thread reads what was entered. An entry is made once and stays; it is
+//! published by one store of a pointer, so that nobody ever waits for one. Each thread has a table of its own, since what
+//! is counted in it has one writer (see [`tally`](super::tally)).
 //!
 //! Half of the slots stay free, so that every search ends soon. Classes beyond [`CLASSES`] share the entry
 //! [`Class::OTHER`], and what went there is counted.
 
-use std::{ptr, sync::OnceLock};
+use std::ptr;
+
+use once_cell::race::OnceBox;
 
 use super::{class::Class, histogram::Times, snapshot::Stage, tally::Tally};
 
@@ -40,18 +42,18 @@ impl ClassTimes {
 /// See the module for the protocol.
 #[derive(Debug)]
 pub(super) struct Classes {
-    slots: [OnceLock<Box<ClassTimes>>; SLOTS],
+    slots: [OnceBox<ClassTimes>; SLOTS],
     entered: Tally,
-    other: OnceLock<Box<ClassTimes>>,
+    other: OnceBox<ClassTimes>,
     crowded_out: Tally,
 }
 
 impl Classes {
     pub(super) const fn new() -> Self {
         Self {
-            slots: [const { OnceLock::new() }; SLOTS],
+            slots: [const { OnceBox::new() }; SLOTS],
             entered: Tally::new(),
-            other: OnceLock::new(),
+            other: OnceBox::new(),
             crowded_out: Tally::new(),
         }
     }
@@ -81,7 +83,7 @@ impl Classes {
 
     /// What was entered so far. By any thread.
     pub(super) fn iter(&self) -> impl Iterator<Item = &ClassTimes> {
-        self.slots.iter().chain([&self.other]).filter_map(|slot| Some(&**slot.get()?))
+        self.slots.iter().chain([&self.other]).filter_map(OnceBox::get)
     }
 
     /// Look-ups that ended at [`Class::OTHER`] for lack of room.
@@ -96,17 +98,10 @@ fn same(one: Class, other: Class) -> bool {
     one.detail() == other.detail() && (ptr::eq(one.name(), other.name()) || one.name() == other.name())
 }
 
-/// From length, three letters and detail: names are few, and written by programmers. The same letters may stand at
-/// several addresses, so the address is of no use.
+/// By the lower bits of its hash, which is at hand.
 #[inline]
 fn first_slot(class: Class) -> usize {
-    let name = class.name().as_bytes();
-    let letter = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
-    let length = name.len();
-    let letters = letter(0) | letter(length / 2) << 8 | letter(length.wrapping_sub(1)) << 16;
-    let key = (u64::from(class.detail()) << 32) ^ (length as u64) << 24 ^ letters;
-    // Fibonacci hashing: the odd number next to 2^64 divided by the golden ratio; the upper bits are the mixed ones.
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())) as usize
+    class.hash() as usize % SLOTS
 }
 
 #[cfg(test)]
@@ -127,10 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn names_with_equal_length_and_letters_at_the_looked_at_places_are_told_apart() {
+    fn classes_that_are_looked_for_at_the_same_slot_are_told_apart() {
         let classes = Classes::new();
-        let (one, other) = (Class::new("axbxc"), Class::new("aybyc"));
-        assert_eq!(first_slot(one), first_slot(other));
+        let one = Class::new("digest");
+        let mut others = (0..).map(|detail| Class::new("thumbnail").refined(detail));
+        let other = others.find(|other| first_slot(*other) == first_slot(one)).unwrap();
         assert_eq!(classes.of(one).class(), one);
         assert_eq!(classes.of(other).class(), other);
         assert!(ptr::eq(classes.of(other), classes.of(other)));

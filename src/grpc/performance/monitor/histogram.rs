@@ -1,24 +1,25 @@
 //! The times of one stage and class on one thread, and what becomes of them when threads are put together.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use once_cell::race::OnceBox;
 
 use super::{
     buckets::{BINS, Bucket, HIGHEST, OCTAVES, SIGNIFICANT_DIGITS},
     tally::Tally,
 };
 
-type Octave = Box<[Tally; BINS]>;
+type Octave = [Tally; BINS];
 
 /// The times that one thread recorded. An octave takes its kilobyte of counts with its first time; times of one kind
 /// of work lie in ten octaves or so, and once those are there recording allocates nothing.
 ///
-/// [`record`](Self::record) is the owning thread's; any thread may read (see [`tally`](super::tally)). The locks that
-/// publish octaves are set by the owner alone, so that nobody ever waits for one.
+/// [`record`](Self::record) is the owning thread's; any thread may read (see [`tally`](super::tally)). An octave is
+/// published by one store of a pointer, so that nobody ever waits for one.
 #[derive(Debug)]
 pub(super) struct Times {
-    octaves: [OnceLock<Octave>; OCTAVES],
+    octaves: [OnceBox<Octave>; OCTAVES],
     total: Tally,
     longest: Tally,
     clamped: Tally,
@@ -27,7 +28,7 @@ pub(super) struct Times {
 impl Times {
     pub(super) const fn new() -> Self {
         Self {
-            octaves: [const { OnceLock::new() }; OCTAVES],
+            octaves: [const { OnceBox::new() }; OCTAVES],
             total: Tally::new(),
             longest: Tally::new(),
             clamped: Tally::new(),
@@ -37,14 +38,18 @@ impl Times {
     /// Counts one time.
     #[inline]
     pub(super) fn record(&self, nanos: u64) {
-        let Bucket { octave, bin } = Bucket::of(nanos.min(HIGHEST));
+        let within = if nanos <= HIGHEST { nanos } else { self.clamp() };
+        let Bucket { octave, bin } = Bucket::of(within);
         let octave = self.octaves[octave].get_or_init(|| Box::new([const { Tally::new() }; BINS]));
         octave[bin].add(1);
         self.total.add(nanos);
         self.longest.raise_to(nanos);
-        if nanos > HIGHEST {
-            self.clamped.add(1);
-        }
+    }
+
+    #[cold]
+    fn clamp(&self) -> u64 {
+        self.clamped.add(1);
+        HIGHEST
     }
 
     /// Adds what was recorded here to `merged`.

@@ -40,6 +40,7 @@ use super::{
 use crate::platform::{
     atomic::{AtomicBool, AtomicU32},
     barrier,
+    contain::drop_logged,
 };
 
 /// A thread is the tenant.
@@ -181,7 +182,7 @@ impl<T> Tenant<T> {
     }
 
     /// Leaves a value, if nothing is there. The value may be what keeps the pool alive: afterwards the desk is there,
-    /// and the pool need not be. To be followed by [`left_too_late`](Self::left_too_late).
+    /// and the pool need not be. To be followed by [`drop_what_is_late`](Self::drop_what_is_late).
     #[inline]
     pub(super) fn put(&self, value: Box<T>) -> Result<(), Box<T>> {
         let mut value = Some(value);
@@ -192,7 +193,7 @@ impl<T> Tenant<T> {
     }
 
     /// Leaves a value, and takes what is there; gives it back if that cannot be. To be followed by
-    /// [`left_too_late`](Self::left_too_late).
+    /// [`drop_what_is_late`](Self::drop_what_is_late).
     pub(super) fn displace(&self, value: Box<T>) -> Result<Option<Box<T>>, Box<T>> {
         let mut value = Some(value);
         match self.undisturbed(|berth| value.take().map(|value| berth.displace(value))) {
@@ -201,14 +202,15 @@ impl<T> Tenant<T> {
         }
     }
 
-    /// What was left, and is not to stay, since the pool has been closed: the caller's to drop.
+    /// What was left, and is not to stay, since the pool has been closed, is taken back.
     #[inline]
-    pub(super) fn left_too_late(&self) -> Option<Box<T>> {
-        let Furniture { state, berth, .. } = self.furniture();
+    pub(super) fn drop_what_is_late(&self) {
         // Between `busy` and the read below: pairs with the heavy one of who closes.
         barrier::light();
         // Relaxed: it is only asked whether.
-        if state.load(Relaxed) & CLOSED == 0 { None } else { berth.take() }
+        if self.furniture().state.load(Relaxed) & CLOSED != 0 {
+            drop_late(&self.furniture().berth);
+        }
     }
 
     #[inline]
@@ -228,6 +230,14 @@ impl<T> Tenant<T> {
     #[inline]
     pub(super) fn count(&self, event: Event) {
         self.furniture().counters.count(event, Writers::One);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_late<T>(berth: &Berth<T>) {
+    if let Some(late) = berth.take() {
+        drop_logged(late);
     }
 }
 

@@ -85,6 +85,10 @@ impl<T: Homing> Desks<T> {
         }
     }
 
+    pub(super) fn pool(&self) -> PoolNumber<T> {
+        self.pool
+    }
+
     /// An instance that is made ahead. False: there is no room.
     pub(super) fn stock(&self, instance: Box<T>) -> bool {
         self.shelf.put(instance).is_ok()
@@ -93,7 +97,7 @@ impl<T: Homing> Desks<T> {
     /// An idle instance, the one that this thread put down last if it can be had, and counts the hit. For checkouts only.
     #[inline]
     pub(super) fn take(&self) -> Option<Box<T>> {
-        if let Some(own) = tenant(&self.pool)
+        if let Some(own) = tenant(self.pool)
             && let Some(instance) = own.take()
         {
             own.count(Event::Hit);
@@ -142,12 +146,12 @@ impl<T: Homing> Desks<T> {
 
     /// This thread's desk.
     fn own(&self) -> Option<Tenant<T>> {
-        tenant(&self.pool).or_else(|| self.set_up())
+        tenant(self.pool).or_else(|| self.set_up())
     }
 
     #[cold]
     fn set_up(&self) -> Option<Tenant<T>> {
-        let own = take_a_seat(&self.pool, || {
+        let own = take_a_seat(self.pool, || {
             let vacant = self.desks().find(|desk| desk.occupy());
             vacant.map_or_else(|| self.one_more(), Arc::clone)
         });
@@ -211,23 +215,20 @@ impl<T: Homing> Desks<T> {
     }
 }
 
-/// Keeps an instance for the next checkout, and counts what becomes of it.
+/// Keeps an instance for the next checkout, if there is room and its pool is not closed; counts what becomes of it.
 ///
-/// # Errors
-/// The instance, if enough are idle, or the pool is closed.
+/// The pool's number is the instance's to know as well; but who asks the instance for it waits for one load after the other
+/// before the next checkout can begin.
 #[inline]
-pub(super) fn put_back<T: Homing>(instance: Box<T>) -> Result<(), Box<T>> {
-    let Some(own) = tenant(&T::desks(instance.home()).pool) else {
+pub(super) fn put_back<T: Homing>(instance: Box<T>, pool: PoolNumber<T>) {
+    let Some(own) = tenant(pool) else {
         return put_back_slowly(instance);
     };
     match own.put(instance) {
         Ok(()) => {
             // Whatever this is the last to drop, nothing looks at the desk afterwards.
             own.count(Event::Returned);
-            if let Some(left) = own.left_too_late() {
-                drop_logged(left);
-            }
-            Ok(())
+            own.drop_what_is_late();
         }
         Err(instance) => put_back_slowly(instance),
     }
@@ -236,7 +237,7 @@ pub(super) fn put_back<T: Homing>(instance: Box<T>) -> Result<(), Box<T>> {
 /// With a hold of its own on the pool, which so is there to the end.
 #[cold]
 #[inline(never)]
-fn put_back_slowly<T: Homing>(instance: Box<T>) -> Result<(), Box<T>> {
+fn put_back_slowly<T: Homing>(instance: Box<T>) {
     let home = Arc::clone(instance.home());
     let desks = T::desks(&home);
     let own = desks.own();
@@ -245,7 +246,9 @@ fn put_back_slowly<T: Homing>(instance: Box<T>) -> Result<(), Box<T>> {
         Some(own) => put_back_first(instance, own, desks),
     };
     desks.count_at(own.as_ref(), if kept.is_ok() { Event::Returned } else { Event::Discarded });
-    kept
+    if let Err(surplus) = kept {
+        drop_logged(surplus);
+    }
 }
 
 /// The latest is to be at hand, and if one has to go it is the latest, too.
@@ -258,9 +261,7 @@ fn put_back_first<T: Homing>(instance: Box<T>, own: &Tenant<T>, desks: &Desks<T>
         }
         Err(instance) => desks.put_elsewhere(instance),
     };
-    if let Some(left) = own.left_too_late() {
-        drop_logged(left);
-    }
+    own.drop_what_is_late();
     kept
 }
 

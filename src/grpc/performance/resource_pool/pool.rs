@@ -22,6 +22,7 @@ use std::{
 
 use super::{
     desks::{Desks, Homing, put_back},
+    seats::PoolNumber,
     stats::{Event, PoolStats},
 };
 use crate::platform::contain::{contain, drop_logged};
@@ -160,7 +161,7 @@ impl<T: Send + 'static> Pool<T> {
     #[must_use]
     pub fn checkout(&self) -> Pooled<T> {
         let instance = self.shared.idle.take().unwrap_or_else(|| self.shared.missed());
-        Pooled { instance: Some(instance), poisoned: false }
+        Pooled { instance: Some(instance), pool: self.shared.idle.pool(), poisoned: false }
     }
 
     /// What the pool has done so far.
@@ -190,6 +191,7 @@ impl<T: Send + 'static> fmt::Debug for Pool<T> {
 pub struct Pooled<T: Send + 'static> {
     /// `None` only between `into_inner`, or the begin of `drop`, and the end of `drop`.
     instance: Option<Box<Instance<T>>>,
+    pool: PoolNumber<Instance<T>>,
     poisoned: bool,
 }
 
@@ -228,21 +230,28 @@ impl<T: Send + 'static> DerefMut for Pooled<T> {
 impl<T: Send + 'static> Drop for Pooled<T> {
     #[inline]
     fn drop(&mut self) {
-        let Some(mut instance) = self.instance.take() else {
-            return; // `into_inner` has it.
-        };
-        if self.poisoned || thread::panicking() {
-            return give_up(instance, Event::Poisoned);
+        // `into_inner` may have it.
+        if let Some(instance) = self.instance.take() {
+            give_back(instance, self.pool, self.poisoned);
         }
-        let Instance { value, home } = &mut *instance;
-        match (home.reset)(value) {
-            Keep::Yes => {
-                if let Err(surplus) = put_back(instance) {
-                    drop_logged(surplus);
-                }
-            }
-            Keep::Discard => give_up(instance, Event::Discarded),
-        }
+    }
+}
+
+/// Called, and not inlined, so that the end of a guard is short enough to be: a guard that never has an address stays in
+/// a register from the checkout to here.
+#[inline(never)]
+fn give_back<T: Send + 'static>(
+    mut instance: Box<Instance<T>>,
+    pool: PoolNumber<Instance<T>>,
+    poisoned: bool,
+) {
+    if poisoned || thread::panicking() {
+        return give_up(instance, Event::Poisoned);
+    }
+    let Instance { value, home } = &mut *instance;
+    match (home.reset)(value) {
+        Keep::Yes => put_back(instance, pool),
+        Keep::Discard => give_up(instance, Event::Discarded),
     }
 }
 

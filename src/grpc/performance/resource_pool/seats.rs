@@ -13,7 +13,7 @@
 use std::{
     cell::{Cell, RefCell},
     marker::PhantomData,
-    ptr::{self, NonNull},
+    ptr::NonNull,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,39 +25,53 @@ use super::desk::{Desk, Tenant};
 /// Pools that a thread finds its desks of at once: five data planes have fewer.
 const FRONT: usize = 16;
 
+/// From a pool's number to the next one's: as many as a [`Seat`] has bytes, so that a number's lower bits say how far its
+/// place is from the first, and nothing has to be reckoned.
+const STEP: u64 = size_of::<Seat>() as u64;
+
 /// No two pools of a process have the same, and a pool is for values of one type.
 pub(super) struct PoolNumber<T> {
     number: u64,
     of: PhantomData<fn() -> T>,
 }
 
+impl<T> Clone for PoolNumber<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for PoolNumber<T> {}
+
 impl<T> PoolNumber<T> {
     pub(super) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         // Relaxed: they only differ. 0 is nobody's.
-        Self { number: LAST.fetch_add(1, Relaxed) + 1, of: PhantomData }
+        Self { number: LAST.fetch_add(STEP, Relaxed) + STEP, of: PhantomData }
     }
 
     #[inline]
-    fn place(&self) -> usize {
+    fn place(self) -> usize {
         place(self.number)
     }
 }
 
 #[inline]
 fn place(number: u64) -> usize {
-    number as usize % FRONT
+    (number / STEP) as usize % FRONT
 }
 
 #[derive(Clone, Copy)]
 struct Seat {
     pool: u64,
     /// A desk of that pool, whose tenant this thread is; [`SEATS`] keeps it.
-    desk: *const (),
+    desk: NonNull<()>,
 }
 
 impl Seat {
-    const NONE: Self = Self { pool: 0, desk: ptr::null() };
+    /// At no pool's desk.
+    const NONE: Self = Self { pool: 0, desk: NonNull::dangling() };
 }
 
 thread_local! {
@@ -82,18 +96,17 @@ impl<T> Leave for Desk<T> {
 
 /// This thread as the tenant of its desk at the pool, if it is known at once that it has one.
 #[inline]
-pub(super) fn tenant<T>(pool: &PoolNumber<T>) -> Option<Tenant<T>> {
+pub(super) fn tenant<T>(pool: PoolNumber<T>) -> Option<Tenant<T>> {
     let seat = SEAT.try_with(|seats| seats[pool.place()].get()).ok()?;
-    let desk = NonNull::new(seat.desk.cast::<Desk<T>>().cast_mut()).filter(|_| seat.pool == pool.number)?;
     // SAFETY: it is a desk of the pool with this number, and so for `T`. This thread is its tenant, and keeps it, until the
     // place is emptied.
-    Some(unsafe { Tenant::of(desk) })
+    (seat.pool == pool.number).then(|| unsafe { Tenant::of(seat.desk.cast()) })
 }
 
 /// The same, and makes it so: with the desk that `find` finds, which the thread occupies with that. `None`: the thread is
 /// about to end.
 pub(super) fn take_a_seat<T: 'static>(
-    pool: &PoolNumber<T>,
+    pool: PoolNumber<T>,
     find: impl FnOnce() -> Arc<Desk<T>>,
 ) -> Option<Tenant<T>> {
     SEATS.try_with(|seats| seats.borrow_mut().sit(pool, find)).ok()?;
@@ -101,14 +114,14 @@ pub(super) fn take_a_seat<T: 'static>(
 }
 
 impl Seats {
-    fn sit<T: 'static>(&mut self, pool: &PoolNumber<T>, find: impl FnOnce() -> Arc<Desk<T>>) {
+    fn sit<T: 'static>(&mut self, pool: PoolNumber<T>, find: impl FnOnce() -> Arc<Desk<T>>) {
         let known = self.0.iter().find(|(number, _)| *number == pool.number);
         let desk = match known {
-            Some((_, desk)) => Arc::as_ptr(desk).cast(),
+            Some((_, desk)) => NonNull::from(&**desk).cast(),
             None => {
                 self.let_go();
                 let desk = find();
-                let there = Arc::as_ptr(&desk).cast();
+                let there = NonNull::from(&*desk).cast();
                 self.0.push((pool.number, desk));
                 there
             }
@@ -164,12 +177,12 @@ mod tests {
     fn a_thread_finds_its_desk_at_each_of_more_pools_than_have_a_place() {
         let pools: [_; 3 * FRONT] = array::from_fn(|_| (PoolNumber::next(), desk()));
         for (n, (number, desk)) in pools.iter().enumerate() {
-            assert!(tenant(number).is_none());
-            let tenant = take_a_seat(number, || Arc::clone(desk)).unwrap();
+            assert!(tenant(*number).is_none());
+            let tenant = take_a_seat(*number, || Arc::clone(desk)).unwrap();
             assert!(tenant.put(Box::new(n)).is_ok());
         }
         for (n, (number, _)) in pools.iter().enumerate() {
-            let tenant = take_a_seat(number, || unreachable!("the thread has one")).unwrap();
+            let tenant = take_a_seat(*number, || unreachable!("the thread has one")).unwrap();
             assert_eq!(tenant.take(), Some(Box::new(n)));
         }
     }
@@ -177,13 +190,13 @@ mod tests {
     #[test]
     fn a_thread_lets_go_of_the_desk_of_a_pool_that_is_gone_when_it_takes_another() {
         let (number, gone, there) = (PoolNumber::next(), desk(), desk());
-        assert!(take_a_seat(&number, || Arc::clone(&gone)).is_some());
+        assert!(take_a_seat(number, || Arc::clone(&gone)).is_some());
         let kept = Arc::downgrade(&gone);
         drop(gone);
         assert!(kept.upgrade().is_some());
-        assert!(take_a_seat(&PoolNumber::next(), || Arc::clone(&there)).is_some());
+        assert!(take_a_seat(PoolNumber::next(), || Arc::clone(&there)).is_some());
         assert!(kept.upgrade().is_none());
-        assert!(tenant(&number).is_none());
+        assert!(tenant(number).is_none());
     }
 
     #[test]
@@ -191,7 +204,7 @@ mod tests {
         let (number, desk) = (PoolNumber::next(), desk());
         thread::scope(|scope| {
             let own = scope.spawn(|| {
-                let sat = take_a_seat(&number, || Arc::clone(&desk)).is_some();
+                let sat = take_a_seat(number, || Arc::clone(&desk)).is_some();
                 sat && !desk.occupy()
             });
             assert!(own.join().unwrap());

@@ -63,14 +63,23 @@ fn a_tenant_takes_and_leaves_while_somebody_steals() {
 fn what_is_left_at_a_desk_that_is_being_closed_is_taken_by_one() {
     loom::model(|| {
         let desk = Arc::new(Desk::new(Some(None)));
-        let tenant = with_a_tenant(&desk, |tenant| match tenant.put(Box::new(1)) {
-            Ok(()) => usize::from(tenant.left_too_late().is_some()),
-            Err(_) => 1,
-        });
+        let value = Arc::new(());
+        let tenant = {
+            let (desk, value) = (Arc::clone(&desk), Box::new(Arc::clone(&value)));
+            thread::spawn(move || {
+                // SAFETY: this thread is the tenant, and holds the desk. It takes nothing.
+                let tenant = unsafe { Tenant::of(NonNull::from(&*desk)) };
+                if tenant.put(value).is_ok() {
+                    tenant.drop_what_is_late();
+                }
+            })
+        };
         desk.close();
         barrier::heavy();
-        let cleared = usize::from(desk.clear().is_some());
-        assert_eq!(cleared + tenant.join().unwrap(), 1);
+        let cleared = desk.clear();
+        tenant.join().unwrap();
+        drop(cleared);
+        assert_eq!(Arc::strong_count(&value), 1);
         assert!(desk.clear().is_none());
     });
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 /// A desk, and its tenant: this thread.
@@ -81,14 +83,17 @@ fn nobody_uses_a_bare_desk() {
 
 #[test]
 fn nothing_stays_at_a_closed_desk() {
-    let desk = Desk::new(Some(Some(Box::new(1))));
+    let value = Arc::new(());
+    let one_more = || Box::new(Arc::clone(&value));
+    let desk = Desk::new(Some(Some(one_more())));
     let tenant = occupied(&desk);
-    assert_eq!(tenant.left_too_late(), None);
+    tenant.drop_what_is_late();
     desk.close();
-    assert_eq!(desk.clear(), Some(Box::new(1)));
-    assert_eq!(tenant.put(Box::new(2)), Err(Box::new(2)));
+    assert!(desk.clear().is_some());
+    assert!(tenant.put(one_more()).is_err());
     // One that looked before, and leaves now.
-    desk.0.berth.leave(Box::new(3)).unwrap();
-    assert_eq!(tenant.left_too_late(), Some(Box::new(3)));
-    assert_eq!(desk.clear(), None);
+    desk.0.berth.leave(one_more()).unwrap();
+    assert_eq!(Arc::strong_count(&value), 2);
+    tenant.drop_what_is_late();
+    assert_eq!(Arc::strong_count(&value), 1);
 }
