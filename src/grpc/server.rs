@@ -8,7 +8,8 @@
 //!   (`server/connection.rs`) is a task of its own, and none outlives it.
 //! - **Accepting**: the socket listens as soon as [`Server::bind`] returns, so what connects between bind and serve
 //!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop (`server/accept.rs`). With
-//!   `max_connections` open the server accepts no more until one has closed; the others wait in the kernel.
+//!   `max_connections` open the next one is kept unserved until one of them has closed, and no more are accepted; they
+//!   wait in the kernel.
 //! - **Draining**: once `shutdown` is ready, health says NOT_SERVING, the socket closes, and each connection is told
 //!   (GOAWAY) to begin no further calls; it closes when its last call has ended. A connection that has not even said
 //!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
@@ -163,24 +164,30 @@ impl Server {
         };
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
+        let mut waiting = None;
         loop {
-            let room = connections.len() < options.max_connections;
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                (socket, peer) = accept::next(|| listener.accept(), failed), if room => {
-                    connections.spawn(transport.clone().serve(socket, peer));
-                    if connections.len() == options.max_connections {
+                Some(_) = connections.join_next() => {
+                    if let Some((socket, peer)) = waiting.take() {
+                        connections.spawn(transport.clone().serve(socket, peer));
+                    }
+                }
+                (socket, peer) = accept::next(|| listener.accept(), failed), if waiting.is_none() => {
+                    if connections.len() < options.max_connections {
+                        connections.spawn(transport.clone().serve(socket, peer));
+                    } else {
                         counts.hit(Limit::Connections);
-                        tracing::warn!(options.max_connections, "no more connections are accepted until one closes");
+                        tracing::warn!(%peer, options.max_connections, "a connection waits until another closes");
+                        waiting = Some((socket, peer));
                     }
                 }
             }
         }
         drain.send_replace(true);
         on_drain();
-        drop(listener);
+        drop((listener, waiting));
         let closed = async { while connections.join_next().await.is_some() {} };
         match tokio::time::timeout(options.drain_timeout + LAST_ANSWERS, closed).await {
             Ok(()) => Drained::Clean,

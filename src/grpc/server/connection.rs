@@ -60,7 +60,8 @@ impl Transport {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(options.max_concurrent_streams)
-            .max_header_list_size(options.max_header_list_size)
+            // h2 refuses what is not below its limit.
+            .max_header_list_size(options.max_header_list_size + 1)
             .max_frame_size(options.max_frame_size)
             .max_pending_accept_reset_streams(options.max_pending_reset_streams)
             .max_local_error_reset_streams(options.max_local_error_reset_streams)
