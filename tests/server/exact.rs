@@ -45,7 +45,8 @@ struct Row {
 impl Row {
     async fn holds(self) {
         let most = self.most;
-        for (much, hits, fate) in [(most - 1, 0, self.within), (most, 0, self.within), (most + 1, 1, self.above)]
+        for (much, hits, fate) in
+            [(most - 1, 0, self.within), (most, 0, self.within), (most + 1, 1, self.above)]
         {
             clock::stopped(async {
                 let server = start(|options| {

@@ -152,7 +152,8 @@ fn refused(status: &Status) -> Fate {
 
 pub(super) async fn unary_message(server: &Running, much: usize) -> Fate {
     let mut client = server.client().await;
-    let fate = client.process(request_of(much)).await.map_or_else(|status| refused(&status), |_| Fate::Served);
+    let fate =
+        client.process(request_of(much)).await.map_or_else(|status| refused(&status), |_| Fate::Served);
     client.process(request_of(10)).await.expect("the connection goes on");
     fate
 }
