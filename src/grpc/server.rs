@@ -25,6 +25,8 @@
 //!   what large messages take until the data plane has accepted them has a budget (`server/reception.rs`).
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
+//! - **In an overload** busy connections are read by the clock, so that saying no leaves the cores to the work
+//!   (`server/paced_io.rs`, [`Server::swamped_when`]).
 //! - **Who runs the process** has pages of their own (`server/admin.rs`), on a socket of its own.
 //! - **hyper** is driven here, and not by tonic's own server, which neither counts nor ends what this one has to.
 //! - **h2** is named in `Cargo.toml` for its version alone: before 0.4.16 a peer can flood it with empty frames, and
@@ -41,17 +43,18 @@ mod health;
 mod message_limit;
 mod metered_io;
 mod options;
+mod paced_io;
 mod reception;
 mod timed_io;
 mod unread;
 mod windows;
 
-use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::{server::NamedService, service::Routes};
 
-use self::{connection::Transport, message_limit::MessageLimit};
+use self::{connection::Transport, message_limit::MessageLimit, paced_io::Swamped};
 use super::proto::{
     FILE_DESCRIPTOR_SET,
     data_plane_server::{DataPlane, DataPlaneServer},
@@ -86,6 +89,7 @@ pub struct Server {
     counts: ServerCounts,
     drain: watch::Sender<bool>,
     on_drain: Box<dyn FnOnce() + Send>,
+    swamped: Swamped,
 }
 
 impl fmt::Debug for Server {
@@ -125,6 +129,7 @@ impl Server {
             counts: ServerCounts::default(),
             drain,
             on_drain: Box::new(|| ()),
+            swamped: Arc::new(|| false),
         })
     }
 
@@ -148,16 +153,25 @@ impl Server {
         self
     }
 
+    /// How the service says that it has more to do than it can, such as with
+    /// [`is_swamped`](crate::OptimizedStreamProcessor::is_swamped). A connection on which one message follows the other is
+    /// then read every other millisecond, and not at each of them. It is asked often; it must not block.
+    #[must_use]
+    pub fn swamped_when(mut self, swamped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.swamped = Arc::new(swamped);
+        self
+    }
+
     /// Serves until `shutdown` is ready, then drains.
     pub async fn serve<T: DataPlane>(
         self,
         service: DataPlaneServer<T>,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let Self { listener, options, counts, drain, on_drain, .. } = self;
+        let Self { listener, options, counts, drain, on_drain, swamped, .. } = self;
         counts::describe();
         let routes = routes(service, &options, drain.subscribe(), &counts);
-        let transport = Transport::new(&options, routes, drain.subscribe(), counts.clone());
+        let transport = Transport::new(&options, routes, drain.subscribe(), swamped, counts.clone());
         let failed = |error: &io::Error| {
             counts.hit(Limit::Descriptors);
             tracing::warn!(%error, "cannot accept connections for a moment");

@@ -8,6 +8,7 @@ mod clock;
 mod exact;
 mod health;
 mod limits;
+mod pace;
 mod patience;
 mod plane;
 mod raw;
@@ -126,14 +127,31 @@ async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
     serve(service, reading, change).await
 }
 
+/// A server whose service says when it has more to do than it can.
+async fn start_swamped(
+    change: impl FnOnce(&mut ServerOptions),
+    swamped: impl Fn() -> bool + Send + Sync + 'static,
+) -> Running {
+    let reading = watch::Sender::new(true);
+    let service = Measure { reading: reading.subscribe() };
+    run(bind(change).await.swamped_when(swamped), service, reading)
+}
+
 async fn serve(
     service: impl DataPlane,
     reading: watch::Sender<bool>,
     change: impl FnOnce(&mut ServerOptions),
 ) -> Running {
+    run(bind(change).await, service, reading)
+}
+
+async fn bind(change: impl FnOnce(&mut ServerOptions)) -> Server {
     let mut options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
     change(&mut options);
-    let server = Server::bind(options).await.unwrap();
+    Server::bind(options).await.unwrap()
+}
+
+fn run(server: Server, service: impl DataPlane, reading: watch::Sender<bool>) -> Running {
     let (addr, counts) = (server.local_addr(), server.counts());
     let service = DataPlaneServer::new(service);
     let (stop, stopped) = oneshot::channel();
