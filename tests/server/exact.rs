@@ -29,10 +29,13 @@ enum Fate {
 
 type Told<'a> = Pin<Box<dyn Future<Output = Fate> + 'a>>;
 
+/// Its name, and how it is set to a figure.
+type Setting = (&'static str, fn(&mut ServerOptions, usize));
+
 struct Row {
     limit: Limit,
-    /// What it is set by, if by anything, and how it is set to a figure.
-    setting: Option<(&'static str, fn(&mut ServerOptions, usize))>,
+    /// What it is set by, if by anything.
+    setting: Option<Setting>,
     most: usize,
     /// Of who is below it, and at it.
     within: Fate,
