@@ -21,7 +21,8 @@
 //! have been told of what came under the mark. Therefore the mark is lowered first, and then everything is received that
 //! is there: until a read finds less than it had room for. What comes later comes under a mark of 1, of which tokio is told.
 //!
-//! Where the system has no such mark the connection stays by arrival.
+//! What comes waits for up to two milliseconds more so, urgent messages too: whether one is urgent is not known before it is
+//! read. Where the system has no such mark the connection stays by arrival.
 
 use std::{
     io,
