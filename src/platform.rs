@@ -11,6 +11,8 @@ pub(crate) mod memory;
 pub(crate) mod park;
 pub(crate) mod per_thread;
 pub(crate) mod scheduling;
+#[cfg(feature = "server")]
+pub(crate) mod socket;
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
 pub(crate) mod sources;

@@ -34,6 +34,12 @@ impl<T> Plane<T> {
             });
         }
     }
+
+    /// Whether it has more to do than it can.
+    pub(super) fn swamped(&self) -> impl Fn() -> bool + Send + Sync + use<T> {
+        let processor = self.processor.clone();
+        move || processor.is_swamped()
+    }
 }
 
 /// Builds the data plane with the operations of the tool.

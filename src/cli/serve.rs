@@ -42,7 +42,7 @@ impl Args {
         };
         announce(&server, admin.as_ref()).context("cannot write to stdout")?;
 
-        let server = server.on_drain(plane.begin_drain(drain_timeout));
+        let server = server.on_drain(plane.begin_drain(drain_timeout)).swamped_when(plane.swamped());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // An error: nobody is left to say stop, because the command has ended.

@@ -8,7 +8,8 @@
 //!   (`server/connection.rs`) is a task of its own, and none outlives it.
 //! - **Accepting**: the socket listens as soon as [`Server::bind`] returns, so what connects between bind and serve
 //!   waits, and is not refused. A failure to accept is not fatal, and not a busy loop (`server/accept.rs`). With
-//!   `max_connections` open the server accepts no more until one has closed; the others wait in the kernel.
+//!   `max_connections` open the next one is kept unserved until one of them has closed, and no more are accepted; they
+//!   wait in the kernel.
 //! - **Draining**: once `shutdown` is ready, health says NOT_SERVING, the socket closes, and each connection is told
 //!   (GOAWAY) to begin no further calls; it closes when its last call has ended. A connection that has not even said
 //!   hello is closed at once. A peer that never ends its call would hold that up for ever, so the server stops waiting
@@ -24,6 +25,8 @@
 //!   what large messages take until the data plane has accepted them has a budget (`server/reception.rs`).
 //!   Answers are not bounded here: by the time that the transport can see how long an answer is, all that it can do
 //!   is end the whole stream. The service answers for them, message by message.
+//! - **In an overload** busy connections are read by the clock, so that saying no leaves the cores to the work
+//!   (`server/paced_io.rs`, [`Server::swamped_when`]).
 //! - **Who runs the process** has pages of their own (`server/admin.rs`), on a socket of its own.
 //! - **hyper** is driven here, and not by tonic's own server, which neither counts nor ends what this one has to.
 //! - **h2** is named in `Cargo.toml` for its version alone: before 0.4.16 a peer can flood it with empty frames, and
@@ -40,17 +43,18 @@ mod health;
 mod message_limit;
 mod metered_io;
 mod options;
+mod paced_io;
 mod reception;
 mod timed_io;
 mod unread;
 mod windows;
 
-use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::{server::NamedService, service::Routes};
 
-use self::{connection::Transport, message_limit::MessageLimit};
+use self::{connection::Transport, message_limit::MessageLimit, paced_io::Swamped};
 use super::proto::{
     FILE_DESCRIPTOR_SET,
     data_plane_server::{DataPlane, DataPlaneServer},
@@ -85,6 +89,7 @@ pub struct Server {
     counts: ServerCounts,
     drain: watch::Sender<bool>,
     on_drain: Box<dyn FnOnce() + Send>,
+    swamped: Swamped,
 }
 
 impl fmt::Debug for Server {
@@ -124,6 +129,7 @@ impl Server {
             counts: ServerCounts::default(),
             drain,
             on_drain: Box::new(|| ()),
+            swamped: Arc::new(|| false),
         })
     }
 
@@ -147,40 +153,55 @@ impl Server {
         self
     }
 
+    /// How the service says that it has more to do than it can, such as with
+    /// [`is_swamped`](crate::OptimizedStreamProcessor::is_swamped). A connection on which one message follows the other is
+    /// then read every other millisecond, and not at each of them. It is asked often; it must not block.
+    #[must_use]
+    pub fn swamped_when(mut self, swamped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.swamped = Arc::new(swamped);
+        self
+    }
+
     /// Serves until `shutdown` is ready, then drains.
     pub async fn serve<T: DataPlane>(
         self,
         service: DataPlaneServer<T>,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let Self { listener, options, counts, drain, on_drain, .. } = self;
+        let Self { listener, options, counts, drain, on_drain, swamped, .. } = self;
         counts::describe();
         let routes = routes(service, &options, drain.subscribe(), &counts);
-        let transport = Transport::new(&options, routes, drain.subscribe(), counts.clone());
+        let transport = Transport::new(&options, routes, drain.subscribe(), swamped, counts.clone());
         let failed = |error: &io::Error| {
             counts.hit(Limit::Descriptors);
             tracing::warn!(%error, "cannot accept connections for a moment");
         };
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
+        let mut waiting = None;
         loop {
-            let room = connections.len() < options.max_connections;
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                (socket, peer) = accept::next(|| listener.accept(), failed), if room => {
-                    connections.spawn(transport.clone().serve(socket, peer));
-                    if connections.len() == options.max_connections {
+                Some(_) = connections.join_next() => {
+                    if let Some((socket, peer)) = waiting.take() {
+                        connections.spawn(transport.clone().serve(socket, peer));
+                    }
+                }
+                (socket, peer) = accept::next(|| listener.accept(), failed), if waiting.is_none() => {
+                    if connections.len() < options.max_connections {
+                        connections.spawn(transport.clone().serve(socket, peer));
+                    } else {
                         counts.hit(Limit::Connections);
-                        tracing::warn!(options.max_connections, "no more connections are accepted until one closes");
+                        tracing::warn!(%peer, options.max_connections, "a connection waits until another closes");
+                        waiting = Some((socket, peer));
                     }
                 }
             }
         }
         drain.send_replace(true);
         on_drain();
-        drop(listener);
+        drop((listener, waiting));
         let closed = async { while connections.join_next().await.is_some() {} };
         match tokio::time::timeout(options.drain_timeout + LAST_ANSWERS, closed).await {
             Ok(()) => Drained::Clean,

@@ -4,14 +4,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod clock;
+mod exact;
 mod health;
 mod limits;
+mod pace;
 mod patience;
 mod plane;
 mod raw;
 mod reception;
 
-use std::{net::SocketAddr, pin::Pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use millstream::grpc::{
@@ -120,14 +127,31 @@ async fn start(change: impl FnOnce(&mut ServerOptions)) -> Running {
     serve(service, reading, change).await
 }
 
+/// A server whose service says when it has more to do than it can.
+async fn start_swamped(
+    change: impl FnOnce(&mut ServerOptions),
+    swamped: impl Fn() -> bool + Send + Sync + 'static,
+) -> Running {
+    let reading = watch::Sender::new(true);
+    let service = Measure { reading: reading.subscribe() };
+    run(bind(change).await.swamped_when(swamped), service, reading)
+}
+
 async fn serve(
     service: impl DataPlane,
     reading: watch::Sender<bool>,
     change: impl FnOnce(&mut ServerOptions),
 ) -> Running {
+    run(bind(change).await, service, reading)
+}
+
+async fn bind(change: impl FnOnce(&mut ServerOptions)) -> Server {
     let mut options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
     change(&mut options);
-    let server = Server::bind(options).await.unwrap();
+    Server::bind(options).await.unwrap()
+}
+
+fn run(server: Server, service: impl DataPlane, reading: watch::Sender<bool>) -> Running {
     let (addr, counts) = (server.local_addr(), server.counts());
     let service = DataPlaneServer::new(service);
     let (stop, stopped) = oneshot::channel();
@@ -147,9 +171,9 @@ impl Running {
 
     /// Waits until a limit has been hit so often.
     async fn hit(&self, limit: Limit, times: u64) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while self.counts.hits(limit) < times {
-            assert!(tokio::time::Instant::now() < deadline, "{limit:?} of {:?}", self.counts);
+            assert!(Instant::now() < deadline, "{limit:?} of {:?}", self.counts);
             tokio::task::yield_now().await;
         }
         assert_eq!(self.counts.hits(limit), times, "{limit:?}");
@@ -157,9 +181,9 @@ impl Running {
 
     /// Waits until so many connections are open, and no more: who was ended has given his place back.
     async fn left_with(&self, connections: u64) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while self.counts.open() != connections {
-            assert!(tokio::time::Instant::now() < deadline, "{:?}", self.counts);
+            assert!(Instant::now() < deadline, "{:?}", self.counts);
             tokio::task::yield_now().await;
         }
     }
@@ -345,26 +369,6 @@ async fn calls_up_to_the_limit_are_open_and_one_more_is_refused_and_harms_nobody
     client.ping().await;
     assert_eq!(client.next_of(&[raw::PING, raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::PING);
     server.hit(Limit::ConcurrentStreams, 1).await;
-    bystander.noticed_nothing().await;
-}
-
-#[tokio::test]
-async fn calls_that_break_the_protocol_end_the_connection_at_the_limit_and_not_before() {
-    let server = start(|options| options.max_local_error_reset_streams = 3).await;
-    let bystander = server.bystander().await;
-    let mut client = RawClient::connect(server.addr).await;
-    for call in 0..3 {
-        client.break_the_protocol(call).await;
-        assert_eq!(
-            client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind,
-            raw::RST_STREAM,
-            "call {call}"
-        );
-    }
-    client.break_the_protocol(3).await;
-    assert_eq!(client.next_of(&[raw::RST_STREAM, raw::GO_AWAY]).await.kind, raw::GO_AWAY);
-    server.hit(Limit::Protocol, 1).await;
-    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 

@@ -1,18 +1,18 @@
-//! What a client may leave undone, and for how long.
+//! What a client may leave undone, and for how long: on a clock that stands still, to the millisecond.
 
 use std::time::Duration;
 
-use millstream::grpc::server::{Drained, Limit};
+use millstream::grpc::server::{Drained, Limit, Server, ServerOptions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{self, timeout},
 };
 
 use super::{
-    PATIENCE,
+    PATIENCE, Running, clock,
     raw::{self, RawClient},
-    start,
+    reception, request_of, start,
 };
 
 /// For who takes his time; the others take none, but what a busy machine takes from them.
@@ -36,19 +36,115 @@ async fn hung_up(mut peer: TcpStream) {
     timeout(PATIENCE, peer.read_to_end(&mut rest)).await.expect("the server hangs up").ok();
 }
 
+/// Time that a client is given.
+const LONG: Duration = Duration::from_secs(8);
+/// The grain of tokio's clock: a timer may be late by as much.
+const MOMENT: Duration = Duration::from_millis(1);
+
+type Setting = (&'static str, fn(&mut ServerOptions, Duration));
+
+/// Nothing is counted until the time that is set has passed since the scene, and then one, once, at most so `late`; another
+/// client goes on. No time at all is refused as a setting.
+async fn runs_out<T>(
+    limit: Limit,
+    (field, set): Setting,
+    late: Duration,
+    scene: impl AsyncFn(&Running) -> T,
+) {
+    clock::stopped(async {
+        let server = start(|options| set(options, LONG)).await;
+        let mut other = server.client().await;
+        let _kept = scene(&server).await;
+        for (passes, hits) in [(LONG - MOMENT, 0), (MOMENT + late, 1), (LONG, 1)] {
+            time::advance(passes).await;
+            other.process(request_of(10)).await.expect("nobody else notices");
+            server.hit(limit, hits).await;
+        }
+    })
+    .await;
+    let mut options = ServerOptions::default();
+    set(&mut options, Duration::ZERO);
+    let refused = Server::bind(options).await.expect_err("0 is refused").to_string();
+    assert!(refused.starts_with(&format!("server.{field} = 0ns cannot work")), "{refused}");
+}
+
 #[tokio::test]
 async fn a_connection_that_does_not_finish_its_handshake_is_closed() {
-    for (at, beginning) in beginnings().iter().enumerate() {
-        let server = start(|options| options.handshake_timeout = SHORT).await;
-        let bystander = server.bystander().await;
-        let begun = Instant::now();
-        let peer = silent_after(server.addr, beginning).await;
-        hung_up(peer).await;
-        assert!(begun.elapsed() >= SHORT, "beginning {at}: {:?}", begun.elapsed());
-        server.hit(Limit::Handshake, 1).await;
-        server.left_with(1).await;
-        bystander.noticed_nothing().await;
+    for beginning in beginnings() {
+        let setting: Setting = ("handshake_timeout", |options, time| options.handshake_timeout = time);
+        runs_out(Limit::Handshake, setting, MOMENT, async |server| {
+            let peer = silent_after(server.addr, &beginning).await;
+            // With the other client's.
+            server.left_with(2).await;
+            peer
+        })
+        .await;
     }
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_go_on_ends_its_call() {
+    for sent in [1, 5, 500] {
+        let setting: Setting = ("read_timeout", |options, time| options.read_timeout = time);
+        runs_out(Limit::Read, setting, MOMENT, async |server| {
+            let mut client = RawClient::connect(server.addr).await;
+            reception::begin(&mut client, 0, &reception::message(1000)[..sent]).await;
+            // The server has seen what came before.
+            assert!(client.is_answered(1).await);
+            client
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_answers_are_not_read_is_ended() {
+    let setting: Setting = ("write_timeout", |options, time| options.write_timeout = time);
+    // They are looked after four times in that time.
+    runs_out(Limit::Unread, setting, LONG / 4 + MOMENT, async |server| {
+        let mut client = RawClient::connect_with_window(server.addr, 0).await;
+        reception::begin(&mut client, 0, &[0; 5]).await;
+        assert_eq!(client.next_of(&[raw::HEADERS, raw::GO_AWAY]).await.kind, raw::HEADERS);
+        client
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_pings_is_gone() {
+    let interval = Duration::from_secs(1);
+    let setting: Setting = ("keepalive_timeout", |options, time| {
+        options.keepalive_interval = Duration::from_secs(1);
+        options.keepalive_timeout = time;
+    });
+    runs_out(Limit::Keepalive, setting, MOMENT, async |server| {
+        let mut client = RawClient::connect(server.addr).await;
+        assert!(client.is_answered(0).await);
+        time::advance(interval + MOMENT).await;
+        client.next_of(&[raw::PING]).await;
+        client
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_answers_have_half_a_second_after_the_drain_and_then_the_rest_is_cut_off() {
+    clock::stopped(async {
+        let server = start(|options| options.drain_timeout = LONG).await;
+        let mut client = RawClient::connect(server.addr).await;
+        client.open(0).await;
+        assert!(client.is_answered(1).await);
+        server.stop.send(()).unwrap();
+        client.next_of(&[raw::GO_AWAY]).await;
+        time::advance(LONG + Duration::from_millis(500) - MOMENT).await;
+        // It has been told, and goes on: a message on the call that is open is answered.
+        client.data(0, [&[0; 5][..]].into_iter()).await;
+        client.next_of(&[raw::DATA]).await;
+        assert!(!server.serving.is_finished());
+        time::advance(2 * MOMENT).await;
+        assert_eq!(server.serving.await.unwrap(), Drained::Deadline);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -108,21 +204,6 @@ async fn a_call_whose_answers_are_not_read_is_ended_and_says_so_to_who_reads_on(
     client.widen(0, 1 << 20).await;
     let end = client.next_end_of_stream(&[raw::HEADERS, raw::RST_STREAM, raw::GO_AWAY]).await;
     assert_eq!(end.kind, raw::HEADERS);
-    bystander.noticed_nothing().await;
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_answer_pings_is_gone() {
-    let server = start(|options| {
-        options.keepalive_interval = Duration::from_secs(1);
-        options.keepalive_timeout = SHORT;
-    })
-    .await;
-    let bystander = server.bystander().await;
-    let mut client = RawClient::connect(server.addr).await;
-    client.hung_up().await;
-    server.hit(Limit::Keepalive, 1).await;
-    server.left_with(1).await;
     bystander.noticed_nothing().await;
 }
 

@@ -14,8 +14,11 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use millstream::{
     HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizedStreamProcessor,
     grpc::{
-        performance::monitor::Counter,
-        proto::StreamRequest,
+        performance::{
+            config::{MakeRoom, WhenFull},
+            monitor::{Counter, Outcome},
+        },
+        proto::{ListOperationsRequest, StreamRequest, stream_response},
         server::{Limit, ServerOptions},
         service::{DataPlaneHandler, DataPlaneRequest, DataPlaneService, OperationInfo},
     },
@@ -138,11 +141,13 @@ impl Plane {
     }
 }
 
+fn request(operation: &str, bytes: usize) -> StreamRequest {
+    StreamRequest { operation: operation.into(), payload: vec![7; bytes].into(), ..Default::default() }
+}
+
 /// A message as it stands on the wire.
 fn message(operation: &str, bytes: usize) -> Vec<u8> {
-    let request =
-        StreamRequest { operation: operation.into(), payload: vec![7; bytes].into(), ..Default::default() };
-    prefixed(&request.encode_to_vec())
+    prefixed(&request(operation, bytes).encode_to_vec())
 }
 
 fn prefixed(message: &[u8]) -> Vec<u8> {
@@ -185,6 +190,87 @@ async fn streams_up_to_the_limit_are_open_and_one_more_is_told_when_to_come_agai
     plane.until("one has gone", |plane| plane.processor.open_streams() == 2).await;
     client.stream(tokio_stream::pending::<StreamRequest>()).await.unwrap();
     assert_eq!(refused(), 1);
+    bystander.noticed_nothing().await;
+}
+
+/// What bounds the messages that may wait, and the sizes of some that do with `above` more than there is room for, beside
+/// one of 1000 bytes that is in work.
+struct Room {
+    config: OptimizationConfig,
+    sizes: fn(above: isize) -> Vec<usize>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_fill_the_plane_to_its_limits_are_accepted_and_what_is_above_is_refused_and_counted_once()
+ {
+    let sheds = || OptimizationConfig {
+        worker_count: 1,
+        when_full: WhenFull::Shed,
+        make_room: MakeRoom::Off,
+        backpressure_threshold: 1.0,
+        ..config()
+    };
+    let rooms = [
+        Room {
+            config: OptimizationConfig { worker_queue_capacity: 7, ..sheds() },
+            sizes: |above| vec![10; 7_usize.strict_add_signed(above)],
+        },
+        Room {
+            config: OptimizationConfig { max_bytes_in_flight: 4000, ..sheds() },
+            sizes: |above| vec![3000_usize.strict_add_signed(above)],
+        },
+    ];
+    for Room { config, sizes } in rooms {
+        for (above, refusals) in [(-1, 0), (0, 0), (1, 1)] {
+            let mut plane = start(config.clone(), |_| {}).await;
+            let (mut client, mut other) = (plane.server.client().await, plane.server.client().await);
+            let (requests, feed) = mpsc::channel(100);
+            let mut call = tonic::Request::new(ReceiverStream::new(feed));
+            // A refusal is not to wait for the answers before it.
+            call.metadata_mut().insert("millstream-order", "completion".parse().unwrap());
+            let mut answers = client.stream(call).await.unwrap().into_inner();
+            requests.send(request("wait", 1000)).await.unwrap();
+            plane.until("the worker is busy", |plane| plane.begun() == 1).await;
+            let sizes = sizes(above);
+            for &size in &sizes {
+                requests.send(request("", size)).await.unwrap();
+            }
+            drop(requests);
+            let refused =
+                |plane: &Plane| plane.processor.monitor().counts().answered(Outcome::ResourceExhausted);
+            plane
+                .until("all but what is above wait", |plane| {
+                    plane.processor.pool().queued() == sizes.len() - refusals
+                        && refused(plane) == refusals as u64
+                })
+                .await;
+            other.list_operations(ListOperationsRequest {}).await.unwrap();
+            plane.closed = None;
+            let mut codes = Vec::new();
+            while let Some(answer) = answers.message().await.unwrap() {
+                codes.extend(match answer.outcome {
+                    Some(stream_response::Outcome::Error(status)) => Some(status.code),
+                    _ => None,
+                });
+            }
+            assert_eq!(codes, vec![Code::ResourceExhausted as i32; refusals], "{above} above");
+            assert_eq!(refused(&plane), refusals as u64, "{above} above");
+            other.process(request("", 10)).await.unwrap();
+            plane.all_is_free().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_fits_only_just_is_answered_and_one_that_can_never_fit_is_refused_alone() {
+    let plane = start(OptimizationConfig { max_bytes_in_flight: 4000, ..config() }, |_| {}).await;
+    let (mut client, bystander) = (plane.server.client().await, plane.server.bystander().await);
+    let refused = || plane.processor.monitor().counts().answered(Outcome::ResourceExhausted);
+    for (size, refusals) in [(3999, 0), (4000, 0), (4001, 1)] {
+        let answer = client.process(request("", size)).await;
+        assert_eq!(answer.is_err(), refusals > 0, "{size}: {answer:?}");
+        assert_eq!(refused(), refusals, "{size}");
+    }
     bystander.noticed_nothing().await;
 }
 

@@ -13,6 +13,7 @@ use tokio::{
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
@@ -27,10 +28,8 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
-pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
-pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
 /// The code with which a client takes a call back.
 const CANCEL: u32 = 8;
 
@@ -43,6 +42,7 @@ const WINDOW: u32 = 1 << 30;
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     flags: u8,
+    stream: u32,
     payload: Vec<u8>,
 }
 
@@ -164,18 +164,29 @@ impl RawClient {
         }
     }
 
-    /// Reads until the server hangs up; says which GOAWAY came before that.
-    pub(crate) async fn hung_up(&mut self) -> Option<u32> {
-        let mut code = None;
-        let hung_up = async {
+    /// Whether a call that carries one empty message is answered; else it was reset, or the connection is at its end.
+    ///
+    /// It sends nothing that counts as a control frame.
+    pub(crate) async fn is_answered(&mut self, call: u32) -> bool {
+        self.send(&[headers(call, 0), encode(DATA, END_STREAM, stream(call), &[0; 5])].concat()).await;
+        let answer = async {
             while let Ok(frame) = self.read().await {
-                if frame.kind == GO_AWAY {
-                    code = Some(frame.go_away_code());
+                match frame.kind {
+                    DATA if frame.stream == stream(call) => return true,
+                    RST_STREAM if frame.stream == stream(call) => return false,
+                    GO_AWAY => return false,
+                    _ => {}
                 }
             }
+            false
         };
+        timeout(PATIENCE, answer).await.expect("the server answers or hangs up")
+    }
+
+    /// Reads until the server hangs up.
+    pub(crate) async fn hung_up(&mut self) {
+        let hung_up = async { while self.read().await.is_ok() {} };
         timeout(PATIENCE, hung_up).await.expect("the server hangs up");
-        code
     }
 
     async fn next(&mut self) -> Frame {
@@ -188,7 +199,8 @@ impl RawClient {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
         self.reader.read_exact(&mut payload).await?;
-        Ok(Frame { kind: head[3], flags: head[4], payload })
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// Sends the same again and again, reading nothing, until the server hangs up.
@@ -215,11 +227,6 @@ impl RawClient {
 }
 
 impl Frame {
-    /// Why the server goes away.
-    pub(crate) fn go_away_code(&self) -> u32 {
-        u32::from_be_bytes(self.payload[4..8].try_into().unwrap())
-    }
-
     /// Whether its stream ends with it.
     pub(crate) fn ends_stream(&self) -> bool {
         self.flags & END_STREAM != 0

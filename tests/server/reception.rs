@@ -24,7 +24,7 @@ async fn narrow() -> Running {
 }
 
 /// A client that may send as much as the windows allow.
-async fn client(server: &Running) -> RawClient {
+pub(crate) async fn client(server: &Running) -> RawClient {
     let mut client = RawClient::connect(server.addr).await;
     client.next_of(&[raw::WINDOW_UPDATE]).await;
     client.accept_settings().await;
@@ -32,12 +32,12 @@ async fn client(server: &Running) -> RawClient {
 }
 
 /// A message of so many bytes on the wire.
-fn message(bytes: usize) -> Vec<u8> {
+pub(crate) fn message(bytes: usize) -> Vec<u8> {
     let request = request_of(bytes).encode_to_vec();
     [&[0][..], &u32::try_from(bytes).unwrap().to_be_bytes(), &request].concat()
 }
 
-async fn begin(client: &mut RawClient, call: u32, bytes: &[u8]) {
+pub(crate) async fn begin(client: &mut RawClient, call: u32, bytes: &[u8]) {
     client.open(call).await;
     client.data(call, bytes.chunks(16_384)).await;
 }
@@ -68,29 +68,6 @@ async fn a_large_message_waits_for_the_one_before_it_and_small_ones_wait_for_nob
     one.half_close(0).await;
     other.next_of(&[raw::DATA]).await;
     bystander.noticed_nothing().await;
-}
-
-#[tokio::test]
-async fn messages_that_fill_the_room_to_the_last_kilobyte_are_received_together_and_larger_ones_in_turn() {
-    // With its prefix each is half of the room, or a kilobyte off it.
-    let half = (128 << 10) - 5;
-    for (bytes, waits) in [(half - 1024, false), (half, false), (half + 1024, true)] {
-        let server = narrow().await;
-        let bystander = server.bystander().await;
-        let begun = message(bytes);
-        let mut clients = [client(&server).await, client(&server).await];
-        for client in &mut clients {
-            begin(client, 0, &begun[..1000]).await;
-            assert!(!is_answered(client).await);
-        }
-        server.hit(Limit::Receiving, waits.into()).await;
-        for client in &mut clients {
-            client.data(0, begun[1000..].chunks(16_384)).await;
-            client.next_of(&[raw::DATA]).await;
-            client.half_close(0).await;
-        }
-        bystander.noticed_nothing().await;
-    }
 }
 
 #[tokio::test]

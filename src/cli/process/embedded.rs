@@ -24,7 +24,7 @@ impl Embedded {
         let drain_timeout = sections.server.transport.drain_timeout;
         let plane = plane::build(&sections)?;
         let service = plane.service.clone();
-        let server = server.on_drain(plane.begin_drain(drain_timeout));
+        let server = server.on_drain(plane.begin_drain(drain_timeout)).swamped_when(plane.swamped());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // An error is a command that ended without `stop`: then the server ends as well.

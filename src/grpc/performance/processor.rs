@@ -66,6 +66,8 @@ pub(crate) mod proof {
     pub(crate) use super::batches::Batches;
 }
 
+#[cfg(feature = "server")]
+pub(crate) use self::reading::Reading;
 pub use self::{
     admission::crowd::Peer,
     handler::{MessageHandler, Validator},
@@ -303,6 +305,12 @@ impl<H: MessageHandler> OptimizedStreamProcessor<H> {
     #[must_use]
     pub fn has_time_to_spare(&self) -> bool {
         self.engine.pool.seam().level().has_time_to_spare()
+    }
+
+    /// Whether CPU time is short, or goes into saying no: then it is better not to be woken for each message.
+    #[must_use]
+    pub fn is_swamped(&self) -> bool {
+        self.engine.pool.seam().is_swamped()
     }
 
     /// How things stand: whether more comes than can be done.

@@ -8,7 +8,7 @@
 //! It is one task, which reads frames, begins calls and sweeps over the unread ones; each call is a task of its own. When
 //! the connection ends, however it does, HTTP/2 resets its calls, and what they had in work is cancelled.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,6 +29,7 @@ use super::{
     ServerOptions,
     counts::{Limit, ServerCounts},
     metered_io::MeteredIo,
+    paced_io::{PacedIo, Swamped},
     timed_io::{BrokenOff, TimedIo},
     unread::Calls,
 };
@@ -47,6 +48,7 @@ pub(super) struct Transport {
     write_timeout: Duration,
     control_frames: u32,
     draining: watch::Receiver<bool>,
+    swamped: Swamped,
     counts: ServerCounts,
 }
 
@@ -55,12 +57,14 @@ impl Transport {
         options: &ServerOptions,
         routes: Routes,
         draining: watch::Receiver<bool>,
+        swamped: Swamped,
         counts: ServerCounts,
     ) -> Self {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(options.max_concurrent_streams)
-            .max_header_list_size(options.max_header_list_size)
+            // h2 refuses what is not below its limit.
+            .max_header_list_size(options.max_header_list_size + 1)
             .max_frame_size(options.max_frame_size)
             .max_pending_accept_reset_streams(options.max_pending_reset_streams)
             .max_local_error_reset_streams(options.max_local_error_reset_streams)
@@ -70,7 +74,7 @@ impl Transport {
             .keep_alive_timeout(options.keepalive_timeout);
         let (handshake_timeout, write_timeout) = (options.handshake_timeout, options.write_timeout);
         let control_frames = options.max_control_frames_per_second;
-        Self { http, routes, handshake_timeout, write_timeout, control_frames, draining, counts }
+        Self { http, routes, handshake_timeout, write_timeout, control_frames, draining, swamped, counts }
     }
 
     /// How long a handshake may take.
@@ -91,6 +95,7 @@ impl Transport {
         // Small answers are not to wait for company. A socket on which that cannot be set is about to fail anyway.
         socket.set_nodelay(true).ok();
         let info = TcpConnectInfo { local_addr: socket.local_addr().ok(), remote_addr: Some(peer) };
+        let socket = PacedIo::new(socket, Arc::clone(&self.swamped));
         let socket = MeteredIo::new(socket, self.control_frames, self.counts.clone());
         let io = TimedIo::new(socket, self.patience(), self.write_timeout, self.counts.clone());
         // Only this task takes the lock: the service is called by the connection, which is polled here.

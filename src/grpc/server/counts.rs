@@ -14,7 +14,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// `max_connections` were open, so that no more were accepted for a while.
+    /// A connection came while `max_connections` were open, and had to wait until one of them closed.
     Connections,
     /// The system gave no descriptor for a connection.
     Descriptors,
@@ -30,9 +30,11 @@ pub enum Limit {
     Protocol,
     /// A connection sent more control frames than `max_control_frames_per_second`, and was closed.
     ControlFrames,
+    /// A call broke HTTP/2, such as by sending more than `stream_window` unread, and was reset; its connection went on.
+    CallProtocol,
     /// A call was above the `max_concurrent_streams` of its connection, and was refused.
     ConcurrentStreams,
-    /// The headers of a call were not below `max_header_list_size`, and it was answered with 431.
+    /// The headers of a call were above `max_header_list_size`, and it was answered with 431.
     HeaderListSize,
     /// A request was above `max_message_size`.
     MessageSize,
@@ -44,7 +46,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Connections,
         Self::Descriptors,
         Self::Handshake,
@@ -53,6 +55,7 @@ impl Limit {
         Self::Keepalive,
         Self::Protocol,
         Self::ControlFrames,
+        Self::CallProtocol,
         Self::ConcurrentStreams,
         Self::HeaderListSize,
         Self::MessageSize,
@@ -72,6 +75,7 @@ impl Limit {
             Self::Keepalive => "keepalive",
             Self::Protocol => "protocol",
             Self::ControlFrames => "control_frames",
+            Self::CallProtocol => "call_protocol",
             Self::ConcurrentStreams => "concurrent_streams",
             Self::HeaderListSize => "header_list_size",
             Self::MessageSize => "message_size",

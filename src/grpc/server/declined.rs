@@ -1,8 +1,9 @@
 //! Calls that the HTTP/2 implementation declines by itself, told by what it writes.
 //!
-//! A call above `max_concurrent_streams`, and one whose headers are not below `max_header_list_size`, are answered within
-//! h2: nobody above it hears of them. But they leave as frames that it writes for nothing else: RST_STREAM with the code
-//! REFUSED_STREAM, and headers with the status 431. So those are looked for among the bytes on their way to the socket.
+//! A call above `max_concurrent_streams`, one whose headers are above `max_header_list_size`, and one that breaks the
+//! protocol are answered within h2: nobody above it hears why. But they leave as frames that it writes for nothing else:
+//! RST_STREAM with the code REFUSED_STREAM, headers with the status 431, and RST_STREAM with a code that says what was
+//! broken. So those are looked for among the bytes on their way to the socket.
 //!
 //! **The status** is a field of HPACK (RFC 7541), which h2 writes out once and then refers to by its place in the table that
 //! both sides keep of what was sent. Each field that is added moves it by one. So the blocks are followed for what they add;
@@ -17,8 +18,10 @@ use super::{
     frames::{CONTINUATION, END_HEADERS, Frames, HEADERS, Head, Piece, RST_STREAM},
 };
 
-/// The code that REFUSED_STREAM is (RFC 9113, 7).
-const REFUSED_STREAM: [u8; 4] = 7_u32.to_be_bytes();
+/// The code of a call that was refused (RFC 9113, 7).
+const REFUSED_STREAM: u32 = 7;
+/// The codes of calls that have broken the protocol: PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR.
+const BROKEN: [u32; 4] = [1, 3, 5, 6];
 
 /// Bytes of a block of headers that memory is kept for.
 const KEPT: usize = 1 << 10;
@@ -63,7 +66,11 @@ impl Declined {
     /// A frame is whole.
     fn ended(&mut self) -> Option<Limit> {
         let limit = if self.head.kind == RST_STREAM {
-            (self.payload == REFUSED_STREAM).then_some(Limit::ConcurrentStreams)
+            match self.payload.as_slice().try_into().map(u32::from_be_bytes) {
+                Ok(REFUSED_STREAM) => Some(Limit::ConcurrentStreams),
+                Ok(code) if BROKEN.contains(&code) => Some(Limit::CallProtocol),
+                _ => None,
+            }
         } else if self.head.has(END_HEADERS) {
             self.fields.say_too_large(&self.payload).then_some(Limit::HeaderListSize)
         } else {
@@ -198,8 +205,11 @@ mod tests {
     #[test]
     fn a_call_that_is_refused_is_told_from_one_that_is_reset_for_another_reason() {
         let reset = |code: u32| frame(RST_STREAM, 0, &code.to_be_bytes());
-        let bytes = [frame(DATA, 0, &reset(7)), reset(1), reset(7), reset(8)].concat();
+        let bytes = [frame(DATA, 0, &reset(7)), reset(0), reset(7), reset(2), reset(8)].concat();
         assert_eq!(seen(&bytes), [Limit::ConcurrentStreams]);
+        let bytes = (0..=13).flat_map(reset).collect::<Vec<_>>();
+        let broken = Limit::CallProtocol;
+        assert_eq!(seen(&bytes), [broken, broken, broken, broken, Limit::ConcurrentStreams]);
     }
 
     #[test]

@@ -12,14 +12,14 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | field | meaning | unit | default | range |
 /// |---|---|---|---|---|
 /// | `listen` | where connections are accepted; port 0 picks a free one | address | 127.0.0.1:50051 | – |
-/// | `max_connections` | connections that may be open; further ones wait in the kernel | connections | 1024 | 1 to 1,000,000 |
+/// | `max_connections` | connections that may be open; further ones wait until one of them closes | connections | 1024 | 1 to 1,000,000 |
 /// | `handshake_timeout` | how long a new connection may take until it has spoken HTTP/2; then it is closed | time | 10 s | 1 ms to 1 h |
 /// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_receiving_bytes` | bytes of large messages (above 64 KiB) that are under way to the data plane and not accepted yet, all calls together; at more their calls are not read on | bytes | 64 MiB | `max_message_size` to 1 TiB |
 /// | `max_concurrent_streams` | calls that one connection may have open; further ones wait in the client, or are refused if they do not | calls | 128 | 1 to 100,000 |
-/// | `max_header_list_size` | what the headers of one call must stay below; larger ones are answered with 431, endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
+/// | `max_header_list_size` | the largest headers of one call; larger ones are answered with 431, vast ones (four times the limit) and endless ones end the connection | bytes | 16 KiB | 1 KiB to 16 MiB |
 /// | `max_frame_size` | the largest HTTP/2 frame that a client may send; a larger one ends the connection | bytes | 16 KiB | 16 KiB to 16 MiB − 1 |
 /// | `max_pending_reset_streams` | calls that one connection may take back before they were looked at; one more ends it | calls | 20 | 1 to 1,000,000 |
 /// | `max_local_error_reset_streams` | calls of one connection that may break the protocol before it is ended | calls | 1024 | 1 to 1,000,000 |
@@ -54,7 +54,7 @@ pub struct ServerOptions {
     pub max_receiving_bytes: usize,
     /// Calls that one connection may have open.
     pub max_concurrent_streams: u32,
-    /// Bytes that the headers of one call must stay below.
+    /// Bytes of the largest headers that a call may have.
     pub max_header_list_size: u32,
     /// Bytes of the largest HTTP/2 frame that a client may send.
     pub max_frame_size: u32,

@@ -21,6 +21,8 @@
 //! what wakes it: it is always set when the input was asked so, and never else ([`Reading::next_tick`]), so that nothing
 //! is forgotten. Timers of one runtime fire together, and with them all streams that go by the clock: one wake for many.
 //!
+//! The server reads the connections by the same rules, for the same reason.
+//!
 //! A message waits for up to two ticks more so, where those before it keep it waiting for many; a stream whose latest
 //! message was urgent is spared that.
 
@@ -39,7 +41,7 @@ const BRISK: Duration = Duration::from_millis(2);
 const EMPTY_READS: u32 = 4;
 
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     tick: Option<Instant>,
     /// When the latest message was read.
     latest: Option<Instant>,
@@ -53,7 +55,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// When to look again, if the input will not say so.
-    pub(super) fn next_tick(&self) -> Option<Instant> {
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
         self.tick
     }
 
@@ -64,7 +66,7 @@ impl Reading {
     }
 
     /// A message was read.
-    pub(super) fn found(&mut self, urgent: bool, now: Instant) {
+    pub(crate) fn found(&mut self, urgent: bool, now: Instant) {
         self.brisk |= self.latest.is_some_and(|latest| now.saturating_duration_since(latest) <= BRISK);
         self.latest = Some(now);
         self.empty = 0;
@@ -72,13 +74,13 @@ impl Reading {
     }
 
     /// Whether the input is to be asked without a waker.
-    pub(super) fn by_the_clock(&self, overloaded: bool) -> bool {
+    pub(crate) fn by_the_clock(&self, overloaded: bool) -> bool {
         overloaded && !self.urgent && self.brisk
     }
 
     /// The input, asked without a waker, had no more; and nothing at all if `read` is false. `idle`: nothing is in work.
     /// `since_epoch` is the same clock for all streams.
-    pub(super) fn pause(&mut self, read: bool, idle: bool, now: Instant, since_epoch: Duration) {
+    pub(crate) fn pause(&mut self, read: bool, idle: bool, now: Instant, since_epoch: Duration) {
         if !read {
             self.empty += 1;
             self.brisk &= self.empty < EMPTY_READS;
