@@ -76,6 +76,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 mod admission;
@@ -101,7 +102,7 @@ use self::{
 use super::{
     key::CacheKey,
     stats::{CacheStats, Count, Counters},
-    value::{Body, Meta, Stored, size},
+    value::{Body, Meta, Packed, Stored, size},
 };
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::OptimizationError},
@@ -293,7 +294,7 @@ impl Store {
         }
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now, wanted };
-        self.admit(&insertion, Stored { body, meta });
+        self.admit(&insertion, Stored::new(body, meta));
         self.follow(&mut insertion);
         self.shrink_to_limits(insertion.request.shard, || self.evict_one(&insertion));
     }
@@ -397,8 +398,18 @@ pub(super) struct Found<'a>(Resident<'a>);
 
 impl Found<'_> {
     #[inline]
-    pub(super) fn stored(&self) -> &Stored {
-        &self.0.entry().stored
+    pub(super) fn meta(&self) -> &Meta {
+        &self.0.entry().stored.meta
+    }
+
+    /// The answer, if it lies there as it is.
+    #[inline]
+    pub(super) fn as_plain(&self) -> Option<&Bytes> {
+        self.0.entry().stored.is_plain().then(|| self.0.bytes())
+    }
+
+    pub(super) fn packed(&self) -> Packed {
+        self.0.entry().stored.packed(self.0.bytes())
     }
 }
 

@@ -37,7 +37,7 @@ impl Store {
     /// key nor somebody who removes it comes between.
     pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored) {
         let Request { key, shard, .. } = insertion.request;
-        let size = stored.body.size();
+        let size = stored.size();
         let mut replaced = None;
         let has_room = shard.budget.take_bytes(size) || self.make_room(insertion, size, &mut replaced);
         if has_room {

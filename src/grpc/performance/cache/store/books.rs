@@ -11,6 +11,7 @@ use super::{
     super::key::CacheKey,
     budget::Budget,
     hazards::{ENOUGH, Hazards, Unlinked},
+    nodes::Sole,
     slot::{Entry, Fresh},
     table::Home,
 };
@@ -51,9 +52,11 @@ impl Books {
         &self.shards[Home::of(key, self.shards.len()).shard].budget
     }
 
-    /// An entry that is to be stored, for which there is room. Frees one that waits, if it has found one that is spare.
+    /// An entry that is to be stored, for which there is room. Frees one that this thread has found to be spare, if there is
+    /// any: so the heap gets back what it is about to be asked for.
     pub(super) fn fresh(&self, entry: Entry) -> Fresh {
-        Fresh::new(self.hazards.renew(entry, |old| self.free(old)))
+        self.hazards.spare().into_iter().for_each(|old| self.free(old));
+        Fresh::new(entry)
     }
 
     /// An entry has left its slot, which is empty.
@@ -66,7 +69,7 @@ impl Books {
     pub(super) fn retire(&self, entry: Unlinked<Entry>) {
         // A few large ones are as much as many small ones.
         let part = self.of(&entry.key).byte_limit() / (WAITING * u64::from(ENOUGH));
-        let weight = 1 + entry.stored.body.size() / part.max(1);
+        let weight = 1 + entry.stored.size() / part.max(1);
         if self.hazards.retire(entry, u32::try_from(weight).unwrap_or(u32::MAX)) {
             self.hazards.reclaim(|entry| self.free(entry));
         }
@@ -77,8 +80,8 @@ impl Books {
         self.hazards.reclaim_all(|entry| self.free(entry));
     }
 
-    fn free(&self, entry: Entry) {
-        let (budget, size) = (self.of(&entry.key), entry.stored.body.size());
+    fn free(&self, entry: Sole<Entry>) {
+        let (budget, size) = (self.of(&entry.key), entry.stored.size());
         drop(entry);
         budget.give_back_bytes(size);
     }

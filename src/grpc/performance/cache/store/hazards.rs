@@ -40,7 +40,7 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::nodes::{Node, Owned, Stack};
+use super::nodes::{Node, Owned, Sole, Stack};
 use crate::platform::{
     atomic::{AtomicPtr, fence},
     per_thread::PerThread,
@@ -122,24 +122,17 @@ impl<T: Send + Sync> Hazards<T> {
         weight >= ENOUGH
     }
 
-    /// One that this thread has found to be spare, if there is any, with another value in it; otherwise a new one.
-    pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
-        let record = self.own();
-        match record.spare.pop() {
-            None => Owned::new(value),
-            Some(mut spare) => {
-                // SAFETY: what is spare nobody looks at.
-                free(unsafe { spare.renew(value) });
-                spare
-            }
-        }
+    /// One that this thread has found to be spare, if there is any.
+    pub(super) fn spare(&self) -> Option<Sole<T>> {
+        // SAFETY: what is spare nobody looks at.
+        self.own().spare.pop().map(|spare| unsafe { spare.into_sole() })
     }
 
     /// Finds out which of those that this thread has retired are spare by now. Frees what was so before.
-    pub(super) fn reclaim(&self, free: impl FnMut(T)) {
+    pub(super) fn reclaim(&self, free: impl FnMut(Sole<T>)) {
         let own = self.own();
         // SAFETY: what is spare nobody looks at.
-        own.spare.take().map(|spare| unsafe { spare.into_value() }).for_each(free);
+        own.spare.take().map(|spare| unsafe { spare.into_sole() }).for_each(free);
         // What is looked at, and so goes on waiting, is not to have the next one looked for at once.
         own.weight.store(0, Relaxed);
         self.part(own.waiting.take(), |spare| {
@@ -148,9 +141,9 @@ impl<T: Send + Sync> Hazards<T> {
     }
 
     /// Frees what anybody has retired.
-    pub(super) fn reclaim_all(&self, mut free: impl FnMut(T)) {
+    pub(super) fn reclaim_all(&self, mut free: impl FnMut(Sole<T>)) {
         // SAFETY: what is spare, or has been found to be, nobody looks at.
-        let mut free = |spare: Owned<T>| free(unsafe { spare.into_value() });
+        let mut free = |spare: Owned<T>| free(unsafe { spare.into_sole() });
         self.records.iter().flat_map(|record| record.spare.take()).for_each(&mut free);
         self.part(self.records.iter().flat_map(|record| record.waiting.take()), free);
     }
@@ -186,7 +179,7 @@ impl<T: Send + Sync> Drop for Hazards<T> {
                 .waiting
                 .take()
                 .chain(record.spare.take())
-                .for_each(|node| drop(unsafe { node.into_value() }));
+                .for_each(|node| drop(unsafe { node.into_sole() }));
         }
     }
 }

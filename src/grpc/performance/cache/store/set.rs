@@ -7,6 +7,8 @@
 
 use std::array;
 
+use bytes::Bytes;
+
 use super::{
     super::key::CacheKey,
     books::Books,
@@ -187,8 +189,8 @@ impl Set {
 
     /// Bytes, with those of the entries that are there, but for their values.
     pub(super) fn memory(&self) -> usize {
-        // What the heap keeps beside each.
-        const HEADER: usize = 8;
+        // What the heap keeps beside each, and the count of those who have its bytes.
+        const HEADER: usize = 16;
         size_of::<Self>() + self.len() * (size_of::<super::nodes::Node<Entry>>() + HEADER)
     }
 }
@@ -253,7 +255,7 @@ impl<'a> Taken<'a> {
 
     /// Leaves the way empty. The bytes that come back.
     pub(super) fn release(self) -> u64 {
-        let size = self.entry().stored.body.size();
+        let size = self.entry().stored.size();
         self.place.empty(self.emptied);
         size
     }
@@ -273,6 +275,11 @@ impl<'a> Resident<'a> {
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
         self.visit.entry()
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &Bytes {
+        self.visit.bytes()
     }
 
     /// Somebody asked for it.

@@ -25,22 +25,31 @@
 #![allow(unsafe_code)]
 
 use std::{
-    mem::{self, ManuallyDrop},
+    mem,
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Relaxed, SeqCst},
 };
 
+use bytes::Bytes;
+
 use super::{
     super::{key::CacheKey, value::Stored},
     hazards::{Hazard, Hazards, Unlinked},
-    nodes::{Node, Owned},
+    nodes::{Node, Owned, Sole},
 };
 use crate::platform::atomic::AtomicPtr;
 
-/// What is stored for a key.
+/// What is stored for a key. In this order, what a hit looks at is together.
+#[repr(C)]
 pub(super) struct Entry {
     pub(super) key: CacheKey,
     pub(super) stored: Stored,
+}
+
+impl AsRef<[u8]> for Entry {
+    fn as_ref(&self) -> &[u8] {
+        self.stored.data()
+    }
 }
 
 const _: () = {
@@ -139,7 +148,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(node) = Ask::OpenOrHidden.admits(self.0.load(Relaxed)) {
             // SAFETY: what is in a slot is the slot's, and whoever looks at it borrows the slot.
-            drop(unsafe { Owned::from_raw(node).into_value() });
+            drop(unsafe { Owned::from_raw(node).into_sole() });
         }
     }
 }
@@ -170,15 +179,15 @@ impl Drop for Claim<'_> {
 }
 
 /// An entry that is to be stored, in its node, which nobody has seen.
-pub(super) struct Fresh(ManuallyDrop<Owned<Entry>>);
+pub(super) struct Fresh(Sole<Entry>);
 
 impl Fresh {
-    pub(super) fn new(node: Owned<Entry>) -> Self {
-        Self(ManuallyDrop::new(node))
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(Sole::new(entry))
     }
 
     pub(super) fn entry(&self) -> &Entry {
-        self.0.get()
+        &self.0
     }
 
     /// Before others find it: so it is not freed as long as this is held, whoever takes it out of its slot.
@@ -189,14 +198,7 @@ impl Fresh {
     }
 
     fn into_node(self) -> NonNull<Node<Entry>> {
-        ManuallyDrop::new(self).0.as_raw()
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        // SAFETY: it is not used again, and nobody has seen it.
-        drop(unsafe { ManuallyDrop::take(&mut self.0).into_value() });
+        self.0.into_owned().as_raw()
     }
 }
 
@@ -221,6 +223,13 @@ impl<'a> Visit<'a> {
     pub(super) fn entry(&self) -> &Entry {
         // SAFETY: the hazard points at it, and has since it was in the slot: so it is not freed.
         unsafe { Node::value(self.node) }
+    }
+
+    /// What the entry's bytes are shared by.
+    #[inline]
+    pub(super) fn bytes(&self) -> &Bytes {
+        // SAFETY: as in `entry`.
+        unsafe { Node::bytes(self.node) }
     }
 
     /// Takes it out, hidden or not, if it is still there.

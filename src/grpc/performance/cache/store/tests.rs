@@ -46,14 +46,14 @@ impl Store {
     }
 
     fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
-        self.get(&key(n), now).map(|found| found.stored().body.clone().open())
+        self.get(&key(n), now).map(|found| found.packed().open())
     }
 
     /// Of each entry.
     fn sizes(&self) -> Vec<u64> {
         let sizes = RefCell::new(Vec::new());
         self.retain(|_, stored| {
-            sizes.borrow_mut().push(stored.body.size());
+            sizes.borrow_mut().push(stored.size());
             true
         });
         sizes.into_inner()

@@ -78,12 +78,12 @@ fn model(work: impl Fn() + Send + Sync + 'static) {
 }
 
 fn fresh(n: u8) -> Fresh {
-    let stored = Stored { body: Body::plain(&[n]), meta: Meta::until(Uptime::NEVER) };
-    Fresh::new(Owned::new(Entry { key: *KEY, stored }))
+    let stored = Stored::new(Body::plain(&[n]), Meta::until(Uptime::NEVER));
+    Fresh::new(Entry { key: *KEY, stored })
 }
 
 fn content(entry: &Entry) -> u8 {
-    entry.stored.body.clone().open()[0]
+    entry.stored.data()[0]
 }
 
 /// What the other thread did, and this one.
