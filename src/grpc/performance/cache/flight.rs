@@ -77,7 +77,7 @@ use super::{
     freshness::Freshness,
     invalidation::{Invalidations, Moment},
     key::CacheKey,
-    stats::Count,
+    stats::{Count, Counters},
     store::{Found, Prepared, Store, Uptime},
     value::{Meta, Packed},
 };
@@ -207,18 +207,19 @@ impl Flights {
 
     /// Counts what is served.
     fn hit(&self, verdict: Verdict, stale: bool) -> Verdict {
-        self.count_hit(stale);
+        let counters = self.store.counters();
+        self.count_hit(counters, stale);
         if verdict.is_failure() {
-            self.store.counters().add(Count::FailureHits, 1);
+            counters.add(Count::FailureHits, 1);
         }
         verdict
     }
 
     #[inline]
-    fn count_hit(&self, stale: bool) {
-        self.store.count_hit();
+    fn count_hit(&self, counters: &Counters, stale: bool) {
+        self.store.count_hit(counters);
         if stale {
-            self.store.counters().add(Count::StaleHits, 1);
+            counters.add(Count::StaleHits, 1);
         }
     }
 
@@ -267,7 +268,7 @@ impl Flights {
             return None;
         };
         let meta = found.meta();
-        self.count_hit(self.is_stale(meta, now));
+        self.count_hit(found.counters(), self.is_stale(meta, now));
         self.classes.hit(key, meta.place);
         if let Some(bytes) = found.as_plain() {
             return Some(bytes.clone());
@@ -405,6 +406,7 @@ impl Flights {
 
     /// Stores an answer that nobody has joined for, in place of what is there.
     pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
+        self.store.prefetch(&key);
         let now = self.store.uptime(now);
         let terms = Terms { freshness, place: self.unclassed };
         match self.meta(false, self.invalidations.now(), &terms, now) {

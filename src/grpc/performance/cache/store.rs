@@ -147,7 +147,6 @@ fn entries_per_shard(entries: usize, bytes: usize, shards: usize) -> usize {
 pub(super) struct Store {
     tables: Tables,
     books: Books,
-    counters: Counters,
     origin: Origin,
     ttl: Duration,
     resizing: Mutex<()>,
@@ -170,15 +169,16 @@ impl Store {
         Ok(Self {
             tables: Tables::new(shards, room),
             books: Books::new(shards, room as u64, (bytes / shards) as u64),
-            counters: Counters::default(),
             origin: Origin::now(),
             ttl: config.cache_ttl,
             resizing: Mutex::new(()),
         })
     }
 
+    /// This thread's.
+    #[inline]
     pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+        self.books.hazards().counters()
     }
 
     pub(super) fn stats(&self) -> CacheStats {
@@ -186,13 +186,13 @@ impl Store {
         let shards = self.books.shards();
         let entries: u64 = shards.iter().map(|shard| shard.budget.entries()).sum();
         let bytes: u64 = shards.iter().map(|shard| shard.budget.bytes()).sum();
-        self.counters.snapshot(entries as usize, bytes as usize)
+        CacheStats::of(self.books.hazards().all_counters(), entries as usize, bytes as usize)
     }
 
     /// Counts a hit.
     #[inline]
-    pub(super) fn count_hit(&self) {
-        if self.counters.add(Count::Hits, 1).is_multiple_of(HITS_TO_TIDY) {
+    pub(super) fn count_hit(&self, counters: &Counters) {
+        if counters.add(Count::Hits, 1).is_multiple_of(HITS_TO_TIDY) {
             self.books.reclaim();
         }
     }
@@ -226,7 +226,7 @@ impl Store {
                     return Some(Found(resident));
                 }
                 if resident.close() {
-                    self.counters.add(Count::Expired, 1);
+                    self.counters().add(Count::Expired, 1);
                 }
             }
         }
@@ -236,6 +236,12 @@ impl Store {
     /// What an answer that is stored now is known by, when its handler says nothing else.
     pub(super) fn meta(&self, now: Uptime) -> Meta {
         Meta::until(now + self.ttl)
+    }
+
+    /// The key is looked for soon: what is stored for it may come from memory while something else is done.
+    pub(super) fn prefetch(&self, key: &CacheKey) {
+        let home = Home::of(key, self.books.shards().len());
+        self.tables.of(self.tables.generation()).set(home).prefetch(Mark::of(key));
     }
 
     /// Copies what is to be stored, if it is not compressed already: all that takes time, before anything is changed.
@@ -282,15 +288,16 @@ impl Store {
             // The limit may have been lowered since the answer was prepared.
             Prepared::Fits(body) if body.size() <= self.largest() => body,
             _ => {
-                self.counters.add(Count::RejectedTooLarge, 1);
+                self.counters().add(Count::RejectedTooLarge, 1);
                 self.remove(&key);
                 return;
             }
         };
-        self.counters.add(Count::Insertions, 1);
+        let counters = self.counters();
+        counters.add(Count::Insertions, 1);
         if let Some(saved) = body.saved() {
-            self.counters.add(Count::Compressed, 1);
-            self.counters.add(Count::BytesSaved, saved);
+            counters.add(Count::Compressed, 1);
+            counters.add(Count::BytesSaved, saved);
         }
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now, wanted };
@@ -397,6 +404,12 @@ impl<'a> Request<'a> {
 pub(super) struct Found<'a>(Resident<'a>);
 
 impl Found<'_> {
+    /// This thread's.
+    #[inline]
+    pub(super) fn counters(&self) -> &Counters {
+        self.0.counters()
+    }
+
     #[inline]
     pub(super) fn meta(&self) -> &Meta {
         &self.0.entry().stored.meta

@@ -53,7 +53,7 @@ impl Store {
             }
             shard.budget.give_back_bytes(size);
         }
-        self.counters.add(Count::Evictions, 1);
+        self.counters().add(Count::Evictions, 1);
     }
 
     /// Hidden, others gone, revealed: in this order, which the module explains.
@@ -127,7 +127,7 @@ impl Store {
                 && has_its_part()
                 && let Some(victim) = set.take_victim(Ask::Open, &self.books, insertion.now)
             {
-                self.counters.add(Count::Evictions, 1);
+                self.counters().add(Count::Evictions, 1);
                 return Ok(victim.refill(entry, mark, Standing::new(set.recall(mark))));
             }
             while !shard.budget.take_entry() {
@@ -191,7 +191,7 @@ impl Store {
 
     fn evict_from(&self, set: &Set, insertion: &Insertion<'_>) -> Option<u64> {
         let victim = set.take_victim(Ask::OpenOrHidden, &self.books, insertion.now)?;
-        self.counters.add(Count::Evictions, 1);
+        self.counters().add(Count::Evictions, 1);
         Some(victim.release())
     }
 

@@ -40,7 +40,10 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::nodes::{Node, Owned, Sole, Stack};
+use super::{
+    super::stats::Counters,
+    nodes::{Chain, Node, Owned, Sole, Stack},
+};
 use crate::platform::{
     atomic::{AtomicPtr, fence},
     per_thread::PerThread,
@@ -66,6 +69,8 @@ struct Record<T> {
     waiting: Stack<T>,
     /// What nobody looks at.
     spare: Stack<T>,
+    /// Nothing to do with the others, but each operation counts something, and has looked up the record anyway.
+    counters: Counters,
 }
 
 impl<T> Default for Record<T> {
@@ -76,6 +81,7 @@ impl<T> Default for Record<T> {
             weight: AtomicU32::new(0),
             waiting: Stack::default(),
             spare: Stack::default(),
+            counters: Counters::default(),
         }
     }
 }
@@ -91,8 +97,20 @@ impl<T: Send + Sync> Hazards<T> {
         self.records.get().unwrap_or_else(|| self.make_own())
     }
 
+    /// This thread's.
+    #[inline]
+    pub(super) fn counters(&self) -> &Counters {
+        &self.own().counters
+    }
+
+    /// Those of all threads.
+    pub(super) fn all_counters(&self) -> impl Iterator<Item = &Counters> {
+        self.records.iter().map(|record| &record.counters)
+    }
+
     /// What is given out is looked up as ever: the reference that comes of making it is, to Miri, not to be used beside it.
     #[cold]
+    #[inline(never)]
     fn make_own(&self) -> &CachePadded<Record<T>> {
         self.records.get_or_default();
         self.records.get().expect("it has just been made")
@@ -135,22 +153,23 @@ impl<T: Send + Sync> Hazards<T> {
         own.spare.take().map(|spare| unsafe { spare.into_sole() }).for_each(free);
         // What is looked at, and so goes on waiting, is not to have the next one looked for at once.
         own.weight.store(0, Relaxed);
-        self.part(own.waiting.take(), |spare| {
-            own.spare.push(spare);
-        });
+        let mut spare = Chain::default();
+        self.part(own.waiting.take(), |node| spare.push(node));
+        own.spare.refill(spare);
     }
 
     /// Frees what anybody has retired.
     pub(super) fn reclaim_all(&self, mut free: impl FnMut(Sole<T>)) {
         // SAFETY: what is spare, or has been found to be, nobody looks at.
         let mut free = |spare: Owned<T>| free(unsafe { spare.into_sole() });
-        self.records.iter().flat_map(|record| record.spare.take()).for_each(&mut free);
-        self.part(self.records.iter().flat_map(|record| record.waiting.take()), free);
+        for record in self.records.iter() {
+            record.spare.take().for_each(&mut free);
+            self.part(record.waiting.take(), &mut free);
+        }
     }
 
-    /// Hands on what nobody looks at; what somebody does goes on waiting.
-    fn part(&self, waiting: impl Iterator<Item = Owned<T>>, mut spare: impl FnMut(Owned<T>)) {
-        let waiting: Vec<_> = waiting.collect();
+    /// Hands on what nobody looks at; what somebody does goes on waiting. All of it has been taken already.
+    fn part(&self, waiting: Chain<T>, mut spare: impl FnMut(Owned<T>)) {
         if waiting.is_empty() {
             return;
         }
@@ -206,6 +225,14 @@ impl<T> Hazard<'_, T> {
     pub(super) fn hold(&self, node: *mut Node<T>) {
         // Release: pairs with who frees what this pointed at before.
         self.place.store(node, Release);
+    }
+}
+
+impl<'a, T> Hazard<'a, T> {
+    /// This thread's.
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        &self.record.counters
     }
 }
 

@@ -9,7 +9,6 @@
 
 use std::{
     cell::{Cell, UnsafeCell},
-    iter,
     mem::{ManuallyDrop, MaybeUninit},
     ops::Deref,
     ptr::{self, NonNull},
@@ -18,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::platform::atomic::AtomicPtr;
+use crate::platform::{atomic::AtomicPtr, prefetch::prefetch};
 
 /// A value, the handle on its bytes, and a place in a stack for it.
 #[repr(C)]
@@ -41,6 +40,15 @@ impl<T> Node<T> {
     pub(super) unsafe fn value<'a>(node: NonNull<Self>) -> &'a T {
         // SAFETY: by the caller's promise. Its owner may write a field beside it meanwhile.
         unsafe { &(*node.as_ptr()).value }
+    }
+
+    /// It is looked at soon, whether it is there or not.
+    #[inline]
+    pub(super) fn prefetch(node: NonNull<Self>) {
+        // What is looked at are the first hundred bytes, as a rule.
+        let start = node.as_ptr().cast::<u8>();
+        prefetch(start);
+        prefetch(start.wrapping_add(64));
     }
 
     /// # Safety
@@ -138,6 +146,37 @@ impl<T> Drop for Sole<T> {
     }
 }
 
+/// Owned nodes, the last that was pushed first. Who only forgets it leaks them.
+#[must_use]
+pub(super) struct Chain<T>(*mut Node<T>);
+
+impl<T> Default for Chain<T> {
+    fn default() -> Self {
+        Self(ptr::null_mut())
+    }
+}
+
+impl<T> Chain<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_null()
+    }
+
+    pub(super) fn push(&mut self, node: Owned<T>) {
+        node.below().set(self.0);
+        self.0 = node.as_raw().as_ptr();
+    }
+}
+
+impl<T> Iterator for Chain<T> {
+    type Item = Owned<T>;
+
+    fn next(&mut self) -> Option<Owned<T>> {
+        let top = NonNull::new(self.0).map(Owned)?;
+        self.0 = top.below().get();
+        Some(top)
+    }
+}
+
 /// Owned nodes, onto which one thread pushes, and of which whoever takes takes all.
 pub(super) struct Stack<T>(AtomicPtr<Node<T>>);
 
@@ -154,7 +193,7 @@ impl<T> Stack<T> {
         let mut top = self.0.load(Relaxed);
         loop {
             node.below().set(top);
-            // Release: pairs with `take_top`. Nothing comes back under a stale `top`: nobody else pushes.
+            // Release: pairs with `take`. Nothing comes back under a stale `top`: nobody else pushes.
             match self.0.compare_exchange(top, node.as_raw().as_ptr(), Release, Relaxed) {
                 Ok(_) => return top.is_null(),
                 Err(now) => top = now,
@@ -164,23 +203,25 @@ impl<T> Stack<T> {
 
     /// By the one thread: the last that was pushed.
     pub(super) fn pop(&self) -> Option<Owned<T>> {
-        let top = self.take_top()?;
-        // It is empty, and nobody else pushes. Release: as in `push`.
-        self.0.store(top.below().get(), Release);
+        let mut all = self.take();
+        let top = all.next()?;
+        self.refill(all);
         Some(top)
     }
 
-    /// All of them.
-    pub(super) fn take(&self) -> impl Iterator<Item = Owned<T>> + use<T> {
-        iter::successors(self.take_top(), |node| NonNull::new(node.below().get()).map(Owned))
+    /// By the one thread, which has just taken all.
+    pub(super) fn refill(&self, nodes: Chain<T>) {
+        // It is empty, and nobody else pushes. Release: as in `push`.
+        self.0.store(nodes.0, Release);
     }
 
-    fn take_top(&self) -> Option<Owned<T>> {
+    /// All of them.
+    pub(super) fn take(&self) -> Chain<T> {
         // To spare the stacks of others an exchange. Relaxed: what one does not see yet others will.
         if self.0.load(Relaxed).is_null() {
-            return None;
+            return Chain::default();
         }
-        // Acquire: pairs with `push` and `pop`.
-        NonNull::new(self.0.swap(ptr::null_mut(), Acquire)).map(Owned)
+        // Acquire: pairs with `push` and `refill`.
+        Chain(self.0.swap(ptr::null_mut(), Acquire))
     }
 }

@@ -84,7 +84,7 @@ impl Store {
                 shard.budget.give_back_entry();
                 shard.budget.give_back_bytes(size);
                 if old.close() {
-                    self.counters.add(Count::Evictions, 1);
+                    self.counters().add(Count::Evictions, 1);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Store {
         let mut least_used = (0..=MOST_USES).flat_map(used_up_to);
         self.shrink_to_limits(shard, || {
             let victim = least_used.next()?;
-            self.counters.add(Count::Evictions, 1);
+            self.counters().add(Count::Evictions, 1);
             Some(Taken::release(victim))
         });
     }

@@ -10,7 +10,7 @@ use std::array;
 use bytes::Bytes;
 
 use super::{
-    super::key::CacheKey,
+    super::{key::CacheKey, stats::Counters},
     books::Books,
     hazards::Unlinked,
     policy::{Policy, Standing, WAYS},
@@ -74,6 +74,11 @@ impl Set {
             }
         }
         None
+    }
+
+    /// The key is looked for soon.
+    pub(super) fn prefetch(&self, mark: Mark) {
+        self.tags.ways(mark.tag).for_each(|way| self.slots[way].prefetch(mark.check));
     }
 
     /// The entry of a key, and, while one replaces another, that too.
@@ -282,6 +287,11 @@ impl<'a> Resident<'a> {
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
         self.visit.entry()
+    }
+
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        self.visit.counters()
     }
 
     #[inline]

@@ -33,7 +33,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    super::{key::CacheKey, value::Stored},
+    super::{key::CacheKey, stats::Counters, value::Stored},
     hazards::{Hazard, Hazards, Unlinked},
     nodes::{Node, Owned, Sole},
 };
@@ -156,15 +156,27 @@ impl Slot {
         };
         let mut word = self.0.load(SeqCst);
         let mut node = admitted(word)?;
+        Node::prefetch(node);
         let hazard = hazards.hazard();
         loop {
             hazard.point_at(node.as_ptr());
             let now = self.0.load(SeqCst);
             if now == word {
-                return Some(Visit { slot: self, word: open(word), node, _looking: hazard });
+                return Some(Visit { slot: self, word: open(word), node, looking: hazard });
             }
             word = now;
             node = admitted(word)?;
+        }
+    }
+
+    /// What is there is looked at soon, if its key may be that one.
+    pub(super) fn prefetch(&self, check: Check) {
+        // Relaxed: nothing is looked at.
+        let word = self.0.load(Relaxed);
+        if Check::in_word(word) == check
+            && let Some(node) = Ask::Open.admits(word)
+        {
+            Node::prefetch(node);
         }
     }
 
@@ -212,7 +224,7 @@ impl<'a> Claim<'a> {
         slot.0.store(hidden(word), SeqCst);
         // Not given back: it was turned into the visit.
         mem::forget(self);
-        Visit { slot, word, node, _looking: hazard }
+        Visit { slot, word, node, looking: hazard }
     }
 }
 
@@ -270,7 +282,7 @@ pub(super) struct Visit<'a> {
     word: Word,
     node: NonNull<Node<Entry>>,
     /// Points at the node.
-    _looking: Hazard<'a, Entry>,
+    looking: Hazard<'a, Entry>,
 }
 
 impl<'a> Visit<'a> {
@@ -278,6 +290,11 @@ impl<'a> Visit<'a> {
     pub(super) fn entry(&self) -> &Entry {
         // SAFETY: the hazard points at it, and has since it was in the slot: so it is not freed.
         unsafe { Node::value(self.node) }
+    }
+
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        self.looking.counters()
     }
 
     /// What the entry's bytes are shared by.
@@ -315,7 +332,7 @@ impl<'a> Visit<'a> {
             return Err(entry);
         }
         let (word, node) = entry.into_word();
-        let visit = Visit { slot: self.slot, word, node, _looking: hazard };
+        let visit = Visit { slot: self.slot, word, node, looking: hazard };
         // SAFETY: the exchange has taken it out, and it was there.
         Ok((visit, unsafe { Unlinked::new(self.node) }))
     }
