@@ -96,6 +96,7 @@ use self::{
     admission::Insertion,
     books::{Books, Shard},
     set::{Mark, Resident, Which},
+    slot::Entry,
     table::{Home, Table, Tables},
     uptime::Origin,
 };
@@ -299,9 +300,10 @@ impl Store {
             counters.add(Count::Compressed, 1);
             counters.add(Count::BytesSaved, saved);
         }
+        let entry = self.books.fresh(Entry { key, stored: Stored::new(body, meta) });
         let mut insertion =
             Insertion { request: self.request(&key), generation: self.tables.generation(), now, wanted };
-        self.admit(&insertion, Stored::new(body, meta));
+        self.admit(&insertion, entry);
         self.follow(&mut insertion);
         self.shrink_to_limits(insertion.request.shard, || self.evict_one(&insertion));
     }

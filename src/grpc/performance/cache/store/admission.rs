@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
-    super::{stats::Count, value::Stored},
+    super::stats::Count,
     Request, Store,
     books::Shard,
     policy::Standing,
     set::{Resident, Set, Which},
-    slot::{Ask, Entry, Fresh},
+    slot::{Ask, Fresh},
     table::Generation,
     uptime::Uptime,
 };
@@ -35,13 +35,12 @@ enum Put<'a> {
 impl Store {
     /// Stores in the table of the insertion's generation, if there is room, and neither another insertion of the same
     /// key nor somebody who removes it comes between.
-    pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored) {
-        let Request { key, shard, .. } = insertion.request;
-        let size = stored.size();
+    pub(super) fn admit(&self, insertion: &Insertion<'_>, entry: Fresh) {
+        let shard = insertion.request.shard;
+        let size = entry.entry().stored.size();
         let mut replaced = None;
         let has_room = shard.budget.take_bytes(size) || self.make_room(insertion, size, &mut replaced);
         if has_room {
-            let entry = self.books.fresh(Entry { key: *key, stored });
             let put = match self.replace(insertion, entry) {
                 Ok(put) => Ok(put),
                 Err(entry) => self.add(insertion, entry, replaced).map(Put::Hidden),

@@ -15,6 +15,7 @@ use super::{
     slot::{Entry, Fresh},
     table::Home,
 };
+use crate::platform::prefetch::prefetch;
 
 /// Part of its shard that a thread may let wait.
 const WAITING: u64 = 64;
@@ -52,7 +53,7 @@ impl Books {
         &self.shards[Home::of(key, self.shards.len()).shard].budget
     }
 
-    /// An entry that is to be stored, for which there is room. Frees one that this thread has found to be spare, if there is
+    /// An entry that is to be stored. Frees one that this thread has found to be spare, if there is
     /// any: so the heap gets back what it is about to be asked for.
     pub(super) fn fresh(&self, entry: Entry) -> Fresh {
         self.hazards.spare().into_iter().for_each(|old| self.free(old));
@@ -67,6 +68,8 @@ impl Books {
 
     /// An entry has left its slot to another one.
     pub(super) fn retire(&self, entry: Unlinked<Entry>) {
+        // Soon it goes back to the heap, which looks at what it has noted just before it.
+        prefetch(entry.stored.data().as_ptr().wrapping_sub(size_of::<usize>()));
         // A few large ones are as much as many small ones.
         let part = self.of(&entry.key).byte_limit() / (WAITING * u64::from(ENOUGH));
         let weight = 1 + entry.stored.size() / part.max(1);

@@ -106,6 +106,7 @@ impl<T> Owned<T> {
 pub(super) struct Sole<T>(Owned<T>);
 
 impl<T: AsRef<[u8]> + Send + 'static> Sole<T> {
+    #[inline]
     pub(super) fn new(value: T) -> Self {
         let place = Cell::new(ptr::null_mut::<Node<T>>());
         let bytes = Bytes::from_owner(Node {
