@@ -21,11 +21,6 @@ fn main() {
         return;
     }
     let arguments = Arguments::of_this_process();
-    if std::env::var("MS_ROUNDS").is_ok() {
-        let speed = speed::run(true);
-        goals::judge(&[], &[], &speed).iter().for_each(|goal| println!("{goal}"));
-        return;
-    }
     let memory = memory::run(arguments.quick);
     let hit_ratio = ratio::run(arguments.quick);
     let speed = speed::run(arguments.quick);

@@ -64,8 +64,6 @@ pub(crate) struct Speed {
 /// Every cache, number of threads and share of insertions.
 pub(crate) fn run(quick: bool) -> Vec<Speed> {
     let (rounds, time) = if quick { QUICK } else { FULL };
-    let rounds = std::env::var("MS_ROUNDS").map_or(rounds, |n| n.parse().unwrap());
-    let time = std::env::var("MS_MS").map_or(time, |n| Duration::from_millis(n.parse().unwrap()));
     println!("Speed with values of 1 KiB, room for a tenth of the keys, medians of {rounds} rounds:\n");
     let keys: Vec<CacheKey> = (0..KEYS).map(|n| CacheKey::of(&[&n.to_le_bytes()])).collect();
     let requests: Vec<CacheKey> =
@@ -73,7 +71,6 @@ pub(crate) fn run(quick: bool) -> Vec<Speed> {
     let caches: Vec<(&'static str, Box<dyn Contender>)> = CONTENDERS
         .iter()
         .filter(|(name, _)| *name != LEFT_OUT)
-        .filter(|(name, _)| std::env::var("MS_ONLY").map_or(true, |only| only.split(',').any(|n| n == *name)))
         .map(|(name, make)| (*name, make(ENTRIES)))
         .collect();
     // Full, and with the entries that the trace makes a cache keep.
@@ -87,10 +84,6 @@ pub(crate) fn run(quick: bool) -> Vec<Speed> {
     let mut figures = Vec::new();
     for threads in THREADS {
         for insert_share in INSERT_SHARES {
-            let case = format!("{threads}:{:.0}", 100.0 * insert_share);
-            if std::env::var("MS_CASES").is_ok_and(|cases| !cases.split(',').any(|n| n == case)) {
-                continue;
-            }
             println!("{threads} threads, {:.0}% insertions:", 100.0 * insert_share);
             let mut measured: Vec<Vec<Round>> = caches.iter().map(|_| Vec::new()).collect();
             for _ in 0..rounds {

@@ -84,6 +84,11 @@ impl Counters {
         own.store(sum, Relaxed);
         sum
     }
+
+    /// How often its thread has counted it.
+    pub(super) fn get(&self, count: Count) -> u64 {
+        self.0[count as usize].load(Relaxed)
+    }
 }
 
 impl CacheStats {

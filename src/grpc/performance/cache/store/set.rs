@@ -146,7 +146,8 @@ impl Set {
         let may_be_due = self.policy.may_be_due(now);
         let expires = |resident: Resident<'_>| resident.entry().stored.meta.expires;
         let stale = |way| {
-            may_be_due && self.look(way, Ask::OpenOrHidden, None, books).map(expires).is_some_and(|e| e <= now)
+            may_be_due
+                && self.look(way, Ask::OpenOrHidden, None, books).map(expires).is_some_and(|e| e <= now)
         };
         let victim = self.first(|present| self.policy.nominate(present, stale), ask, books)?;
         if !victim.standing().hot() {
