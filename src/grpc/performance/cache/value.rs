@@ -10,9 +10,9 @@ use super::{
     store::Uptime,
 };
 
-/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40) and the handle
-/// on the bytes (40), 128 in all; its part of a set (18, and more where sets are hardly filled); the heap's and [`Bytes`]'
-/// own headers (about 64); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
+/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40), the bytes (24),
+/// the handle on them (32) and its count, 144 in all; its part of a set (18, and more where sets are hardly filled); the
+/// heap's own headers (about 32); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 272;
 
 /// The bytes of an answer, as they are to be stored.

@@ -12,8 +12,8 @@
 //! it. A thread has several [`PLACES`], and a record of them that only it writes to: plain stores to a cache line of its own.
 //!
 //! **What waits is bounded, and found.** Entries that were taken out wait in the record of the thread that did it, until
-//! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and uses those for what it stores
-//! next, one by one: so the heap gets back what it is about to be asked for. But any thread may free them: who needs the room
+//! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and frees one for each that it
+//! stores next: so the heap gets back what it is about to be asked for, and neither needs its locks for that. But any thread may free them: who needs the room
 //! that they still take takes all of them out of all records, by two exchanges each, and frees what nobody
 //! looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
 //! most; one that is stopped while it frees, what it has taken out of the records; and nobody waits.
