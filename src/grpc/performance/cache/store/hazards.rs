@@ -13,9 +13,9 @@
 //!
 //! **What waits is bounded, and found.** Entries that were taken out wait in the record of the thread that did it, until
 //! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and frees one for each that it
-//! stores next: so the heap gets back what it is about to be asked for, and neither needs its locks for that. But any thread may free them: who needs the room
-//! that they still take takes all of them out of all records, by two exchanges each, and frees what nobody
-//! looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
+//! stores next: so the heap gets back what it is about to be asked for, and neither needs its locks for that. But any thread
+//! may free them: who needs the room that they still take takes all of them out of all records, by two exchanges each, and
+//! frees what nobody looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
 //! most; one that is stopped while it frees, what it has taken out of the records; and nobody waits.
 //!
 //! **Why no `membarrier(2)`**, which would spare each hit its fence, as it does in [`barrier`](crate::platform::barrier). A hit
