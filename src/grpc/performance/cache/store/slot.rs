@@ -345,3 +345,5 @@ impl<'a> Visit<'a> {
 
 #[cfg(all(test, millstream_loom))]
 mod loom_tests;
+#[cfg(all(test, not(millstream_loom)))]
+mod tests;
