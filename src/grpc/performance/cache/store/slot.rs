@@ -78,7 +78,8 @@ impl Check {
     #[inline]
     pub(super) fn of(key: &CacheKey) -> Self {
         // Tags are the bits below.
-        Self((key.placement() >> 8) as usize % 256 * usize::from(HAS_CHECK) << CHECK_SHIFT)
+        let bits = (key.placement() >> 8) as u8;
+        Self((usize::from(bits) << CHECK_SHIFT) & Self::ALL)
     }
 
     #[inline]
