@@ -10,6 +10,7 @@ pub(crate) mod cpu_clock;
 pub(crate) mod memory;
 pub(crate) mod park;
 pub(crate) mod per_thread;
+pub(crate) mod prefetch;
 pub(crate) mod scheduling;
 #[cfg(feature = "server")]
 pub(crate) mod socket;

@@ -11,6 +11,19 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// This moment, or one that is less than half a millisecond past: for what is done so often that reading the clock counts.
+#[cfg(not(all(target_arch = "x86_64", not(any(test, miri)))))]
+#[inline]
+pub(crate) fn recently() -> Instant {
+    now()
+}
+
+#[cfg(all(target_arch = "x86_64", not(any(test, miri))))]
+pub(crate) use self::ticks::recently;
+
+#[cfg(all(target_arch = "x86_64", not(any(miri, all(test, millstream_loom)))))]
+mod ticks;
+
 /// This moment, as the runtime has it; outside of one, as the platform has it.
 #[cfg(all(test, not(millstream_loom)))]
 pub(crate) fn now() -> Instant {

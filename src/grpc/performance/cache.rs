@@ -147,14 +147,14 @@ impl StreamCache {
 
     /// Stores an answer, in place of the one that is there. One that is too large is counted and not stored.
     pub fn insert(&self, key: CacheKey, value: &[u8]) {
-        self.insert_at(key, value, Freshness::new(), clock::now());
+        self.insert_at(key, value, Freshness::new(), clock::recently());
     }
 
     /// As [`insert`](Self::insert), and says how long the answer is good for. What was invalidated before this call makes
     /// no difference to it: an answer that may have been computed from something older is to go through
     /// [`join`](Self::join) or [`get_or_compute_with`](Self::get_or_compute_with).
     pub fn insert_with(&self, key: CacheKey, value: &[u8], freshness: Freshness) {
-        self.insert_at(key, value, freshness, clock::now());
+        self.insert_at(key, value, freshness, clock::recently());
     }
 
     fn insert_at(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {

@@ -14,7 +14,7 @@ use super::{
     admission::{Followed, Reuse},
     compression::Balance,
     key::CacheKey,
-    value::Body,
+    value::{Body, Packed},
 };
 use crate::grpc::performance::{config::OptimizationConfig, monitor::Class};
 
@@ -90,7 +90,7 @@ impl Classes {
     }
 
     /// The answer that the bytes are.
-    pub(super) fn unpack(&self, place: Place, body: Body) -> Bytes {
-        self.book(place).balance.open(body)
+    pub(super) fn unpack(&self, place: Place, packed: Packed) -> Bytes {
+        self.book(place).balance.open(packed)
     }
 }

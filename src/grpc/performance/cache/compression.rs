@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::value::Body;
+use super::value::{Body, Packed};
 use crate::platform::clock;
 
 /// Nanoseconds that a byte of room is worth. LZ4 takes about 2 for a byte that it reads, so an answer pays for its
@@ -61,12 +61,12 @@ impl Balance {
     }
 
     /// The answer, unpacked if it has to be.
-    pub(super) fn open(&self, body: Body) -> Bytes {
-        if body.saved().is_none() {
-            return body.open();
+    pub(super) fn open(&self, packed: Packed) -> Bytes {
+        if !packed.is_compressed() {
+            return packed.open();
         }
         let begun = clock::now();
-        let value = body.open();
+        let value = packed.open();
         self.unpacked(value.len(), clock::now() - begun);
         value
     }

@@ -77,9 +77,9 @@ use super::{
     freshness::Freshness,
     invalidation::{Invalidations, Moment},
     key::CacheKey,
-    stats::Count,
+    stats::{Count, Counters},
     store::{Found, Prepared, Store, Uptime},
-    value::{Meta, Stored},
+    value::{Meta, Packed},
 };
 use crate::{
     grpc::performance::{config::OptimizationConfig, error::OptimizationError, monitor::Class},
@@ -171,19 +171,19 @@ impl Flights {
     }
 
     fn find(&self, key: &CacheKey, wanted: Wanted, now: Instant) -> Option<Sighting> {
-        let seen = self.see(self.store.get(key, now)?.stored(), wanted)?;
+        let seen = self.see(&self.store.get(key, now)?, wanted)?;
         Some(self.judge(key, seen, || now))
     }
 
     /// The same, now. Reads the clock only where it has to.
     fn find_now(&self, key: &CacheKey, wanted: Wanted) -> Option<Sighting> {
-        let seen = self.see(self.store.get_now(key)?.stored(), wanted)?;
+        let seen = self.see(&self.store.get_now(key)?, wanted)?;
         Some(self.judge(key, seen, clock::now))
     }
 
     /// What is taken along of an answer that is there, if it may be served.
-    fn see(&self, stored: &Stored, wanted: Wanted) -> Option<Stored> {
-        self.serves(&stored.meta, wanted).then(|| stored.clone())
+    fn see(&self, found: &Found<'_>, wanted: Wanted) -> Option<(Packed, Meta)> {
+        self.serves(found.meta(), wanted).then(|| (found.packed(), *found.meta()))
     }
 
     #[inline]
@@ -191,29 +191,35 @@ impl Flights {
         wanted.is(meta.failure) && !self.invalidations.any_since(meta.begun, &meta.scopes)
     }
 
-    fn judge(&self, key: &CacheKey, seen: Stored, now: impl FnOnce() -> Instant) -> Sighting {
-        let Meta { begun, scopes, failure, .. } = seen.meta;
-        let stale = self.is_stale(&seen.meta, now);
-        self.classes.hit(key, seen.meta.place);
-        let bytes = self.classes.unpack(seen.meta.place, seen.body);
+    fn judge(
+        &self,
+        key: &CacheKey,
+        (packed, meta): (Packed, Meta),
+        now: impl FnOnce() -> Instant,
+    ) -> Sighting {
+        let Meta { begun, scopes, failure, place, .. } = meta;
+        let stale = self.is_stale(&meta, now);
+        self.classes.hit(key, place);
+        let bytes = self.classes.unpack(place, packed);
         let verdict = if failure { Verdict::Failure(bytes) } else { Verdict::Answer(bytes) };
         Sighting { finding: Finding { verdict, begun, scopes }, stale }
     }
 
     /// Counts what is served.
     fn hit(&self, verdict: Verdict, stale: bool) -> Verdict {
-        self.count_hit(stale);
+        let counters = self.store.counters();
+        self.count_hit(counters, stale);
         if verdict.is_failure() {
-            self.store.counters().add(Count::FailureHits, 1);
+            counters.add(Count::FailureHits, 1);
         }
         verdict
     }
 
     #[inline]
-    fn count_hit(&self, stale: bool) {
-        self.store.count_hit();
+    fn count_hit(&self, counters: &Counters, stale: bool) {
+        self.store.count_hit(counters);
         if stale {
-            self.store.counters().add(Count::StaleHits, 1);
+            counters.add(Count::StaleHits, 1);
         }
     }
 
@@ -257,19 +263,19 @@ impl Flights {
         found: Option<Found<'_>>,
         now: impl FnOnce() -> Instant,
     ) -> Option<Bytes> {
-        let Some(found) = found.filter(|found| self.serves(&found.stored().meta, Wanted::Answer)) else {
+        let Some(found) = found.filter(|found| self.serves(found.meta(), Wanted::Answer)) else {
             self.store.counters().add(Count::Misses, 1);
             return None;
         };
-        let Stored { body, meta } = found.stored();
-        self.count_hit(self.is_stale(meta, now));
+        let meta = found.meta();
+        self.count_hit(found.counters(), self.is_stale(meta, now));
         self.classes.hit(key, meta.place);
-        if let Some(bytes) = body.as_plain() {
+        if let Some(bytes) = found.as_plain() {
             return Some(bytes.clone());
         }
-        let (body, place) = (body.clone(), meta.place);
+        let (packed, place) = (found.packed(), meta.place);
         drop(found);
-        Some(self.classes.unpack(place, body))
+        Some(self.classes.unpack(place, packed))
     }
 
     #[inline]
@@ -400,6 +406,7 @@ impl Flights {
 
     /// Stores an answer that nobody has joined for, in place of what is there.
     pub(super) fn insert(&self, key: CacheKey, value: &[u8], freshness: Freshness, now: Instant) {
+        self.store.prefetch(&key);
         let now = self.store.uptime(now);
         let terms = Terms { freshness, place: self.unclassed };
         match self.meta(false, self.invalidations.now(), &terms, now) {

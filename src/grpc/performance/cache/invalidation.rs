@@ -68,10 +68,11 @@ fn levels(path: &str) -> impl Iterator<Item = &str> {
 
 /// What an answer depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 pub(super) struct Scopes {
-    places: [Scope; MOST],
     /// More than [`MOST`]: on everything.
     count: u8,
+    places: [Scope; MOST],
 }
 
 impl Default for Scope {

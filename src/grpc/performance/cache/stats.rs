@@ -4,9 +4,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crossbeam::utils::CachePadded;
-use thread_local::ThreadLocal;
-
 /// What the cache has done since it was made, and what it holds. Every look-up counts once: as a hit, as a join, or as
 /// a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,39 +70,48 @@ pub(super) enum Count {
 
 const COUNTS: usize = Count::BytesSaved as usize + 1;
 
-/// The counters of one cache, kept by each thread for itself: adding is a load and a store to cache lines that no other
+/// The counters of one cache that one thread keeps for itself: adding is a load and a store to cache lines that no other
 /// thread writes.
 #[derive(Debug, Default)]
-pub(super) struct Counters(ThreadLocal<CachePadded<[AtomicU64; COUNTS]>>);
+pub(super) struct Counters([AtomicU64; COUNTS]);
 
 impl Counters {
-    /// How often this thread has counted it by now.
+    /// By their thread. How often it has counted it by now.
     #[inline]
     pub(super) fn add(&self, count: Count, n: u64) -> u64 {
-        let own = &self.0.get_or_default()[count as usize];
+        let own = &self.0[count as usize];
         let sum = own.load(Relaxed) + n;
         own.store(sum, Relaxed);
         sum
     }
 
-    fn read(&self, count: Count) -> u64 {
-        self.0.iter().map(|of_one_thread| of_one_thread[count as usize].load(Relaxed)).sum()
+    /// How often its thread has counted it.
+    pub(super) fn get(&self, count: Count) -> u64 {
+        self.0[count as usize].load(Relaxed)
     }
+}
 
-    pub(super) fn snapshot(&self, entries: usize, bytes: usize) -> CacheStats {
-        CacheStats {
-            hits: self.read(Count::Hits),
-            misses: self.read(Count::Misses),
-            joins: self.read(Count::Joins),
-            stale_hits: self.read(Count::StaleHits),
-            failure_hits: self.read(Count::FailureHits),
-            not_admitted: self.read(Count::NotAdmitted),
-            insertions: self.read(Count::Insertions),
-            evictions: self.read(Count::Evictions),
-            expired: self.read(Count::Expired),
-            rejected_too_large: self.read(Count::RejectedTooLarge),
-            compressed: self.read(Count::Compressed),
-            bytes_saved: self.read(Count::BytesSaved),
+impl CacheStats {
+    /// What the counters of all threads come to.
+    pub(super) fn of<'a>(counters: impl Iterator<Item = &'a Counters>, entries: usize, bytes: usize) -> Self {
+        let mut sums = [0; COUNTS];
+        for Counters(of_one_thread) in counters {
+            sums.iter_mut().zip(of_one_thread).for_each(|(sum, count)| *sum += count.load(Relaxed));
+        }
+        let sum = |count| sums[count as usize];
+        Self {
+            hits: sum(Count::Hits),
+            misses: sum(Count::Misses),
+            joins: sum(Count::Joins),
+            stale_hits: sum(Count::StaleHits),
+            failure_hits: sum(Count::FailureHits),
+            not_admitted: sum(Count::NotAdmitted),
+            insertions: sum(Count::Insertions),
+            evictions: sum(Count::Evictions),
+            expired: sum(Count::Expired),
+            rejected_too_large: sum(Count::RejectedTooLarge),
+            compressed: sum(Count::Compressed),
+            bytes_saved: sum(Count::BytesSaved),
             entries,
             bytes,
         }

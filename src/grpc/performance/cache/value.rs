@@ -10,15 +10,15 @@ use super::{
     store::Uptime,
 };
 
-/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40) and the handle
-/// on the bytes (40), 128 in all; its part of a set (18, and more where sets are hardly filled); the heap's and [`Bytes`]'
-/// own headers (about 64); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
+/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40), the bytes (24),
+/// the handle on them (32) and its count, 144 in all; its part of a set (18, and more where sets are hardly filled); the
+/// heap's own headers (about 32); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 272;
 
-/// The bytes of a stored answer.
-#[derive(Debug, Clone)]
+/// The bytes of an answer, as they are to be stored.
+#[derive(Debug)]
 pub(super) struct Body {
-    data: Bytes,
+    data: Box<[u8]>,
     /// Bytes when decompressed; `None`: `data` is the answer.
     inflated: Option<NonZeroUsize>,
 }
@@ -27,21 +27,37 @@ impl Body {
     /// A copy of the answer. A copy, since a [`Bytes`] may be a few bytes cut from a large buffer, which it keeps
     /// alive: the budget could not be relied on.
     pub(super) fn plain(value: &[u8]) -> Self {
-        Self { data: owned(value.into()), inflated: None }
+        Self { data: value.into(), inflated: None }
     }
 
     /// The answer as an LZ4 block, if that is smaller.
     pub(super) fn compressed(value: &[u8]) -> Option<Self> {
         let inflated = NonZeroUsize::new(value.len())?;
         let block = lz4_flex::block::compress(value);
-        (block.len() < value.len())
-            .then(|| Self { data: owned(block.into_boxed_slice()), inflated: Some(inflated) })
+        (block.len() < value.len()).then(|| Self { data: block.into_boxed_slice(), inflated: Some(inflated) })
     }
 
-    /// The answer, if it lies there as it is.
-    #[inline]
-    pub(super) fn as_plain(&self) -> Option<&Bytes> {
-        self.inflated.is_none().then_some(&self.data)
+    /// Bytes that the entry will take, all told.
+    pub(super) fn size(&self) -> u64 {
+        size(self.data.len())
+    }
+
+    /// Bytes that compression saved; `None`: not compressed.
+    pub(super) fn saved(&self) -> Option<u64> {
+        self.inflated.map(|len| (len.get() - self.data.len()) as u64)
+    }
+}
+
+/// An answer that was found, as it was stored.
+#[derive(Debug)]
+pub(super) struct Packed {
+    data: Bytes,
+    inflated: Option<NonZeroUsize>,
+}
+
+impl Packed {
+    pub(super) fn is_compressed(&self) -> bool {
+        self.inflated.is_some()
     }
 
     /// The answer. Allocates only to decompress.
@@ -53,16 +69,6 @@ impl Body {
                 .into(),
         }
     }
-
-    /// Bytes that the entry takes, all told.
-    pub(super) fn size(&self) -> u64 {
-        size(self.data.len())
-    }
-
-    /// Bytes that compression saved; `None`: not compressed.
-    pub(super) fn saved(&self) -> Option<u64> {
-        self.inflated.map(|len| (len.get() - self.data.len()) as u64)
-    }
 }
 
 /// Bytes that an entry takes whose value is stored in so many.
@@ -70,27 +76,23 @@ pub(super) fn size(stored: usize) -> u64 {
     (stored + ENTRY_OVERHEAD) as u64
 }
 
-/// Counted from the start, so that no reader pays for turning it into a shared one, as the first clone of a copied
-/// [`Bytes`] would.
-fn owned(data: Box<[u8]>) -> Bytes {
-    Bytes::from_owner(data)
-}
-
-/// What is known of an answer beside its bytes. The store itself looks at `expires` only.
+/// What is known of an answer beside its bytes. The store itself looks at `expires` only. In this order, what each hit looks
+/// at comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub(super) struct Meta {
     /// From then on it is never served.
     pub(super) expires: Uptime,
     /// For so long before that it is stale: served while somebody computes it anew. Milliseconds.
     pub(super) stale: u32,
-    /// When its computation began, by the clock of the invalidations.
-    pub(super) begun: Moment,
-    /// What it depends on.
-    pub(super) scopes: Scopes,
     /// Of its class.
     pub(super) place: Place,
     /// The bytes say why there is no answer.
     pub(super) failure: bool,
+    /// What it depends on.
+    pub(super) scopes: Scopes,
+    /// When its computation began, by the clock of the invalidations.
+    pub(super) begun: Moment,
 }
 
 impl Meta {
@@ -112,16 +114,51 @@ impl Meta {
     }
 }
 
-/// An answer that was found.
+/// An answer as it is stored. In this order, what each hit looks at comes first.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(super) struct Stored {
-    pub(super) body: Body,
+    /// As in [`Body`].
+    inflated: Option<NonZeroUsize>,
     pub(super) meta: Meta,
+    data: Box<[u8]>,
+}
+
+impl Stored {
+    pub(super) fn new(body: Body, meta: Meta) -> Self {
+        let Body { data, inflated } = body;
+        Self { inflated, meta, data }
+    }
+
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Whether they are the answer as it is.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.inflated.is_none()
+    }
+
+    /// The answer as it lies there, by a handle on these bytes.
+    pub(super) fn packed(&self, data: &Bytes) -> Packed {
+        Packed { data: data.clone(), inflated: self.inflated }
+    }
+
+    /// Bytes that the entry takes, all told.
+    pub(super) fn size(&self) -> u64 {
+        size(self.data.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn opened(body: Body) -> Bytes {
+        let stored = Stored::new(body, Meta::until(Uptime::NEVER));
+        stored.packed(&Bytes::copy_from_slice(stored.data())).open()
+    }
 
     #[test]
     fn what_compresses_is_smaller_and_comes_back_whole() {
@@ -129,7 +166,7 @@ mod tests {
         let body = Body::compressed(&value).unwrap();
         assert!(body.size() < size(value.len()));
         assert_eq!(body.saved(), Some(size(value.len()) - body.size()));
-        assert_eq!(body.open(), value);
+        assert_eq!(opened(body), value);
     }
 
     #[test]
@@ -145,9 +182,12 @@ mod tests {
         let whole = Bytes::from(vec![7; 10_000]);
         let body = Body::plain(&whole.slice(..10));
         assert!(whole.is_unique());
-        let read = body.clone().open();
-        assert_eq!(read, [7; 10][..]);
-        assert_eq!(read.as_ptr(), body.data.as_ptr());
         assert_eq!(body.saved(), None);
+        let stored = Stored::new(body, Meta::until(Uptime::NEVER));
+        assert!(stored.is_plain());
+        let handle = Bytes::copy_from_slice(stored.data());
+        let read = stored.packed(&handle).open();
+        assert_eq!(read, [7; 10][..]);
+        assert_eq!(read.as_ptr(), handle.as_ptr());
     }
 }

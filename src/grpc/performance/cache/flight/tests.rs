@@ -74,7 +74,7 @@ impl Flights {
     }
 
     fn stored(&self, n: u32) -> Option<Bytes> {
-        self.store.get(&key(n), Instant::now()).map(|found| found.stored().body.clone().open())
+        self.store.get(&key(n), Instant::now()).map(|found| found.packed().open())
     }
 }
 

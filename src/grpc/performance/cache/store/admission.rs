@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
-    super::{stats::Count, value::Stored},
+    super::stats::Count,
     Request, Store,
     books::Shard,
     policy::Standing,
     set::{Resident, Set, Which},
-    slot::{Ask, Entry, Fresh},
+    slot::{Ask, Fresh},
     table::Generation,
     uptime::Uptime,
 };
@@ -35,13 +35,12 @@ enum Put<'a> {
 impl Store {
     /// Stores in the table of the insertion's generation, if there is room, and neither another insertion of the same
     /// key nor somebody who removes it comes between.
-    pub(super) fn admit(&self, insertion: &Insertion<'_>, stored: Stored) {
-        let Request { key, shard, .. } = insertion.request;
-        let size = stored.body.size();
+    pub(super) fn admit(&self, insertion: &Insertion<'_>, entry: Fresh) {
+        let shard = insertion.request.shard;
+        let size = entry.entry().stored.size();
         let mut replaced = None;
         let has_room = shard.budget.take_bytes(size) || self.make_room(insertion, size, &mut replaced);
         if has_room {
-            let entry = self.books.fresh(Entry { key: *key, stored });
             let put = match self.replace(insertion, entry) {
                 Ok(put) => Ok(put),
                 Err(entry) => self.add(insertion, entry, replaced).map(Put::Hidden),
@@ -53,7 +52,7 @@ impl Store {
             }
             shard.budget.give_back_bytes(size);
         }
-        self.counters.add(Count::Evictions, 1);
+        self.counters().add(Count::Evictions, 1);
     }
 
     /// Hidden, others gone, revealed: in this order, which the module explains.
@@ -127,7 +126,7 @@ impl Store {
                 && has_its_part()
                 && let Some(victim) = set.take_victim(Ask::Open, &self.books, insertion.now)
             {
-                self.counters.add(Count::Evictions, 1);
+                self.counters().add(Count::Evictions, 1);
                 return Ok(victim.refill(entry, mark, Standing::new(set.recall(mark))));
             }
             while !shard.budget.take_entry() {
@@ -191,7 +190,7 @@ impl Store {
 
     fn evict_from(&self, set: &Set, insertion: &Insertion<'_>) -> Option<u64> {
         let victim = set.take_victim(Ask::OpenOrHidden, &self.books, insertion.now)?;
-        self.counters.add(Count::Evictions, 1);
+        self.counters().add(Count::Evictions, 1);
         Some(victim.release())
     }
 

@@ -11,9 +11,11 @@ use super::{
     super::key::CacheKey,
     budget::Budget,
     hazards::{ENOUGH, Hazards, Unlinked},
+    nodes::Sole,
     slot::{Entry, Fresh},
     table::Home,
 };
+use crate::platform::prefetch::prefetch;
 
 /// Part of its shard that a thread may let wait.
 const WAITING: u64 = 64;
@@ -51,9 +53,11 @@ impl Books {
         &self.shards[Home::of(key, self.shards.len()).shard].budget
     }
 
-    /// An entry that is to be stored, for which there is room. Frees one that waits, if it has found one that is spare.
+    /// An entry that is to be stored. Frees one that this thread has found to be spare, if there is
+    /// any: so the heap gets back what it is about to be asked for.
     pub(super) fn fresh(&self, entry: Entry) -> Fresh {
-        Fresh::new(self.hazards.renew(entry, |old| self.free(old)))
+        self.hazards.spare().into_iter().for_each(|old| self.free(old));
+        Fresh::new(entry)
     }
 
     /// An entry has left its slot, which is empty.
@@ -64,9 +68,11 @@ impl Books {
 
     /// An entry has left its slot to another one.
     pub(super) fn retire(&self, entry: Unlinked<Entry>) {
+        // Soon it goes back to the heap, which looks at what it has noted just before it.
+        prefetch(entry.stored.data().as_ptr().wrapping_sub(size_of::<usize>()));
         // A few large ones are as much as many small ones.
         let part = self.of(&entry.key).byte_limit() / (WAITING * u64::from(ENOUGH));
-        let weight = 1 + entry.stored.body.size() / part.max(1);
+        let weight = 1 + entry.stored.size() / part.max(1);
         if self.hazards.retire(entry, u32::try_from(weight).unwrap_or(u32::MAX)) {
             self.hazards.reclaim(|entry| self.free(entry));
         }
@@ -77,8 +83,8 @@ impl Books {
         self.hazards.reclaim_all(|entry| self.free(entry));
     }
 
-    fn free(&self, entry: Entry) {
-        let (budget, size) = (self.of(&entry.key), entry.stored.body.size());
+    fn free(&self, entry: Sole<Entry>) {
+        let (budget, size) = (self.of(&entry.key), entry.stored.size());
         drop(entry);
         budget.give_back_bytes(size);
     }

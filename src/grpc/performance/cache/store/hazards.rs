@@ -12,10 +12,10 @@
 //! it. A thread has several [`PLACES`], and a record of them that only it writes to: plain stores to a cache line of its own.
 //!
 //! **What waits is bounded, and found.** Entries that were taken out wait in the record of the thread that did it, until
-//! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and uses those for what it stores
-//! next, one by one: so the heap gets back what it is about to be asked for. But any thread may free them: who needs the room
-//! that they still take takes all of them out of all records, by two exchanges each, and frees what nobody
-//! looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
+//! their weights come to [`ENOUGH`]; then this thread finds out which of them are *spare*, and frees one for each that it
+//! stores next: so the heap gets back what it is about to be asked for, and neither needs its locks for that. But any thread
+//! may free them: who needs the room that they still take takes all of them out of all records, by two exchanges each, and
+//! frees what nobody looks at. So a thread that is stopped while it looks keeps from being freed what it looks at, four entries at
 //! most; one that is stopped while it frees, what it has taken out of the records; and nobody waits.
 //!
 //! **Why no `membarrier(2)`**, which would spare each hit its fence, as it does in [`barrier`](crate::platform::barrier). A hit
@@ -40,7 +40,10 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-use super::nodes::{Node, Owned, Stack};
+use super::{
+    super::stats::Counters,
+    nodes::{Chain, Node, Owned, Sole, Stack},
+};
 use crate::platform::{
     atomic::{AtomicPtr, fence},
     per_thread::PerThread,
@@ -66,6 +69,8 @@ struct Record<T> {
     waiting: Stack<T>,
     /// What nobody looks at.
     spare: Stack<T>,
+    /// Nothing to do with the others, but each operation counts something, and has looked up the record anyway.
+    counters: Counters,
 }
 
 impl<T> Default for Record<T> {
@@ -76,6 +81,7 @@ impl<T> Default for Record<T> {
             weight: AtomicU32::new(0),
             waiting: Stack::default(),
             spare: Stack::default(),
+            counters: Counters::default(),
         }
     }
 }
@@ -91,8 +97,20 @@ impl<T: Send + Sync> Hazards<T> {
         self.records.get().unwrap_or_else(|| self.make_own())
     }
 
+    /// This thread's.
+    #[inline]
+    pub(super) fn counters(&self) -> &Counters {
+        &self.own().counters
+    }
+
+    /// Those of all threads.
+    pub(super) fn all_counters(&self) -> impl Iterator<Item = &Counters> {
+        self.records.iter().map(|record| &record.counters)
+    }
+
     /// What is given out is looked up as ever: the reference that comes of making it is, to Miri, not to be used beside it.
     #[cold]
+    #[inline(never)]
     fn make_own(&self) -> &CachePadded<Record<T>> {
         self.records.get_or_default();
         self.records.get().expect("it has just been made")
@@ -122,42 +140,36 @@ impl<T: Send + Sync> Hazards<T> {
         weight >= ENOUGH
     }
 
-    /// One that this thread has found to be spare, if there is any, with another value in it; otherwise a new one.
-    pub(super) fn renew(&self, value: T, free: impl FnOnce(T)) -> Owned<T> {
-        let record = self.own();
-        match record.spare.pop() {
-            None => Owned::new(value),
-            Some(mut spare) => {
-                // SAFETY: what is spare nobody looks at.
-                free(unsafe { spare.renew(value) });
-                spare
-            }
-        }
+    /// One that this thread has found to be spare, if there is any.
+    pub(super) fn spare(&self) -> Option<Sole<T>> {
+        // SAFETY: what is spare nobody looks at.
+        self.own().spare.pop().map(|spare| unsafe { spare.into_sole() })
     }
 
     /// Finds out which of those that this thread has retired are spare by now. Frees what was so before.
-    pub(super) fn reclaim(&self, free: impl FnMut(T)) {
+    pub(super) fn reclaim(&self, free: impl FnMut(Sole<T>)) {
         let own = self.own();
         // SAFETY: what is spare nobody looks at.
-        own.spare.take().map(|spare| unsafe { spare.into_value() }).for_each(free);
+        own.spare.take().map(|spare| unsafe { spare.into_sole() }).for_each(free);
         // What is looked at, and so goes on waiting, is not to have the next one looked for at once.
         own.weight.store(0, Relaxed);
-        self.part(own.waiting.take(), |spare| {
-            own.spare.push(spare);
-        });
+        let mut spare = Chain::default();
+        self.part(own.waiting.take(), |node| spare.push(node));
+        own.spare.refill(spare);
     }
 
     /// Frees what anybody has retired.
-    pub(super) fn reclaim_all(&self, mut free: impl FnMut(T)) {
+    pub(super) fn reclaim_all(&self, mut free: impl FnMut(Sole<T>)) {
         // SAFETY: what is spare, or has been found to be, nobody looks at.
-        let mut free = |spare: Owned<T>| free(unsafe { spare.into_value() });
-        self.records.iter().flat_map(|record| record.spare.take()).for_each(&mut free);
-        self.part(self.records.iter().flat_map(|record| record.waiting.take()), free);
+        let mut free = |spare: Owned<T>| free(unsafe { spare.into_sole() });
+        for record in self.records.iter() {
+            record.spare.take().for_each(&mut free);
+            self.part(record.waiting.take(), &mut free);
+        }
     }
 
-    /// Hands on what nobody looks at; what somebody does goes on waiting.
-    fn part(&self, waiting: impl Iterator<Item = Owned<T>>, mut spare: impl FnMut(Owned<T>)) {
-        let waiting: Vec<_> = waiting.collect();
+    /// Hands on what nobody looks at; what somebody does goes on waiting. All of it has been taken already.
+    fn part(&self, waiting: Chain<T>, mut spare: impl FnMut(Owned<T>)) {
         if waiting.is_empty() {
             return;
         }
@@ -186,7 +198,7 @@ impl<T: Send + Sync> Drop for Hazards<T> {
                 .waiting
                 .take()
                 .chain(record.spare.take())
-                .for_each(|node| drop(unsafe { node.into_value() }));
+                .for_each(|node| drop(unsafe { node.into_sole() }));
         }
     }
 }
@@ -213,6 +225,14 @@ impl<T> Hazard<'_, T> {
     pub(super) fn hold(&self, node: *mut Node<T>) {
         // Release: pairs with who frees what this pointed at before.
         self.place.store(node, Release);
+    }
+}
+
+impl<'a, T> Hazard<'a, T> {
+    /// This thread's.
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        &self.record.counters
     }
 }
 

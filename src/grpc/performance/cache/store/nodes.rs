@@ -1,30 +1,72 @@
-//! Values that one can look at while another has them, and stacks of them.
+//! Values that one can look at while another has them, each the owner of its own bytes, and stacks of them.
+//!
+//! **One allocation** holds a value, what [`Bytes`] counts its users by, and a handle on the bytes: who has compared the key
+//! has the count at hand, too, and copies the handle without going to memory once more. So the bytes' owner is the node
+//! itself ([`Bytes::from_owner`]), and the node's own handle counts as one user of it, for as long as the node is in use.
+//! After that the node stays for as long as anybody has a copy of the handle.
 
 #![allow(unsafe_code)]
 
 use std::{
-    cell::Cell,
-    iter, mem,
+    cell::{Cell, UnsafeCell},
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::Deref,
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
 
-use crate::platform::atomic::AtomicPtr;
+use bytes::Bytes;
 
-/// A value, and a place in a stack for it.
+use crate::platform::{atomic::AtomicPtr, prefetch::prefetch};
+
+/// A value, the handle on its bytes, and a place in a stack for it.
+#[repr(C)]
 pub(super) struct Node<T> {
+    /// Written before anybody finds the node, and taken when nobody looks any more. First, beside the count.
+    bytes: UnsafeCell<MaybeUninit<Bytes>>,
     value: T,
-    /// What lies below it; for its owner alone.
+    /// What lies below it; for its owner alone. Before there is one: where the node is to tell its place.
     below: Cell<*mut Self>,
 }
+
+// SAFETY: what `Bytes` does with its owner is to drop it, wherever the last handle goes, which drops the value: neither the
+// handle nor the pointer is looked at in that.
+unsafe impl<T: Send> Send for Node<T> {}
 
 impl<T> Node<T> {
     /// # Safety
     /// The node is there for as long as what is returned is used, and nobody has it [`Owned`] but to keep it.
     #[inline]
     pub(super) unsafe fn value<'a>(node: NonNull<Self>) -> &'a T {
-        // SAFETY: by the caller's promise. Its owner may write the field beside it meanwhile.
+        // SAFETY: by the caller's promise. Its owner may write a field beside it meanwhile.
         unsafe { &(*node.as_ptr()).value }
+    }
+
+    /// It is looked at soon, whether it is there or not.
+    #[inline]
+    pub(super) fn prefetch(node: NonNull<Self>) {
+        // What is looked at are the first hundred bytes, as a rule.
+        let start = node.as_ptr().cast::<u8>();
+        prefetch(start);
+        prefetch(start.wrapping_add(64));
+    }
+
+    /// # Safety
+    /// As for [`value`](Self::value).
+    #[inline]
+    pub(super) unsafe fn bytes<'a>(node: NonNull<Self>) -> &'a Bytes {
+        // SAFETY: by the caller's promise; it was written before anybody had the node.
+        unsafe { (*(*node.as_ptr()).bytes.get()).assume_init_ref() }
+    }
+}
+
+/// For [`Bytes::from_owner`], which asks once, where the node lies for good.
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Node<T> {
+    fn as_ref(&self) -> &[u8] {
+        let place = self.below.replace(ptr::null_mut()).cast::<Cell<*mut Self>>();
+        // SAFETY: `Owned::new` has put a pointer to a variable of its own there, and waits for this.
+        unsafe { (*place).set(ptr::from_ref(self).cast_mut()) };
+        self.value.as_ref()
     }
 }
 
@@ -33,11 +75,6 @@ impl<T> Node<T> {
 pub(super) struct Owned<T>(NonNull<Node<T>>);
 
 impl<T> Owned<T> {
-    pub(super) fn new(value: T) -> Self {
-        let node = Box::new(Node { value, below: Cell::new(ptr::null_mut()) });
-        Self(NonNull::from(Box::leak(node)))
-    }
-
     /// # Safety
     /// It is that of an owner who has forgotten it, and nobody else takes it over.
     pub(super) unsafe fn from_raw(node: NonNull<Node<T>>) -> Self {
@@ -55,23 +92,89 @@ impl<T> Owned<T> {
 
     /// # Safety
     /// Nobody looks at it any more.
-    pub(super) unsafe fn into_value(self) -> T {
-        // SAFETY: it came from a box, in `new`, it is ours, and, by the caller's promise, nobody else's.
-        unsafe { Box::from_raw(self.0.as_ptr()) }.value
-    }
-
-    /// Puts another value into it.
-    ///
-    /// # Safety
-    /// Nobody looks at it any more.
-    pub(super) unsafe fn renew(&mut self, value: T) -> T {
-        // SAFETY: it is ours, and, by the caller's promise, nobody else's.
-        mem::replace(unsafe { &mut (*self.0.as_ptr()).value }, value)
+    pub(super) unsafe fn into_sole(self) -> Sole<T> {
+        Sole(self)
     }
 
     fn below(&self) -> &Cell<*mut Node<T>> {
         // SAFETY: it is ours, and nobody else has to do with this field.
         unsafe { &(*self.0.as_ptr()).below }
+    }
+}
+
+/// A node that nobody looks at but its owner. Freed when it is dropped, but for what those have who have its bytes.
+pub(super) struct Sole<T>(Owned<T>);
+
+impl<T: AsRef<[u8]> + Send + 'static> Sole<T> {
+    #[inline]
+    pub(super) fn new(value: T) -> Self {
+        let place = Cell::new(ptr::null_mut::<Node<T>>());
+        let bytes = Bytes::from_owner(Node {
+            bytes: UnsafeCell::new(MaybeUninit::uninit()),
+            value,
+            below: Cell::new(ptr::from_ref(&place).cast_mut().cast()),
+        });
+        let node = NonNull::new(place.get()).expect("the bytes' owner was asked for them");
+        // SAFETY: it is there as long as the bytes are, and nobody else has it.
+        unsafe { (*(*node.as_ptr()).bytes.get()).write(bytes) };
+        Self(Owned(node))
+    }
+}
+
+impl<T> Sole<T> {
+    /// For others to look at, from now on.
+    pub(super) fn into_owned(self) -> Owned<T> {
+        Owned(ManuallyDrop::new(self).0.0)
+    }
+
+    pub(super) fn as_raw(&self) -> NonNull<Node<T>> {
+        self.0.as_raw()
+    }
+}
+
+impl<T> Deref for Sole<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.get()
+    }
+}
+
+impl<T> Drop for Sole<T> {
+    fn drop(&mut self) {
+        // SAFETY: it was written in `new`, and is taken once, since nobody has the node after this.
+        drop(unsafe { (*(*self.0.0.as_ptr()).bytes.get()).assume_init_read() });
+    }
+}
+
+/// Owned nodes, the last that was pushed first. Who only forgets it leaks them.
+#[must_use]
+pub(super) struct Chain<T>(*mut Node<T>);
+
+impl<T> Default for Chain<T> {
+    fn default() -> Self {
+        Self(ptr::null_mut())
+    }
+}
+
+impl<T> Chain<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_null()
+    }
+
+    pub(super) fn push(&mut self, node: Owned<T>) {
+        node.below().set(self.0);
+        self.0 = node.as_raw().as_ptr();
+    }
+}
+
+impl<T> Iterator for Chain<T> {
+    type Item = Owned<T>;
+
+    fn next(&mut self) -> Option<Owned<T>> {
+        let top = NonNull::new(self.0).map(Owned)?;
+        self.0 = top.below().get();
+        Some(top)
     }
 }
 
@@ -91,7 +194,7 @@ impl<T> Stack<T> {
         let mut top = self.0.load(Relaxed);
         loop {
             node.below().set(top);
-            // Release: pairs with `take_top`. Nothing comes back under a stale `top`: nobody else pushes.
+            // Release: pairs with `take`. Nothing comes back under a stale `top`: nobody else pushes.
             match self.0.compare_exchange(top, node.as_raw().as_ptr(), Release, Relaxed) {
                 Ok(_) => return top.is_null(),
                 Err(now) => top = now,
@@ -101,23 +204,25 @@ impl<T> Stack<T> {
 
     /// By the one thread: the last that was pushed.
     pub(super) fn pop(&self) -> Option<Owned<T>> {
-        let top = self.take_top()?;
-        // It is empty, and nobody else pushes. Release: as in `push`.
-        self.0.store(top.below().get(), Release);
+        let mut all = self.take();
+        let top = all.next()?;
+        self.refill(all);
         Some(top)
     }
 
-    /// All of them.
-    pub(super) fn take(&self) -> impl Iterator<Item = Owned<T>> + use<T> {
-        iter::successors(self.take_top(), |node| NonNull::new(node.below().get()).map(Owned))
+    /// By the one thread, which has just taken all.
+    pub(super) fn refill(&self, nodes: Chain<T>) {
+        // It is empty, and nobody else pushes. Release: as in `push`.
+        self.0.store(nodes.0, Release);
     }
 
-    fn take_top(&self) -> Option<Owned<T>> {
+    /// All of them.
+    pub(super) fn take(&self) -> Chain<T> {
         // To spare the stacks of others an exchange. Relaxed: what one does not see yet others will.
         if self.0.load(Relaxed).is_null() {
-            return None;
+            return Chain::default();
         }
-        // Acquire: pairs with `push` and `pop`.
-        NonNull::new(self.0.swap(ptr::null_mut(), Acquire)).map(Owned)
+        // Acquire: pairs with `push` and `refill`.
+        Chain(self.0.swap(ptr::null_mut(), Acquire))
     }
 }

@@ -72,9 +72,9 @@ impl Store {
     /// Puts a hidden copy into a larger table, and closes the original. `None`: somebody else did, or there is no place.
     fn cut_over<'a>(&'a self, old: &Resident<'_>, shard: &Shard, larger: &'a Table) -> Option<Resident<'a>> {
         let Entry { key, ref stored } = *old.entry();
-        let size = stored.body.size();
+        let size = stored.size();
         let to = larger.set(Home::of(&key, self.books.shards().len()));
-        // The same bytes, paid for twice until the old entry is freed.
+        // A copy of the bytes, too, since each is counted with its entry; the old one's are there until it is freed.
         shard.budget.overdraw(size);
         let copy = self.books.fresh(Entry { key, stored: stored.clone() });
         match to.put(copy, Mark::of(&key), old.standing(), &self.books) {
@@ -84,7 +84,7 @@ impl Store {
                 shard.budget.give_back_entry();
                 shard.budget.give_back_bytes(size);
                 if old.close() {
-                    self.counters.add(Count::Evictions, 1);
+                    self.counters().add(Count::Evictions, 1);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Store {
         let mut least_used = (0..=MOST_USES).flat_map(used_up_to);
         self.shrink_to_limits(shard, || {
             let victim = least_used.next()?;
-            self.counters.add(Count::Evictions, 1);
+            self.counters().add(Count::Evictions, 1);
             Some(Taken::release(victim))
         });
     }

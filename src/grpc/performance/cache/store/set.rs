@@ -7,12 +7,14 @@
 
 use std::array;
 
+use bytes::Bytes;
+
 use super::{
-    super::key::CacheKey,
+    super::{key::CacheKey, stats::Counters},
     books::Books,
     hazards::Unlinked,
     policy::{Policy, Standing, WAYS},
-    slot::{Ask, Claim, Emptied, Entry, Fresh, Slot, Visit},
+    slot::{Ask, Check, Claim, Emptied, Entry, Fresh, Slot, Visit},
     tags::Tags,
     uptime::Uptime,
 };
@@ -24,6 +26,7 @@ pub(super) struct Mark {
     tag: u8,
     /// Not 0, either.
     ghost: u16,
+    check: Check,
 }
 
 impl Mark {
@@ -31,7 +34,7 @@ impl Mark {
     pub(super) fn of(key: &CacheKey) -> Self {
         // The bits above tell the sets apart.
         let bits = key.placement();
-        Self { tag: (bits as u8).max(1), ghost: ((bits >> 24) as u16).max(1) }
+        Self { tag: (bits as u8).max(1), ghost: ((bits >> 24) as u16).max(1), check: Check::of(key) }
     }
 }
 
@@ -64,13 +67,18 @@ impl Set {
     #[inline]
     pub(super) fn read<'a>(&'a self, key: &CacheKey, mark: Mark, books: &'a Books) -> Option<Resident<'a>> {
         for way in self.tags.ways(mark.tag) {
-            if let Some(resident) = self.look(way, Ask::Open, books)
+            if let Some(resident) = self.look(way, Ask::Open, Some(mark.check), books)
                 && resident.entry().key == *key
             {
                 return Some(resident);
             }
         }
         None
+    }
+
+    /// The key is looked for soon.
+    pub(super) fn prefetch(&self, mark: Mark) {
+        self.tags.ways(mark.tag).for_each(|way| self.slots[way].prefetch(mark.check));
     }
 
     /// The entry of a key, and, while one replaces another, that too.
@@ -90,23 +98,29 @@ impl Set {
         self.tags
             .ways(mark.tag)
             .filter(move |way| *way != except)
-            .filter_map(move |way| self.look(way, ask, books))
+            .filter_map(move |way| self.look(way, ask, Some(mark.check), books))
             .filter(move |resident| resident.entry().key == *key)
     }
 
     /// Every entry that can be read.
     pub(super) fn open<'a>(&'a self, books: &'a Books) -> impl Iterator<Item = Resident<'a>> {
-        (0..WAYS).filter_map(|way| self.look(way, Ask::Open, books))
+        (0..WAYS).filter_map(|way| self.look(way, Ask::Open, None, books))
     }
 
     /// Every entry.
     pub(super) fn all<'a>(&'a self, books: &'a Books) -> impl Iterator<Item = Resident<'a>> {
-        (0..WAYS).filter_map(|way| self.look(way, Ask::OpenOrHidden, books))
+        (0..WAYS).filter_map(|way| self.look(way, Ask::OpenOrHidden, None, books))
     }
 
     #[inline]
-    fn look<'a>(&'a self, way: usize, ask: Ask, books: &'a Books) -> Option<Resident<'a>> {
-        let visit = self.slots[way].look(ask, books.hazards())?;
+    fn look<'a>(
+        &'a self,
+        way: usize,
+        ask: Ask,
+        check: Option<Check>,
+        books: &'a Books,
+    ) -> Option<Resident<'a>> {
+        let visit = self.slots[way].look(ask, check, books.hazards())?;
         Some(Resident { place: Place { set: self, way, books }, visit })
     }
 
@@ -132,7 +146,8 @@ impl Set {
         let may_be_due = self.policy.may_be_due(now);
         let expires = |resident: Resident<'_>| resident.entry().stored.meta.expires;
         let stale = |way| {
-            may_be_due && self.look(way, Ask::OpenOrHidden, books).map(expires).is_some_and(|e| e <= now)
+            may_be_due
+                && self.look(way, Ask::OpenOrHidden, None, books).map(expires).is_some_and(|e| e <= now)
         };
         let victim = self.first(|present| self.policy.nominate(present, stale), ask, books)?;
         if !victim.standing().hot() {
@@ -187,8 +202,8 @@ impl Set {
 
     /// Bytes, with those of the entries that are there, but for their values.
     pub(super) fn memory(&self) -> usize {
-        // What the heap keeps beside each.
-        const HEADER: usize = 8;
+        // What the heap keeps beside each, and the count of those who have its bytes.
+        const HEADER: usize = 16;
         size_of::<Self>() + self.len() * (size_of::<super::nodes::Node<Entry>>() + HEADER)
     }
 }
@@ -253,7 +268,7 @@ impl<'a> Taken<'a> {
 
     /// Leaves the way empty. The bytes that come back.
     pub(super) fn release(self) -> u64 {
-        let size = self.entry().stored.body.size();
+        let size = self.entry().stored.size();
         self.place.empty(self.emptied);
         size
     }
@@ -273,6 +288,16 @@ impl<'a> Resident<'a> {
     #[inline]
     pub(super) fn entry(&self) -> &Entry {
         self.visit.entry()
+    }
+
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        self.visit.counters()
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &Bytes {
+        self.visit.bytes()
     }
 
     /// Somebody asked for it.

@@ -28,7 +28,7 @@ impl Store {
     }
 
     fn pair(&self, n: u32) -> Option<[u32; 2]> {
-        let bytes = self.get_now(&key(n))?.stored().body.clone().open();
+        let bytes = self.get_now(&key(n))?.packed().open();
         let (first, second) = bytes.split_at(4);
         Some([first, second].map(|part| u32::from_le_bytes(part.try_into().expect("two times four bytes"))))
     }

@@ -25,22 +25,31 @@
 #![allow(unsafe_code)]
 
 use std::{
-    mem::{self, ManuallyDrop},
+    mem,
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Relaxed, SeqCst},
 };
 
+use bytes::Bytes;
+
 use super::{
-    super::{key::CacheKey, value::Stored},
+    super::{key::CacheKey, stats::Counters, value::Stored},
     hazards::{Hazard, Hazards, Unlinked},
-    nodes::{Node, Owned},
+    nodes::{Node, Owned, Sole},
 };
 use crate::platform::atomic::AtomicPtr;
 
-/// What is stored for a key.
+/// What is stored for a key. In this order, what a hit looks at is together.
+#[repr(C)]
 pub(super) struct Entry {
     pub(super) key: CacheKey,
     pub(super) stored: Stored,
+}
+
+impl AsRef<[u8]> for Entry {
+    fn as_ref(&self) -> &[u8] {
+        self.stored.data()
+    }
 }
 
 const _: () = {
@@ -52,7 +61,35 @@ const _: () = {
 /// Beside the pointer: the entry is found only by those who look for what is hidden, too.
 const HIDDEN: usize = 1;
 
+/// Where the check lies in a word: where addresses of user space have nothing, since none is beyond 2^48 that was not asked
+/// for, and what aarch64 puts into pointers comes above. Elsewhere there is none.
+const CHECK_SHIFT: u32 = if HAS_CHECK { 48 } else { 0 };
+const HAS_CHECK: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+/// A node, whether it is hidden, and eight bits of its key beside those of its tag: so who looks for another key, and finds
+/// the same tag (one in six look-ups in a full set), does not have to get that entry from memory to tell.
 type Word = *mut Node<Entry>;
+
+/// Of a key; see [`Word`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Check(usize);
+
+impl Check {
+    #[inline]
+    pub(super) fn of(key: &CacheKey) -> Self {
+        // Tags are the bits below.
+        let bits = (key.placement() >> 8) as u8;
+        Self((usize::from(bits) << CHECK_SHIFT) & Self::ALL)
+    }
+
+    #[inline]
+    fn in_word(word: Word) -> Self {
+        Self(word.addr() & Self::ALL)
+    }
+
+    /// All of its bits.
+    const ALL: usize = if HAS_CHECK { 255 << CHECK_SHIFT } else { 0 };
+}
 
 /// No node has this address: theirs are multiples of four.
 const CLAIMED: Word = ptr::without_provenance_mut(2);
@@ -75,12 +112,20 @@ impl Ask {
         if word == CLAIMED || hidden && self == Self::Open {
             return None;
         }
-        NonNull::new(word.map_addr(|address| address & !HIDDEN))
+        node(word)
     }
 }
 
-fn hidden(node: NonNull<Node<Entry>>) -> Word {
-    node.as_ptr().map_addr(|address| address | HIDDEN)
+fn node(word: Word) -> Option<NonNull<Node<Entry>>> {
+    NonNull::new(word.map_addr(|address| address & !(HIDDEN | Check::ALL)))
+}
+
+fn hidden(word: Word) -> Word {
+    word.map_addr(|address| address | HIDDEN)
+}
+
+fn open(word: Word) -> Word {
+    word.map_addr(|address| address & !HIDDEN)
 }
 
 impl Default for Slot {
@@ -98,20 +143,41 @@ impl Slot {
         claimed.then(|| Claim { slot: self })
     }
 
-    /// Looks at what is there, if it is what one looks for.
+    /// Looks at what is there, if it is what one looks for, and its key may be that one.
     #[inline]
-    pub(super) fn look<'a>(&'a self, ask: Ask, hazards: &'a Hazards<Entry>) -> Option<Visit<'a>> {
+    pub(super) fn look<'a>(
+        &'a self,
+        ask: Ask,
+        check: Option<Check>,
+        hazards: &'a Hazards<Entry>,
+    ) -> Option<Visit<'a>> {
+        let admitted = |word| {
+            let may_be_its = check.is_none_or(|check| Check::in_word(word) == check);
+            may_be_its.then(|| ask.admits(word)).flatten()
+        };
         let mut word = self.0.load(SeqCst);
-        let mut node = ask.admits(word)?;
+        let mut node = admitted(word)?;
+        Node::prefetch(node);
         let hazard = hazards.hazard();
         loop {
             hazard.point_at(node.as_ptr());
             let now = self.0.load(SeqCst);
             if now == word {
-                return Some(Visit { slot: self, node, _looking: hazard });
+                return Some(Visit { slot: self, word: open(word), node, looking: hazard });
             }
             word = now;
-            node = ask.admits(word)?;
+            node = admitted(word)?;
+        }
+    }
+
+    /// What is there is looked at soon, if its key may be that one.
+    pub(super) fn prefetch(&self, check: Check) {
+        // Relaxed: nothing is looked at.
+        let word = self.0.load(Relaxed);
+        if Check::in_word(word) == check
+            && let Some(node) = Ask::Open.admits(word)
+        {
+            Node::prefetch(node);
         }
     }
 
@@ -139,7 +205,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(node) = Ask::OpenOrHidden.admits(self.0.load(Relaxed)) {
             // SAFETY: what is in a slot is the slot's, and whoever looks at it borrows the slot.
-            drop(unsafe { Owned::from_raw(node).into_value() });
+            drop(unsafe { Owned::from_raw(node).into_sole() });
         }
     }
 }
@@ -155,11 +221,11 @@ impl<'a> Claim<'a> {
     pub(super) fn fill(self, entry: Fresh, hazards: &'a Hazards<Entry>) -> Visit<'a> {
         let slot = self.slot;
         let hazard = entry.held(hazards);
-        let node = entry.into_node();
-        slot.0.store(hidden(node), SeqCst);
+        let (word, node) = entry.into_word();
+        slot.0.store(hidden(word), SeqCst);
         // Not given back: it was turned into the visit.
         mem::forget(self);
-        Visit { slot, node, _looking: hazard }
+        Visit { slot, word, node, looking: hazard }
     }
 }
 
@@ -170,15 +236,15 @@ impl Drop for Claim<'_> {
 }
 
 /// An entry that is to be stored, in its node, which nobody has seen.
-pub(super) struct Fresh(ManuallyDrop<Owned<Entry>>);
+pub(super) struct Fresh(Sole<Entry>);
 
 impl Fresh {
-    pub(super) fn new(node: Owned<Entry>) -> Self {
-        Self(ManuallyDrop::new(node))
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(Sole::new(entry))
     }
 
     pub(super) fn entry(&self) -> &Entry {
-        self.0.get()
+        &self.0
     }
 
     /// Before others find it: so it is not freed as long as this is held, whoever takes it out of its slot.
@@ -188,15 +254,17 @@ impl Fresh {
         hazard
     }
 
-    fn into_node(self) -> NonNull<Node<Entry>> {
-        ManuallyDrop::new(self).0.as_raw()
+    /// What a slot has that has it, open.
+    fn word(&self) -> Word {
+        let Check(check) = Check::of(&self.0.key);
+        self.0.as_raw().as_ptr().map_addr(|address| {
+            assert_eq!(address & Check::ALL, 0, "an address of user space beyond 2^48");
+            address | check
+        })
     }
-}
 
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        // SAFETY: it is not used again, and nobody has seen it.
-        drop(unsafe { ManuallyDrop::take(&mut self.0).into_value() });
+    fn into_word(self) -> (Word, NonNull<Node<Entry>>) {
+        (self.word(), self.0.into_owned().as_raw())
     }
 }
 
@@ -211,9 +279,11 @@ pub(super) struct Emptied<'a> {
 #[must_use]
 pub(super) struct Visit<'a> {
     slot: &'a Slot,
+    /// What the slot has, or had, when the entry is open.
+    word: Word,
     node: NonNull<Node<Entry>>,
     /// Points at the node.
-    _looking: Hazard<'a, Entry>,
+    looking: Hazard<'a, Entry>,
 }
 
 impl<'a> Visit<'a> {
@@ -223,20 +293,31 @@ impl<'a> Visit<'a> {
         unsafe { Node::value(self.node) }
     }
 
+    #[inline]
+    pub(super) fn counters(&self) -> &'a Counters {
+        self.looking.counters()
+    }
+
+    /// What the entry's bytes are shared by.
+    #[inline]
+    pub(super) fn bytes(&self) -> &Bytes {
+        // SAFETY: as in `entry`.
+        unsafe { Node::bytes(self.node) }
+    }
+
     /// Takes it out, hidden or not, if it is still there.
     pub(super) fn close(&self) -> Option<Emptied<'a>> {
         // Hidden first: it may be revealed in between, and is not hidden again.
-        let closed =
-            [hidden(self.node), self.node.as_ptr()].into_iter().any(|word| self.slot.turn(word, CLAIMED));
+        let closed = [hidden(self.word), self.word].into_iter().any(|word| self.slot.turn(word, CLAIMED));
         closed.then(|| self.slot.emptied(self.node))
     }
 
     /// Puts another in its place, open, if it is still there, and open.
     pub(super) fn replace(&self, entry: Fresh) -> Result<Unlinked<Entry>, Fresh> {
-        if !self.slot.turn(self.node.as_ptr(), entry.0.as_raw().as_ptr()) {
+        if !self.slot.turn(self.word, entry.word()) {
             return Err(entry);
         }
-        let _in_the_slot = entry.into_node();
+        let _in_the_slot = entry.into_word();
         // SAFETY: the exchange has taken it out, and it was there.
         Ok(unsafe { Unlinked::new(self.node) })
     }
@@ -248,19 +329,22 @@ impl<'a> Visit<'a> {
         hazards: &'a Hazards<Entry>,
     ) -> Result<(Visit<'a>, Unlinked<Entry>), Fresh> {
         let hazard = entry.held(hazards);
-        if !self.slot.turn(self.node.as_ptr(), hidden(entry.0.as_raw())) {
+        if !self.slot.turn(self.word, hidden(entry.word())) {
             return Err(entry);
         }
-        let visit = Visit { slot: self.slot, node: entry.into_node(), _looking: hazard };
+        let (word, node) = entry.into_word();
+        let visit = Visit { slot: self.slot, word, node, looking: hazard };
         // SAFETY: the exchange has taken it out, and it was there.
         Ok((visit, unsafe { Unlinked::new(self.node) }))
     }
 
     /// Opens what was put in hidden, if nobody has taken it out: whether it is open.
     pub(super) fn reveal(&self) -> bool {
-        self.slot.turn(hidden(self.node), self.node.as_ptr())
+        self.slot.turn(hidden(self.word), self.word)
     }
 }
 
 #[cfg(all(test, millstream_loom))]
 mod loom_tests;
+#[cfg(all(test, not(millstream_loom)))]
+mod tests;

@@ -46,14 +46,14 @@ impl Store {
     }
 
     fn read_at(&self, n: usize, now: Instant) -> Option<Bytes> {
-        self.get(&key(n), now).map(|found| found.stored().body.clone().open())
+        self.get(&key(n), now).map(|found| found.packed().open())
     }
 
     /// Of each entry.
     fn sizes(&self) -> Vec<u64> {
         let sizes = RefCell::new(Vec::new());
         self.retain(|_, stored| {
-            sizes.borrow_mut().push(stored.body.size());
+            sizes.borrow_mut().push(stored.size());
             true
         });
         sizes.into_inner()
@@ -142,7 +142,9 @@ fn what_was_replaced_waits_to_be_freed_but_not_for_ever_and_not_without_bound() 
     store.put(1, b"old");
     store.put(1, b"new");
     assert_eq!(held(), 2 * size(3));
-    (0..HITS_TO_TIDY).for_each(|_| store.count_hit());
+    (0..HITS_TO_TIDY).for_each(|_| store.count_hit(store.counters()));
+    assert_eq!(held(), 2 * size(3), "some have stored since the last time");
+    (0..HITS_TO_TIDY).for_each(|_| store.count_hit(store.counters()));
     assert_eq!(held(), size(3));
 
     for _ in 0..1000 {

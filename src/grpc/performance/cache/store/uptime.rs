@@ -16,7 +16,7 @@ pub(in super::super) struct Uptime(u64);
 
 impl Uptime {
     /// Later than any moment.
-    pub(super) const NEVER: Self = Self(u64::MAX);
+    pub(in super::super) const NEVER: Self = Self(u64::MAX);
 
     pub(super) fn nanoseconds(self) -> u64 {
         self.0

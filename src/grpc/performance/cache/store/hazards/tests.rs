@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Barrier,
+        Arc, Barrier,
         atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst},
     },
     thread,
@@ -9,31 +9,41 @@ use std::{
 use super::*;
 
 /// Counts those that are there.
-struct Counted<'a>(&'a AtomicUsize, u64);
+struct Counted(Arc<AtomicUsize>, u64);
 
-impl<'a> Counted<'a> {
-    fn new(there: &'a AtomicUsize, n: u64) -> Self {
+impl Counted {
+    fn new(there: &Arc<AtomicUsize>, n: u64) -> Self {
         there.fetch_add(1, SeqCst);
-        Self(there, n)
+        Self(Arc::clone(there), n)
     }
 }
 
-impl Drop for Counted<'_> {
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, SeqCst);
         self.1 = u64::MAX;
     }
 }
 
-fn unlinked<T>(value: T) -> (NonNull<Node<T>>, Unlinked<T>) {
-    let node = Owned::new(value).as_raw();
+fn unlinked<T: AsRef<[u8]> + Send + 'static>(value: T) -> (NonNull<Node<T>>, Unlinked<T>) {
+    let node = NonNull::new(node(value)).unwrap();
     // SAFETY: nobody has found it, nor will.
     (node, unsafe { Unlinked::new(node) })
 }
 
+fn node<T: AsRef<[u8]> + Send + 'static>(value: T) -> *mut Node<T> {
+    Sole::new(value).into_owned().as_raw().as_ptr()
+}
+
 #[test]
 fn what_is_looked_at_waits_and_is_freed_once_it_is_not() {
-    let there = AtomicUsize::new(0);
+    let there = Arc::<AtomicUsize>::default();
     let hazards = Hazards::new();
     let (node, looked_at) = unlinked(Counted::new(&there, 1));
     let hazard = hazards.hazard();
@@ -48,39 +58,35 @@ fn what_is_looked_at_waits_and_is_freed_once_it_is_not() {
 }
 
 #[test]
-fn what_is_spare_is_used_for_the_next_and_freed_if_it_is_not() {
-    let there = AtomicUsize::new(0);
+fn what_is_spare_is_freed_one_by_one_or_with_the_next() {
+    let there = Arc::<AtomicUsize>::default();
     let hazards = Hazards::new();
-    let nodes = [1, 2].map(|n| {
-        let (node, unlinked) = unlinked(Counted::new(&there, n));
-        assert!(!hazards.retire(unlinked, 1));
-        node
-    });
+    for n in [1, 2] {
+        assert!(!hazards.retire(unlinked(Counted::new(&there, n)).1, 1));
+    }
     hazards.reclaim(drop);
     assert_eq!(there.load(SeqCst), 2, "spare, and not yet freed");
-    let mut freed = 0;
-    let renewed = hazards.renew(Counted::new(&there, 3), |old| freed = old.1);
-    assert!(nodes.contains(&renewed.as_raw()) && [1, 2].contains(&freed));
-    hazards.reclaim(|old| assert_eq!(old.1, 3 - freed));
+    let freed = hazards.spare().unwrap().1;
+    assert!([1, 2].contains(&freed));
     assert_eq!(there.load(SeqCst), 1);
-    // SAFETY: nobody else has it.
-    drop(unsafe { renewed.into_value() });
+    hazards.reclaim(|old| assert_eq!(old.1, 3 - freed));
     assert_eq!(there.load(SeqCst), 0);
+    assert!(hazards.spare().is_none());
 }
 
 #[test]
 fn enough_waits_by_weight_and_from_the_last_time_on() {
     let hazards = Hazards::new();
-    assert!(!hazards.retire(unlinked(1).1, ENOUGH - 1));
-    assert!(hazards.retire(unlinked(2).1, 1));
+    assert!(!hazards.retire(unlinked([1]).1, ENOUGH - 1));
+    assert!(hazards.retire(unlinked([2]).1, 1));
     hazards.reclaim(drop);
-    assert!(!hazards.retire(unlinked(3).1, ENOUGH - 1));
-    assert!(hazards.retire(unlinked(4).1, u32::MAX));
+    assert!(!hazards.retire(unlinked([3]).1, ENOUGH - 1));
+    assert!(hazards.retire(unlinked([4]).1, u32::MAX));
 }
 
 #[test]
 fn what_a_thread_leaves_when_it_ends_is_freed_by_others_or_with_all() {
-    let there = AtomicUsize::new(0);
+    let there = Arc::<AtomicUsize>::default();
     let hazards = Hazards::new();
     let leave = || {
         thread::scope(|scope| {
@@ -100,7 +106,7 @@ fn what_a_thread_leaves_when_it_ends_is_freed_by_others_or_with_all() {
 
 #[test]
 fn records_are_as_many_as_threads_at_a_time() {
-    let hazards = Hazards::<u8>::new();
+    let hazards = Hazards::<[u8; 1]>::new();
     for _ in 0..20 {
         thread::scope(|scope| {
             scope.spawn(|| drop(hazards.hazard()));
@@ -116,9 +122,9 @@ fn nothing_is_freed_under_a_look() {
     const READERS: usize = 2;
     const WRITERS: usize = 2;
     let rounds = if cfg!(miri) { 50 } else { 50_000 };
-    let there = AtomicUsize::new(0);
+    let there = Arc::<AtomicUsize>::default();
     let hazards = Hazards::new();
-    let here = AtomicPtr::new(Owned::new(Counted::new(&there, 0)).as_raw().as_ptr());
+    let here = AtomicPtr::new(node(Counted::new(&there, 0)));
     let begin = Barrier::new(READERS + WRITERS);
     let running = AtomicUsize::new(WRITERS);
     thread::scope(|scope| {
@@ -143,8 +149,7 @@ fn nothing_is_freed_under_a_look() {
             scope.spawn(|| {
                 begin.wait();
                 for n in 0..rounds {
-                    let old =
-                        here.swap(hazards.renew(Counted::new(&there, n), drop).as_raw().as_ptr(), SeqCst);
+                    let old = here.swap(node(Counted::new(&there, n)), SeqCst);
                     // SAFETY: the exchange has taken it out.
                     let old = unsafe { Unlinked::new(NonNull::new(old).unwrap()) };
                     if hazards.retire(old, 1) {
@@ -158,12 +163,12 @@ fn nothing_is_freed_under_a_look() {
     hazards.reclaim_all(drop);
     assert_eq!(there.load(SeqCst), 1);
     // SAFETY: nobody looks for it any more.
-    drop(unsafe { Owned::from_raw(NonNull::new(here.into_inner()).unwrap()).into_value() });
+    drop(unsafe { Owned::from_raw(NonNull::new(here.into_inner()).unwrap()).into_sole() });
 }
 
 #[test]
 fn more_places_than_there_are_is_a_fault_that_is_told() {
-    let hazards = Hazards::<u8>::new();
+    let hazards = Hazards::<[u8; 1]>::new();
     let _all: [_; PLACES] = std::array::from_fn(|_| hazards.hazard());
     let more = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(hazards.hazard())));
     assert!(more.is_err());

@@ -25,12 +25,12 @@ impl Room {
     }
 
     fn read(&self, ask: Ask) -> Option<u8> {
-        self.slot.look(ask, &self.hazards).map(|visit| content(visit.entry()))
+        self.slot.look(ask, Some(Check::of(&KEY)), &self.hazards).map(|visit| content(visit.entry()))
     }
 
     /// Which one it replaced, for all to read at once.
     fn replace(&self, by: u8) -> Option<u8> {
-        let old = self.slot.look(Ask::Open, &self.hazards)?.replace(fresh(by)).ok()?;
+        let old = self.slot.look(Ask::Open, None, &self.hazards)?.replace(fresh(by)).ok()?;
         let replaced = content(&old);
         self.free(old);
         Some(replaced)
@@ -38,7 +38,7 @@ impl Room {
 
     /// Which one it replaced, and then showed what it had hidden.
     fn replace_hidden(&self, by: u8) -> Option<u8> {
-        let visit = self.slot.look(Ask::Open, &self.hazards)?;
+        let visit = self.slot.look(Ask::Open, None, &self.hazards)?;
         let (new, old) = visit.replace_hidden(fresh(by), &self.hazards).ok()?;
         let replaced = content(&old);
         self.free(old);
@@ -48,7 +48,7 @@ impl Room {
 
     /// Which one it took out.
     fn close(&self) -> Option<u8> {
-        let Emptied { entry, claim } = self.slot.look(Ask::OpenOrHidden, &self.hazards)?.close()?;
+        let Emptied { entry, claim } = self.slot.look(Ask::OpenOrHidden, None, &self.hazards)?.close()?;
         drop(claim);
         let closed = content(&entry);
         self.free(entry);
@@ -78,12 +78,12 @@ fn model(work: impl Fn() + Send + Sync + 'static) {
 }
 
 fn fresh(n: u8) -> Fresh {
-    let stored = Stored { body: Body::plain(&[n]), meta: Meta::until(Uptime::NEVER) };
-    Fresh::new(Owned::new(Entry { key: *KEY, stored }))
+    let stored = Stored::new(Body::plain(&[n]), Meta::until(Uptime::NEVER));
+    Fresh::new(Entry { key: *KEY, stored })
 }
 
 fn content(entry: &Entry) -> u8 {
-    entry.stored.body.clone().open()[0]
+    entry.stored.data()[0]
 }
 
 /// What the other thread did, and this one.

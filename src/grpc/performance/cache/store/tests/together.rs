@@ -127,7 +127,7 @@ fn a_thread_that_is_stopped_while_it_looks_at_an_entry_holds_nobody_up() {
         assert!(stats.entries <= 3 && stats.bytes >= size(3) as usize + stats.entries * size(0) as usize);
     }
     assert!(!store.has(0));
-    assert_eq!(stopped.entry().stored.body.clone().open(), "old");
+    assert_eq!(stopped.entry().stored.data(), b"old");
     // It goes on, and its room is free again.
     let before = store.stats().bytes as u64;
     drop(stopped);
