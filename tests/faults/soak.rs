@@ -92,14 +92,25 @@ async fn stream(client: &mut Client, dice: &mut StdRng, leaves: bool) -> u64 {
     let length = dice.random_range(1..60);
     let (sender, feed) = mpsc::channel(length as usize);
     let mut open: BTreeSet<_> = (0..length).collect();
-    for id in 0..length {
-        sender.try_send(message(dice, id)).expect("the feed has room for all");
+    let sent: Vec<_> = (0..length).map(|id| message(dice, id)).collect();
+    for message in &sent {
+        sender.try_send(message.clone()).expect("the feed has room for all");
     }
     drop(sender);
     let mut answers = client.stream(ReceiverStream::new(feed)).await.expect("the stream opens").into_inner();
     let stays_for = if leaves { dice.random_range(0..length) } else { length };
     for _ in 0..stays_for {
-        let answer = timeout(PATIENCE, answers.message()).await.expect("an answer comes");
+        let answer = timeout(PATIENCE, answers.message()).await.unwrap_or_else(|_| {
+            let next = open.first().map(|id| {
+                let StreamRequest { operation, parameters, priority, timeout, payload, .. } =
+                    &sent[*id as usize];
+                format!(
+                    "{operation} of {} bytes, {parameters:?}, priority {priority}, {timeout:?}",
+                    payload.len()
+                )
+            });
+            panic!("no answer within {PATIENCE:?}; open are {open:?}, the first of them {next:?}")
+        });
         let answer = answer.expect("the stream lives").expect("each message has an answer");
         assert!(open.remove(&answer.id), "answered twice: {answer:?}");
         assert!(!matches!(code(&answer), Code::Unknown | Code::Cancelled), "{answer:?}");
