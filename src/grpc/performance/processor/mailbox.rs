@@ -77,6 +77,15 @@ impl<H: MessageHandler> Mailbox<H> {
         self.completions.bring(&self.slots, slot);
     }
 
+    /// The caller does nothing more with a message that was withdrawn; the slot goes back, unless somebody is still at it.
+    fn leave(&self, slot: u32) {
+        if self.slots.get(slot).state.leave() {
+            self.give_back(slot);
+        } else {
+            reached!("mailbox: a slot is left to who else is at it");
+        }
+    }
+
     /// Stores what became of a message that this thread has begun.
     fn conclude(&self, slot: u32, outcome: Outcome<H>) {
         let place = self.slots.get(slot);
@@ -212,7 +221,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             reached!("mailbox: a worker comes for a message that was withdrawn");
-            self.give_back(slot);
+            self.leave(slot);
             return;
         }
         let input = place.input.take().expect("the input of a message that has begun is the worker's");
@@ -223,7 +232,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn refuse(&self, slot: u32, why: Interruption) {
         self.withdraw(slot, why);
-        self.give_back(slot);
+        self.leave(slot);
     }
 
     fn is_withdrawn(&self, slot: u32) -> bool {
@@ -244,6 +253,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         self.engine.monitor.count(Counter::Displaced);
         self.leave_unstarted(slot);
         self.completions.raise_alarm();
+        self.leave(slot);
         true
     }
 
@@ -253,10 +263,12 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn abandon(&self, slot: u32, life: Life, why: Interruption) {
         let place = self.slots.get(slot);
-        let open = place.state.withdraw_from(life, why).is_some();
+        let withdrawn = place.state.withdraw_from(life, why);
+        let open = withdrawn.is_some();
         // A message whose deadline has passed is answered, and still holds up those who follow it. From the withdrawal on
         // the worker may give the slot back, and somebody else's watch be in it.
-        if let Some((_, watch)) = place.watch.lock().take_if(|(watched, _)| *watched == life) {
+        let watched = place.watch.lock().take_if(|(watched, _)| *watched == life);
+        if let Some((_, watch)) = watched {
             if !open {
                 reached!("mailbox: followers are taken from a leader that was answered before");
             }
@@ -267,6 +279,11 @@ impl<H: MessageHandler> Job for Mailbox<H> {
                 self.engine.monitor.count(Counter::Overstays);
             }
             self.completions.raise_alarm();
+        }
+        if withdrawn == Some(WithdrawnFrom::Queued) {
+            // From a worker that is about to begin it.
+            self.leave_unstarted(slot);
+            self.leave(slot);
         }
     }
 }

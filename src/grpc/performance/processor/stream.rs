@@ -246,7 +246,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             }
         } else if place.state.withdrawn().is_some() {
             // A turn that it was offered meanwhile goes to the next.
-            drop(place.turn.lock().take());
+            let turn = place.turn.lock().take();
+            drop(turn);
             self.answer_withdrawn(slot);
         } else {
             let lead = place.turn.lock().take();

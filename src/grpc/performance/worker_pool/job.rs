@@ -45,8 +45,8 @@ pub(crate) trait Job: Send + Sync {
     /// What a unit is, for a report; `None` when that is not known, or it stands for another message by now.
     fn describe(&self, unit: u32, life: Life) -> Option<Description>;
 
-    /// Answers for a unit that is running, from another thread, and lets it run on unheard. Not if it has been finished
-    /// meanwhile, and stands for another message.
+    /// Answers for a unit that a worker runs, or is about to, from another thread, and lets it run on unheard. Not if it has
+    /// been finished meanwhile, and stands for another message.
     fn abandon(&self, unit: u32, life: Life, why: Interruption);
 }
 

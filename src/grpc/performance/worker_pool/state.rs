@@ -15,6 +15,12 @@
 //!
 //! So every job has exactly one answer, whatever the interleaving of worker, timer, supervisor and client.
 //!
+//! **Outsiders.** Who withdraws a job has either got hold of it (it took it out of its lane, or is its stream, to which it
+//! has not come back), or is an outsider: the supervisor, and who needs room, may withdraw a job that a worker is about
+//! to begin. That worker finds it withdrawn while the outsider is still at its input, and were it to give the place back
+//! then, the outsider would come upon the input of the next message there. So both [leave](JobState::leave), and the last
+//! one gives the place back.
+//!
 //! **Lives.** The state of a slot serves one message after the other; above the phase the word counts which one it is.
 //! Who has a right to the job knows that it is still the same. The supervisor has none: while it makes up its mind about
 //! a message that overstays, that message may be finished and answered, and the slot filled anew. So it names the life
@@ -35,8 +41,12 @@ use crate::{
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const FINISHED: u8 = 2;
-/// Withdrawn states are this plus the code of the reason.
+/// Withdrawn states are this plus the code of the reason, and maybe the two marks below.
 const WITHDRAWN: u8 = 8;
+/// An outsider withdrew it before it was begun.
+const BY_OUTSIDER: u8 = 1 << 6;
+/// Of the outsider and who came for the job, one has left.
+const LEFT: u8 = 1 << 7;
 
 fn code(why: Interruption) -> u8 {
     WITHDRAWN
@@ -51,7 +61,7 @@ fn code(why: Interruption) -> u8 {
 }
 
 fn reason(phase: u8) -> Option<Interruption> {
-    match phase.checked_sub(WITHDRAWN)? {
+    match (phase & !(BY_OUTSIDER | LEFT)).checked_sub(WITHDRAWN)? {
         0 => Some(Interruption::Cancelled),
         1 => Some(Interruption::DeadlineExceeded),
         2 => Some(Interruption::Overstayed),
@@ -156,17 +166,20 @@ impl JobState {
 
     /// Takes the job away; `None` when it was finished, or withdrawn, already.
     pub(crate) fn withdraw(&self, why: Interruption) -> Option<WithdrawnFrom> {
-        self.withdraw_from(self.life(), why)
+        self.withdraw_marked(self.life(), why, 0)
     }
 
-    /// The same, for who cannot be sure that it is still the job that is meant; `None` also when it is another.
+    /// The same, for an outsider, who cannot be sure that it is still the job that is meant; `None` also when it is another.
     pub(crate) fn withdraw_from(&self, life: Life, why: Interruption) -> Option<WithdrawnFrom> {
-        let withdrawn = code(why);
-        if self.step(life, QUEUED, withdrawn).is_ok() {
+        self.withdraw_marked(life, why, BY_OUTSIDER)
+    }
+
+    fn withdraw_marked(&self, life: Life, why: Interruption, mark: u8) -> Option<WithdrawnFrom> {
+        if self.step(life, QUEUED, code(why) | mark).is_ok() {
             return Some(WithdrawnFrom::Queued);
         }
         // In one life a job never goes back to Queued, so trying the other phase once is enough.
-        self.step(life, RUNNING, withdrawn).ok().map(|()| WithdrawnFrom::Running)
+        self.step(life, RUNNING, code(why)).ok().map(|()| WithdrawnFrom::Running)
     }
 
     /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
@@ -176,7 +189,19 @@ impl JobState {
 
     /// The same, only if nobody has started it: then the input is the caller's.
     pub(crate) fn withdraw_unstarted(&self, life: Life, why: Interruption) -> bool {
-        self.step(life, QUEUED, code(why)).is_ok()
+        self.step(life, QUEUED, code(why) | BY_OUTSIDER).is_ok()
+    }
+
+    /// Whoever came for the job and found it withdrawn is done with it, and so is, by this too, the outsider who withdrew
+    /// it unstarted; true when nobody else is at it any more.
+    pub(crate) fn leave(&self) -> bool {
+        stage::point();
+        // Relaxed: the caller has seen the withdrawal, and nothing but `leave` comes after it.
+        if self.word.load(Relaxed) as u8 & BY_OUTSIDER == 0 {
+            return true;
+        }
+        // AcqRel: pairs with itself, so that what the first did with the job is over before the last gives it back.
+        self.word.fetch_or(LEFT.into(), AcqRel) as u8 & LEFT != 0
     }
 
     /// Whether the outcome is there. Acquire pairs with `finish`.
@@ -236,6 +261,24 @@ mod tests {
     }
 
     #[test]
+    fn of_an_outsider_and_who_came_for_the_job_the_last_one_is_told() {
+        for why in [Interruption::Overstayed, Interruption::Displaced, Interruption::ShutDown] {
+            let state = JobState::queued();
+            assert_eq!(state.withdraw_from(state.life(), why), Some(WithdrawnFrom::Queued));
+            assert_eq!(state.begin(), Err(why));
+            assert_eq!([state.leave(), state.leave()], [false, true]);
+            assert_eq!(state.withdrawn(), Some(why));
+        }
+        let state = JobState::queued();
+        state.withdraw(Interruption::Cancelled).unwrap();
+        assert!(state.leave(), "the withdrawn job is with its stream");
+        state.reset();
+        state.begin().unwrap();
+        state.withdraw_from(state.life(), Interruption::Overstayed).unwrap();
+        assert!(state.leave(), "what has begun is its worker's");
+    }
+
+    #[test]
     fn lives_come_round() {
         let state = JobState::queued();
         state.word.store(Life((1 << 24) - 1).with(FINISHED), Relaxed);
@@ -263,6 +306,7 @@ mod loom_tests {
 
     const INPUT: u32 = 1;
     const OUTCOME: u32 = 2;
+    const NEXT: u32 = 3;
 
     struct Message {
         state: JobState,
@@ -355,6 +399,50 @@ mod loom_tests {
             state.reset();
             assert_eq!((state.begin(), state.finish()), (Ok(()), Ok(())));
             assert_eq!(supervisor.join().unwrap(), !finished);
+        });
+    }
+
+    /// The outsider is at the input of the first message for as long as it likes; the place serves the next one after.
+    #[test]
+    fn an_outsider_finds_the_input_of_the_message_that_it_withdrew() {
+        loom::model(|| {
+            let place = Arc::new(Message {
+                state: JobState::queued(),
+                input: Handoff::new(INPUT),
+                outcome: Handoff::empty(),
+            });
+            let first = place.state.life();
+            let serve_next = |place: &Message| {
+                place.state.reset();
+                place.input.put(NEXT);
+                assert_eq!(place.state.begin(), Ok(()));
+                assert_eq!(place.input.take(), Some(NEXT));
+            };
+            let outsider = {
+                let place = Arc::clone(&place);
+                thread::spawn(move || {
+                    let withdrew = place.state.withdraw_unstarted(first, Interruption::Displaced);
+                    if withdrew {
+                        assert_eq!(place.input.take(), Some(INPUT));
+                        if place.state.leave() {
+                            serve_next(&place);
+                            return (withdrew, 1);
+                        }
+                    }
+                    (withdrew, 0)
+                })
+            };
+            let begun = place.state.begin().is_ok();
+            let mut served = 0;
+            if begun {
+                assert_eq!(place.input.take(), Some(INPUT));
+            } else if place.state.leave() {
+                serve_next(&place);
+                served = 1;
+            }
+            let (withdrew, served_by_outsider) = outsider.join().unwrap();
+            assert_ne!(begun, withdrew);
+            assert_eq!(served + served_by_outsider, i32::from(withdrew));
         });
     }
 }
