@@ -31,6 +31,9 @@
 //! **Nothing long starves.** A worker of the front that has had no pause for a while steps aside while there is anything
 //! long to do (`floor`).
 //!
+//! **Nobody starves by priority.** Each seat counts its picks (`lanes`), whoever has it: where messages overstay, or turn out
+//! long, a thread leaves its seat after a few, and one that began to count would never come to what is served last.
+//!
 //! **One room.** Both crews' messages hold places in the same room, and bytes: what is long cannot fill more than the
 //! bounds that hold for all. When the room is over, the sleepers of both are woken to leave.
 //!
@@ -39,14 +42,16 @@
 //! refuses the lowest class costs only the order of precedence: the threads then have the highest niceness it allows, and
 //! a warning says so, once.
 
-use std::{cell::Cell, sync::Arc};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use crossbeam::utils::CachePadded;
 
 use super::{
     job::Task,
     lanes::{Lanes, TURNS},
     sleepers::{Side, Sleepers},
 };
-use crate::platform::affinity::Core;
+use crate::platform::{affinity::Core, atomic::AtomicU32};
 
 /// How long a message is expected to run, beside the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,9 @@ pub(super) struct Crew {
     pub(super) lanes: Lanes,
     pub(super) sleepers: Arc<Sleepers>,
     seats: usize,
+    /// Picks, by seat. Relaxed: a seat is one worker's at a time, and one that lost it in the midst of a task never picks
+    /// again; the count decides an order, and publishes nothing.
+    picks: Box<[CachePadded<AtomicU32>]>,
 }
 
 impl Crew {
@@ -69,7 +77,8 @@ impl Crew {
     pub(super) fn new(capacity: usize, seats: usize, cores: &[Core]) -> Self {
         let capacity = if seats == 0 { 1 } else { capacity };
         let sleepers = Arc::new(Sleepers::new(seats, cores));
-        Self { lanes: Lanes::new(capacity, seats.max(1)), sleepers, seats }
+        let picks = (0..seats).map(|_| CachePadded::new(AtomicU32::new(0))).collect();
+        Self { lanes: Lanes::new(capacity, seats.max(1)), sleepers, seats, picks }
     }
 
     /// Whether there is anybody.
@@ -88,10 +97,12 @@ impl Crew {
         self.notify(side)
     }
 
-    /// Takes the next task out of the lanes, for the worker of a seat, and counts its turn.
-    pub(super) fn pick(&self, seat: usize, turn: &Cell<usize>) -> Option<Task> {
-        let task = self.lanes.pick(seat, turn.get())?;
-        turn.set((turn.get() + 1) % TURNS);
+    /// Takes the next task out of the lanes, for the worker of a seat.
+    pub(super) fn pick(&self, seat: usize) -> Option<Task> {
+        let picks = &self.picks[seat];
+        let turn = picks.load(Relaxed);
+        let task = self.lanes.pick(seat, turn as usize)?;
+        picks.store((turn + 1) % TURNS as u32, Relaxed);
         Some(task)
     }
 

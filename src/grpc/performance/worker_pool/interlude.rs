@@ -46,7 +46,6 @@ pub(super) struct Stand<'a> {
     pub(super) post: &'a Post,
     /// Of the front.
     pub(super) seat: usize,
-    pub(super) turn: &'a Cell<usize>,
 }
 
 /// What a job needs to let others run in its checkpoints, and what it has lent them.
@@ -139,7 +138,7 @@ impl Stand<'_> {
     /// Takes the next task out of the lanes, and what was chained behind it off.
     fn take(&self) -> Option<Task> {
         self.shared.haste.withdraw();
-        let task = self.shared.front.pick(self.seat, self.turn)?;
+        let task = self.shared.front.pick(self.seat)?;
         self.shared.cut_rest(Level::Short, self.seat, &task);
         if !self.shared.front.lanes.is_empty() {
             self.shared.tell_if_pressed();

@@ -500,3 +500,37 @@ async fn what_turns_out_long_within_a_checkpoint_sinks_with_what_lies_beneath_it
     assert!(lent > Duration::ZERO);
     assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
 }
+
+#[tokio::test]
+async fn what_is_served_last_is_served_where_no_thread_lives_for_long() {
+    const STUCK: usize = 40;
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: Duration::from_millis(20),
+        worker_substitutes: STUCK + 2,
+        ..config(1)
+    });
+    let (first, _first) = occupy(&pool).await;
+    let (release, wait) = bounded::<()>(0);
+    let begun = Arc::new(AtomicUsize::new(0));
+    let of = |priority| JobOptions { priority, ..JobOptions::default() };
+    let stuck: Vec<_> = (0..STUCK)
+        .map(|_| {
+            let (begun, wait) = (Arc::clone(&begun), wait.clone());
+            pool.spawn_with(of(Priority::High), move |_| {
+                begun.fetch_add(1, SeqCst);
+                assert!(wait.recv().is_err());
+            })
+        })
+        .collect();
+    let low = pool.spawn_with(of(Priority::Low), |_| ());
+    drop(first);
+    // On a busy machine it may overstay in its turn.
+    let outcome = low.await;
+    assert!(begun.load(SeqCst) < STUCK, "all others came first; {outcome:?}");
+    drop(release);
+    for handle in stuck {
+        let outcome = handle.await;
+        let overstayed = matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed)));
+        assert!(outcome.is_ok() || overstayed, "{outcome:?}");
+    }
+}

@@ -1,7 +1,6 @@
 //! What a worker thread does: take, run, search, sleep.
 
 use std::{
-    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -42,7 +41,6 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     seat: Seat,
     post: Arc<Post>,
-    turn: Cell<usize>,
     stretch: Stretch,
 }
 
@@ -63,7 +61,7 @@ impl Drop for LastWords {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, seat: Seat, post: Arc<Post>) -> Self {
-        Self { shared, seat, post, turn: Cell::new(0), stretch: Stretch::default() }
+        Self { shared, seat, post, stretch: Stretch::default() }
     }
 
     /// The thread's whole life.
@@ -108,7 +106,7 @@ impl Worker {
     }
 
     fn pick(&self) -> Option<Task> {
-        self.crew().pick(self.seat.number, &self.turn)
+        self.crew().pick(self.seat.number)
     }
 
     fn work(&mut self, task: Task) -> Return {
@@ -134,20 +132,20 @@ impl Worker {
 
     /// Where shorter work may run in the checkpoints of what this worker runs: on the front.
     fn stand(&self) -> Option<Stand<'_>> {
-        let Self { shared, seat, post, turn, .. } = self;
-        (seat.level == Level::Short).then_some(Stand { shared, post, seat: seat.number, turn })
+        let Self { shared, seat, post, .. } = self;
+        (seat.level == Level::Short).then_some(Stand { shared, post, seat: seat.number })
     }
 
     /// Looks for a task, first spinning, where that has paid lately, then asleep in between; `None` when the pool is over.
     fn search(&mut self) -> Option<Task> {
-        let Self { shared, seat: Seat { level, number }, turn, stretch, .. } = self;
+        let Self { shared, seat: Seat { level, number }, stretch, .. } = self;
         let crew = shared.crew(*level);
         let Crew { sleepers, lanes, .. } = crew;
         if *level == Level::Short {
             shared.haste.withdraw();
             stretch.end();
         }
-        let mut look = || crew.pick(*number, turn);
+        let mut look = || crew.pick(*number);
         let searching = sleepers.begin_search();
         // Whoever spins takes the core from the background.
         let may_spin = *level == Level::Short && searching <= shared.most_spinning as isize;
