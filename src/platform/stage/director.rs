@@ -13,10 +13,10 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    io, ptr,
+    io, process, ptr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, Builder, JoinHandle, Thread},
     time::{Duration, Instant},
@@ -32,7 +32,7 @@ use crate::platform::{atomic::AtomicU32, clock, contain::contain};
 
 /// Virtual time that a thread which gives way lets pass at most, if nobody else can run.
 const BREATH: Duration = Duration::from_micros(10);
-/// Real time after which a baton that does not come back is lost: somebody waits outside of the director's sight.
+/// Real time without a hand-over after which the baton is lost: who has it waits outside of the director's sight.
 const LOST: Duration = Duration::from_secs(30);
 /// Later than anything.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -106,6 +106,8 @@ pub(crate) struct Stage {
     on: AtomicUsize,
     runtime: Handle,
     entered: Instant,
+    seed: u64,
+    over: AtomicBool,
 }
 
 /// The calling thread's part in a simulation.
@@ -116,10 +118,11 @@ pub(crate) struct Role {
 }
 
 /// Takes the calling thread off the stage when it is dropped.
-pub(crate) struct OffStage;
+pub(crate) struct OffStage(Arc<Stage>);
 
 impl Drop for OffStage {
     fn drop(&mut self) {
+        self.0.over.store(true, SeqCst);
         ROLE.with(|role| role.borrow_mut().take());
     }
 }
@@ -147,9 +150,10 @@ impl Stage {
             handovers: 0,
         };
         let (on, entered) = (AtomicUsize::new(0), clock::now());
-        let stage = Arc::new(Self { cast: Mutex::new(cast), on, runtime, entered });
+        let over = AtomicBool::new(false);
+        let stage = Arc::new(Self { cast: Mutex::new(cast), on, runtime, entered, seed, over });
         ROLE.with(|role| role.replace(Some(Role { stage: Arc::clone(&stage), me: 0 })));
-        (stage, OffStage)
+        (Arc::clone(&stage), OffStage(stage))
     }
 
     /// By the first actor: lets the others run until `wanted`, or, which it says, until nobody can.
@@ -239,19 +243,33 @@ impl Stage {
     }
 
     fn await_baton(&self, me: usize) {
-        let patience = Instant::now() + LOST;
+        let (mut seen, mut patience) = (self.handovers(), Instant::now() + LOST);
         while self.on.load(SeqCst) != me {
-            if me > 0 {
-                thread::park();
-                continue;
-            }
             thread::park_timeout(LOST);
-            assert!(Instant::now() < patience, "the baton is lost: a thread waits for a lock at a point");
+            let handovers = self.handovers();
+            if handovers != seen {
+                (seen, patience) = (handovers, Instant::now() + LOST);
+            } else if Instant::now() > patience && !self.over.load(SeqCst) {
+                self.lose_the_baton();
+            }
         }
         let leaving = std::mem::take(&mut self.cast.lock().leaving);
         for thread in leaving {
             thread.join().expect("an actor contains its panics");
         }
+    }
+}
+
+impl Stage {
+    /// The thread that has the baton will not come back, and may well be the test's.
+    fn lose_the_baton(&self) -> ! {
+        let on = self.on.load(SeqCst);
+        let name = self.cast.lock().actors[on].name.clone();
+        eprintln!(
+            "MILLSTREAM_SEED={}: the baton is lost, {name} waits for a lock that is held at a point",
+            self.seed
+        );
+        process::abort();
     }
 }
 
