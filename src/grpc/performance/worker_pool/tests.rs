@@ -534,3 +534,69 @@ async fn what_is_served_last_is_served_where_no_thread_lives_for_long() {
         assert!(outcome.is_ok() || overstayed, "{outcome:?}");
     }
 }
+
+/// Two units in a chain. The first is at work until the second has run, for which somebody else has to come.
+struct Chained {
+    shares: [Share; 2],
+    behind: AtomicBool,
+    second_has_run: AtomicBool,
+    done: Sender<()>,
+}
+
+impl Job for Chained {
+    fn split(&self, unit: u32) -> Option<u32> {
+        (unit == 0 && self.behind.swap(false, SeqCst)).then_some(1)
+    }
+    fn share(&self, unit: u32) -> &Share {
+        &self.shares[unit as usize]
+    }
+    fn run(&self, unit: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {
+        if unit == 1 {
+            return self.second_has_run.store(true, SeqCst);
+        }
+        let deadline = Instant::now() + LONG / 2;
+        while !self.second_has_run.load(SeqCst) && Instant::now() < deadline {
+            std::hint::spin_loop();
+        }
+        self.done.send(()).unwrap();
+    }
+    fn is_withdrawn(&self, _: u32) -> bool {
+        false
+    }
+    fn describe(&self, _: u32, _: Life) -> Option<Description> {
+        None
+    }
+    fn displace(&self, _: u32, _: Life) -> bool {
+        false
+    }
+    fn refuse(&self, _: u32, _: Interruption) {}
+    fn life(&self, _: u32) -> Life {
+        Life::ONLY
+    }
+    fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+}
+
+#[tokio::test]
+async fn what_is_chained_behind_something_long_does_not_wait_for_it_unseen() {
+    let pool = pool(&OptimizationConfig { worker_timeout: 2 * LONG, ..config(1) });
+    let seam = pool.seam();
+    // The worker sleeps, so that whoever queues the chain finds somebody free, and announces nothing.
+    while !seam.anyone_asleep() {
+        thread::yield_now();
+    }
+    let (done, is_done) = bounded(1);
+    let chain = Arc::new(Chained {
+        shares: Default::default(),
+        behind: AtomicBool::new(true),
+        second_has_run: AtomicBool::new(false),
+        done,
+    });
+    for share in &chain.shares {
+        seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
+        seam.forecast.queued(share, Class::DEFAULT, Priority::Normal);
+    }
+    let job = Arc::clone(&chain) as Arc<dyn Job>;
+    seam.submit(Task { job, unit: 0, line: Priority::Normal.into() }, super::sleepers::Side::Any);
+    is_done.recv_timeout(LONG).unwrap();
+    assert!(chain.second_has_run.load(SeqCst), "the second has waited for the first to give up");
+}
