@@ -216,7 +216,9 @@ mod tests {
         fn life(&self, _: u32) -> Life {
             Life::ONLY
         }
-        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+        fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+            false
+        }
     }
 
     /// Units from here on were withdrawn.

@@ -288,7 +288,9 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn life(&self, _: u32) -> Life {
             Life::ONLY
         }
-        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+        fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+            false
+        }
     }
     let pool = pool(&config(1));
     let (answer, answered): (_, Receiver<_>) = bounded(1);
@@ -573,7 +575,9 @@ impl Job for Chained {
     fn life(&self, _: u32) -> Life {
         Life::ONLY
     }
-    fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+    fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+        false
+    }
 }
 
 #[tokio::test]
@@ -599,4 +603,13 @@ async fn what_is_chained_behind_something_long_does_not_wait_for_it_unseen() {
     seam.submit(Task { job, unit: 0, line: Priority::Normal.into() }, super::sleepers::Side::Any);
     is_done.recv_timeout(LONG).unwrap();
     assert!(chain.second_has_run.load(SeqCst), "the second has waited for the first to give up");
+}
+
+#[tokio::test]
+async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behind() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    drop(busy);
+    assert_eq!(pool.drain(Instant::now()).await, Drained { unfinished: 0 });
+    drop(release);
 }
