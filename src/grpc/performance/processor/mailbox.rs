@@ -261,7 +261,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
         self.slots.get(slot).state.life()
     }
 
-    fn abandon(&self, slot: u32, life: Life, why: Interruption) {
+    fn abandon(&self, slot: u32, life: Life, why: Interruption) -> bool {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw_from(life, why);
         let open = withdrawn.is_some();
@@ -285,6 +285,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             self.leave_unstarted(slot);
             self.leave(slot);
         }
+        open
     }
 }
 

@@ -45,9 +45,9 @@ pub(crate) trait Job: Send + Sync {
     /// What a unit is, for a report; `None` when that is not known, or it stands for another message by now.
     fn describe(&self, unit: u32, life: Life) -> Option<Description>;
 
-    /// Answers for a unit that a worker runs, or is about to, from another thread, and lets it run on unheard. Not if it has
-    /// been finished meanwhile, and stands for another message.
-    fn abandon(&self, unit: u32, life: Life, why: Interruption);
+    /// Answers for a unit that a worker runs, or is about to, from another thread, and lets it run on unheard. False if it
+    /// has its answer already, be it that it stands for another message by now.
+    fn abandon(&self, unit: u32, life: Life, why: Interruption) -> bool;
 }
 
 /// A place in a lane: a unit, and whatever is chained behind it.

@@ -89,9 +89,9 @@ impl Occupation {
         iter::once((&self.task, self.life)).chain(beneath)
     }
 
-    /// Answers for all of it, and lets it run on unheard; says how much that was.
+    /// Answers for all of it that has no answer, and lets it run on unheard; says how much that was.
     pub(super) fn abandon(&self, why: Interruption) -> usize {
-        self.tasks().map(|(task, life)| task.job.abandon(task.unit, life, why)).count()
+        self.tasks().map(|(task, life)| usize::from(task.job.abandon(task.unit, life, why))).sum()
     }
 }
 

@@ -189,9 +189,16 @@ impl Shared {
     /// A worker has a task: what was chained behind its head is everybody's.
     pub(super) fn cut_rest(&self, level: Level, seat: usize, task: &Task) {
         if let Some(rest) = task.job.split(task.unit) {
-            let crew = self.crew(level);
-            crew.lanes.push_rest(seat, Task { unit: rest, ..task.clone() });
-            crew.notify(Side::Elsewhere);
+            self.crew(level).lanes.push_rest(seat, Task { unit: rest, ..task.clone() });
+            self.call_for(level, Side::Elsewhere);
+        }
+    }
+
+    /// Something is in the lanes again: somebody is to come for it, or it is to be told that nobody is free.
+    fn call_for(&self, level: Level, side: Side) {
+        self.crew(level).notify(side);
+        if level == Level::Short {
+            self.tell_if_pressed();
         }
     }
 
@@ -208,10 +215,11 @@ impl Shared {
     /// A message was withdrawn, maybe while it was queued: its place is free at once, and what is left of it in its lane
     /// is swept out when there is much of that.
     pub(crate) fn withdrawn(&self, share: &Share) {
-        let crew = self.crew(share.level());
-        if self.leave_queue(share) && crew.lanes.count_death(self.room.places_held()) {
-            crew.lanes.sweep();
-            crew.notify(Side::Any);
+        let level = share.level();
+        let lanes = &self.crew(level).lanes;
+        if self.leave_queue(share) && lanes.count_death(self.room.places_held()) {
+            lanes.sweep();
+            self.call_for(level, Side::Any);
             if self.is_over() {
                 // Nobody else may come for what died in the sweep.
                 self.refuse_all(Interruption::ShutDown);

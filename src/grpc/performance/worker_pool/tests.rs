@@ -288,7 +288,9 @@ async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
         fn life(&self, _: u32) -> Life {
             Life::ONLY
         }
-        fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+        fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+            false
+        }
     }
     let pool = pool(&config(1));
     let (answer, answered): (_, Receiver<_>) = bounded(1);
@@ -532,5 +534,171 @@ async fn what_is_served_last_is_served_where_no_thread_lives_for_long() {
         let outcome = handle.await;
         let overstayed = matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed)));
         assert!(outcome.is_ok() || overstayed, "{outcome:?}");
+    }
+}
+
+/// Two units in a chain. The first is at work until the second has run, for which somebody else has to come.
+struct Chained {
+    shares: [Share; 2],
+    behind: AtomicBool,
+    second_has_run: AtomicBool,
+    done: Sender<()>,
+}
+
+impl Job for Chained {
+    fn split(&self, unit: u32) -> Option<u32> {
+        (unit == 0 && self.behind.swap(false, SeqCst)).then_some(1)
+    }
+    fn share(&self, unit: u32) -> &Share {
+        &self.shares[unit as usize]
+    }
+    fn run(&self, unit: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {
+        if unit == 1 {
+            return self.second_has_run.store(true, SeqCst);
+        }
+        let deadline = Instant::now() + LONG / 2;
+        while !self.second_has_run.load(SeqCst) && Instant::now() < deadline {
+            std::hint::spin_loop();
+        }
+        self.done.send(()).unwrap();
+    }
+    fn is_withdrawn(&self, _: u32) -> bool {
+        false
+    }
+    fn describe(&self, _: u32, _: Life) -> Option<Description> {
+        None
+    }
+    fn displace(&self, _: u32, _: Life) -> bool {
+        false
+    }
+    fn refuse(&self, _: u32, _: Interruption) {}
+    fn life(&self, _: u32) -> Life {
+        Life::ONLY
+    }
+    fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn what_is_chained_behind_something_long_does_not_wait_for_it_unseen() {
+    let pool = pool(&OptimizationConfig { worker_timeout: 2 * LONG, ..config(1) });
+    let seam = pool.seam();
+    // The worker sleeps, so that whoever queues the chain finds somebody free, and announces nothing.
+    while !seam.anyone_asleep() {
+        thread::yield_now();
+    }
+    let (done, is_done) = bounded(1);
+    let chain = Arc::new(Chained {
+        shares: Default::default(),
+        behind: AtomicBool::new(true),
+        second_has_run: AtomicBool::new(false),
+        done,
+    });
+    for share in &chain.shares {
+        seam.room.try_acquire(Priority::Normal, 0, Instant::now()).unwrap();
+        seam.forecast.queued(share, Class::DEFAULT, Priority::Normal);
+    }
+    let job = Arc::clone(&chain) as Arc<dyn Job>;
+    seam.submit(Task { job, unit: 0, line: Priority::Normal.into() }, super::sleepers::Side::Any);
+    is_done.recv_timeout(LONG).unwrap();
+    assert!(chain.second_has_run.load(SeqCst), "the second has waited for the first to give up");
+}
+
+/// Wakes nobody, and panics.
+struct Faulty;
+
+impl std::task::Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        panic!("a fault of the executor");
+    }
+}
+
+/// Polls a future once, for an executor whose wakers panic.
+fn poll_for_a_faulty_executor<F: Future + Unpin>(future: &mut F) {
+    let waker = std::task::Waker::from(Arc::new(Faulty));
+    let polled = std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(&waker));
+    assert!(polled.is_pending());
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_costs_no_worker_and_not_the_supervisor() {
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: Duration::from_millis(50),
+        worker_queue_capacity: 1,
+        ..config(1)
+    });
+    let (release, mut stuck) = occupy(&pool).await;
+    let queued = pool.spawn(|| ());
+    let mut waits = pool.spawn(|| ());
+    poll_for_a_faulty_executor(&mut stuck);
+    poll_for_a_faulty_executor(&mut waits);
+    // The supervisor answers for the one that is stuck, and whoever begins the next one hands a place to the last.
+    let outcome = stuck.await;
+    assert!(matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed))), "{outcome:?}");
+    queued.await.ok();
+    waits.await.ok();
+    capacity_is_back(&pool).await;
+    let (again, stuck) = occupy(&pool).await;
+    assert!(stuck.await.is_err(), "somebody still looks for what is stuck");
+    drop((release, again));
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+}
+
+#[tokio::test]
+async fn a_chore_that_panics_is_done_again_when_its_time_has_come() {
+    let (begun, is_begun) = unbounded();
+    let chore = Chore {
+        interval: Duration::from_millis(1),
+        run: Box::new(move || {
+            begun.send(()).unwrap();
+            panic!("a fault of the exporter");
+        }),
+    };
+    let pool = WorkerPool::with_chore(&config(1), |_| Some(chore)).unwrap();
+    for _ in 0..3 {
+        is_begun.recv_timeout(LONG).unwrap();
+    }
+    let (release, busy) = occupy(&pool).await;
+    assert_eq!(pool.drain(Instant::now()).await, Drained { unfinished: 1 });
+    drop((release, busy));
+}
+
+#[tokio::test]
+async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behind() {
+    let pool = pool(&config(1));
+    let (release, busy) = occupy(&pool).await;
+    drop(busy);
+    assert_eq!(pool.drain(Instant::now()).await, Drained { unfinished: 0 });
+    drop(release);
+}
+
+/// How long a drain takes once the last message is withdrawn, where all threads are stuck and were noticed after `timeout`.
+async fn drain_without_threads(timeout: Duration) -> Duration {
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: timeout,
+        worker_substitutes: 0,
+        enable_length_scheduling: false,
+        ..config(1)
+    });
+    let (release, stuck) = occupy(&pool).await;
+    assert!(stuck.await.is_err());
+    let queued = pool.spawn(|| ());
+    let drained = pool.drain(Instant::now() + 2 * LONG);
+    // The supervisor has heard of the drain by then, most likely, and waits.
+    tokio::time::sleep(timeout / 8).await;
+    let withdrawn = Instant::now();
+    drop(queued);
+    assert_eq!(drained.await, Drained { unfinished: 0 });
+    drop(release);
+    withdrawn.elapsed()
+}
+
+#[tokio::test]
+async fn a_drain_is_over_when_nothing_is_left_though_no_thread_is_there_to_tell() {
+    let mut timeout = Duration::from_millis(400);
+    while drain_without_threads(timeout).await > timeout / 2 {
+        timeout *= 2;
+        assert!(timeout < LONG / 8, "the drain goes on until the supervisor has to look at something else");
     }
 }

@@ -35,7 +35,9 @@ impl Job for Nothing {
     fn life(&self, _: u32) -> Life {
         Life::ONLY
     }
-    fn abandon(&self, _: u32, _: Life, _: Interruption) {}
+    fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
+        false
+    }
 }
 
 const TURNS: u32 = 2;

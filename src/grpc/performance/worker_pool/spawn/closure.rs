@@ -32,7 +32,7 @@ use crate::{
     },
     platform::{
         clock,
-        contain::{contain, drop_logged},
+        contain::{contain, drop_logged, wake_registered},
         sync::AtomicWaker,
     },
 };
@@ -135,13 +135,15 @@ impl ClosureJob {
         self.take_outcome()
     }
 
-    /// Takes the job away, if it has no outcome yet.
-    pub(super) fn withdraw(&self, why: Interruption) {
-        if self.state.withdraw(why) == Some(WithdrawnFrom::Queued) {
+    /// Takes the job away, if it has no outcome yet, nor was taken away before: true then.
+    pub(super) fn withdraw(&self, why: Interruption) -> bool {
+        let withdrawn = self.state.withdraw(why);
+        if withdrawn == Some(WithdrawnFrom::Queued) {
             drop_logged(self.content.take());
             self.discharge();
         }
-        self.waker.wake();
+        wake_registered(&self.waker);
+        withdrawn.is_some()
     }
 
     /// Nobody wants to know of it any more, and no waker will be registered: what its future has left here goes.
@@ -186,7 +188,7 @@ impl Job for ClosureJob {
         if self.state.finish().is_err() {
             drop_logged(self.content.take());
         }
-        self.waker.wake();
+        wake_registered(&self.waker);
     }
 
     fn refuse(&self, _unit: u32, why: Interruption) {
@@ -212,8 +214,8 @@ impl Job for ClosureJob {
         Life::ONLY
     }
 
-    fn abandon(&self, _unit: u32, _life: Life, why: Interruption) {
-        self.withdraw(why);
+    fn abandon(&self, _unit: u32, _life: Life, why: Interruption) -> bool {
+        self.withdraw(why)
     }
 }
 
