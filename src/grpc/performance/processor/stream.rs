@@ -265,9 +265,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             && self.entries[slot as usize].is_open()
         {
             let outcome = match why {
-                Interruption::Displaced => Outcome::failed(Refusal::Displaced {
-                    retry_after: self.engine().retry_after(Duration::ZERO),
-                }),
+                Interruption::Displaced => self.displaced(slot),
                 why => Outcome::failed(why),
             };
             self.set_outcome(slot, outcome);
@@ -277,6 +275,15 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// The answer to a message is known.
     pub(super) fn set_outcome(&mut self, slot: u32, outcome: Outcome<H>) {
         let entry = &mut self.entries[slot as usize];
+    /// The answer to a message that has made room for another.
+    fn displaced(&self, slot: u32) -> Outcome<H> {
+        let (entry, policy) = (&self.entries[slot as usize], &self.engine().pool.seam().policy);
+        if policy.judges(entry.priority.rank(), entry.deadline.is_some()) {
+            policy.revoked();
+        }
+        Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after(Duration::ZERO) })
+    }
+
         debug_assert!(entry.is_open(), "a message has one answer");
         if let Some(timing) = outcome.timing {
             self.part.correct(entry.charged, timing.service_time);

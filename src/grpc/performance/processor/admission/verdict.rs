@@ -122,7 +122,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 }
             }
         }
-        shared.policy.decided(true);
+        shared.policy.revoked();
         Err(Refusal::Overloaded {
             waiting: shared.room.places_held(),
             capacity: shared.room.capacity(),
@@ -175,7 +175,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let verdict = verdict.filter(|_| input.deadline.is_none())?;
         let refusal = engine.act_on(verdict, wait, None);
         if refusal.is_some() {
-            shared.policy.decided(true);
+            shared.policy.revoked();
         }
         refusal
     }
