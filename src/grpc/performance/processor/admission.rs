@@ -195,7 +195,18 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             Look::Stale(verdict, duty) => (verdict, duty),
         };
         let result = match verdict {
-            Verdict::Answer(stored) => Ok(contain(|| H::from_cache(stored)).ok().flatten()?),
+            Verdict::Answer(stored) => {
+                let read = contain(|| H::from_cache(stored)).unwrap_or_else(|panic| {
+                    tracing::error!(panic, "a handler panicked at a stored answer");
+                    None
+                });
+                let Some(response) = read else {
+                    // Whoever joins next would find it, too.
+                    engine.cache.invalidate(&key);
+                    return None;
+                };
+                Ok(response)
+            }
             Verdict::Failure(packed) => Err(failed_before(&packed)),
         };
         engine.monitor.count(Counter::CacheHits);
