@@ -220,6 +220,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     fn refresh(&mut self, slot: u32, request: H::Request, lead: Lead, weight: usize, now: Instant) {
         let mailbox = Arc::clone(&self.mailbox);
         let shared = mailbox.engine.pool.seam();
+        // Where all that comes has an answer, nobody else looks whether the overload is over.
+        mailbox.engine.look(now);
         let spare = shared.level().has_time_to_spare();
         if !spare || shared.room.try_acquire(Priority::Low, weight, now).is_err() {
             drop(lead);
