@@ -378,6 +378,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.mailbox.completions.ignore();
         let near = Near { mailbox: &self.mailbox, slot };
         self.engine().pool.seam().await_briefly(&near, woke)
+        // It may have come while another answer left; and who has a stale answer does not wait for the fresh one.
+        if !self.entries[slot as usize].is_open() {
+            return false;
+        }
     }
 
     /// When the stream has been silent for too long.
@@ -463,3 +467,7 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
+mod tests;
