@@ -245,3 +245,39 @@ async fn a_stale_answer_is_not_computed_anew_while_there_is_no_room() {
     assert_eq!(read(&processor, &stale).await, (0, true), "left to this one");
     eventually("it is computed anew", || world.computed.load(SeqCst) == 4).await;
 }
+
+/// Cannot read back what it has stored.
+struct Forgetful(u64);
+
+impl MessageHandler for Forgetful {
+    type Request = ();
+    type Response = u64;
+
+    fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<u64, HandlerError> {
+        self.0 += 1;
+        Ok(self.0)
+    }
+
+    fn cache_key((): &()) -> Option<CacheKey> {
+        Some(CacheKey::of(&[b"the only one"]))
+    }
+
+    fn to_cache(_: &u64) -> Option<Bytes> {
+        Some(Bytes::from_static(b"?"))
+    }
+
+    fn from_cache(_: Bytes) -> Option<u64> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_stored_answer_that_cannot_be_read_is_computed_anew() {
+    let config = OptimizationConfig { worker_count: 1, ..config() };
+    let processor = OptimizedStreamProcessor::new(config, || Forgetful(0)).unwrap();
+    for time in 1..=3 {
+        let answer = processor.answer(Message::new(()), None).await;
+        assert_eq!((answer.result.unwrap(), answer.cache_hit), (time, false));
+        assert_eq!(processor.cache().stats().insertions, time);
+    }
+}

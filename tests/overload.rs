@@ -270,3 +270,38 @@ async fn in_an_emergency_only_what_is_more_urgent_than_low_is_accepted() {
         assert_eq!(processor.monitor().counts().of(Counter::NotUrgent), u64::from(refuses));
     }
 }
+
+#[tokio::test]
+async fn where_all_is_refused_for_want_of_room_the_hint_is_many_times_the_drain() {
+    const PLACES: u64 = 4;
+    let processor = processor(OptimizationConfig {
+        worker_count: 1,
+        worker_queue_capacity: PLACES as usize,
+        when_full: WhenFull::Shed,
+        enable_length_scheduling: false,
+        ..config()
+    });
+    for number in 0..3 {
+        processor.process_one(request(number, Act::Busy(Duration::from_millis(20)))).await.expect("answered");
+    }
+    let (busy, keeper) = gate();
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    (0..PLACES).for_each(|number| sender.send(Message::new(request(number, Act::Answer))).unwrap());
+    stir(&mut answers).await;
+    let hint = async || match processor.process_one(request(99, Act::Answer)).await {
+        Err(OptimizationError::Refused(Refusal::Overloaded { retry_after, .. })) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    let first = hint().await;
+    let mut last = first;
+    for _ in 0..500 {
+        last = hint().await;
+    }
+    // Twenty times the drain at most, spread by half of it.
+    assert!(last > 10 * first, "{first:?} and {last:?}");
+    drop((keeper, answers));
+}

@@ -4,13 +4,15 @@
 use std::{
     panic::panic_any,
     pin::Pin,
+    sync::mpsc::{Receiver, Sender, channel},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use millstream::{
-    FailureKind, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
+    CacheKey, FailureKind, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
     OptimizedStreamProcessor,
     processor::{Message, StreamOptions},
 };
@@ -31,9 +33,11 @@ enum Where {
     Weight,
     Class,
     Instance,
+    /// When the response is weighed.
+    ResponseWeight,
 }
 
-const EVERYWHERE: [Where; 8] = [
+const EVERYWHERE: [Where; 9] = [
     Where::Nowhere,
     Where::Handling,
     Where::HandlingWithABomb,
@@ -42,6 +46,7 @@ const EVERYWHERE: [Where; 8] = [
     Where::Weight,
     Where::Class,
     Where::Instance,
+    Where::ResponseWeight,
 ];
 
 struct Bomb;
@@ -104,6 +109,11 @@ impl MessageHandler for Handler {
         1
     }
 
+    fn response_weight(response: &Response) -> usize {
+        assert!(response.0 != Where::ResponseWeight, "weighing a response panics");
+        1
+    }
+
     fn class(request: &Request) -> millstream::Class {
         assert!(request.0 != Where::Class, "classing panics");
         millstream::Class::DEFAULT
@@ -139,7 +149,10 @@ async fn a_panic_anywhere_is_its_messages_own_and_every_message_has_one_answer()
             (Where::Nowhere, result) => assert!(result.is_ok()),
             // The test is the one that drops it.
             (Where::Response, Ok(response)) => std::mem::forget(response),
-            (place, Err(error)) => assert_eq!(error.kind(), FailureKind::Internal, "{place:?}: {error}"),
+            (place, Err(error)) => {
+                assert_eq!(error.kind(), FailureKind::Internal, "{place:?}: {error}");
+                assert!(matches!(error, OptimizationError::Panicked(_)), "{place:?} costs a thread: {error}");
+            }
             (place, Ok(_)) => panic!("{place:?} went by unnoticed"),
         }
     }
@@ -176,4 +189,75 @@ async fn requests_and_responses_that_panic_while_a_stream_is_dropped_cost_nothin
         tokio::task::yield_now().await;
     }
     assert!(processor.process_one(Request(Where::Nowhere)).await.is_ok());
+}
+
+/// A message that says on which thread it runs, and then waits for its turn to end.
+struct Told {
+    thread: Sender<Option<String>>,
+    gate: Option<Receiver<()>>,
+}
+
+/// Panics when it is dropped, unless somebody has taken it; the first one is harmless.
+struct Mine(bool);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        assert!(!self.0 || std::thread::panicking(), "a response panics while it is dropped");
+    }
+}
+
+struct Teller;
+
+impl MessageHandler for Teller {
+    type Request = Told;
+    type Response = Mine;
+
+    fn handle(&mut self, told: Told, _: &mut JobScope<'_>) -> Result<Mine, HandlerError> {
+        told.thread.send(std::thread::current().name().map(str::to_owned)).expect("the test listens");
+        if let Some(gate) = &told.gate {
+            let _ = gate.recv();
+        }
+        Ok(Mine(told.gate.is_some()))
+    }
+
+    fn cache_key(_: &Told) -> Option<CacheKey> {
+        Some(CacheKey::of(&[b"the only one"]))
+    }
+
+    fn to_cache(_: &Mine) -> Option<Bytes> {
+        Some(Bytes::new())
+    }
+
+    fn from_cache(_: Bytes) -> Option<Mine> {
+        Some(Mine(false))
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_panics_when_its_stream_has_gone_costs_no_worker() {
+    let cache_ttl = Duration::from_millis(1);
+    let config = OptimizationConfig {
+        worker_count: 1,
+        cache_ttl,
+        cache_stale_ttl: Duration::from_secs(3600),
+        enable_length_scheduling: false,
+        ..OptimizationConfig::default()
+    };
+    let processor = OptimizedStreamProcessor::new(config, || Teller).expect("the configuration is valid");
+    let (thread, threads) = channel();
+    let ask = |gate| processor.answer(Message::new(Told { thread: thread.clone(), gate }), None);
+    assert!(ask(None).await.result.is_ok());
+    let worker = threads.recv_timeout(PATIENCE).expect("it has run");
+    let stale = Instant::now() + cache_ttl;
+    while Instant::now() <= stale {
+        tokio::task::yield_now().await;
+    }
+    // Answered at once, and computed anew: when the answer to that comes, nobody is there any more.
+    let (open, gate) = channel();
+    assert!(ask(Some(gate)).await.cache_hit);
+    assert_eq!(threads.recv_timeout(PATIENCE).expect("it is computed anew"), worker);
+    drop(open);
+    let uncached = Message::new(Told { thread: thread.clone(), gate: None }).cached(false);
+    assert!(processor.answer(uncached, None).await.result.is_ok());
+    assert_eq!(threads.recv_timeout(PATIENCE).expect("it has run"), worker);
 }

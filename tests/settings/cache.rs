@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use millstream::{
     CacheKey, CacheStats, HandlerError, JobScope, MessageHandler, OptimizationConfig,
-    OptimizedStreamProcessor, processor::Message,
+    OptimizedStreamProcessor,
+    processor::{Message, StreamOptions},
 };
 
 use crate::common::{self, *};
@@ -71,6 +72,36 @@ async fn a_stale_answer_is_served_for_so_long_while_it_is_computed_anew() {
         assert_eq!(processor.cache().stats().stale_hits, u64::from(stale));
         eventually("it is computed anew", || processor.cache().stats().insertions == 2).await;
     }
+}
+
+#[tokio::test]
+async fn a_stale_answer_is_computed_anew_once_an_overload_is_over_though_nothing_else_comes() {
+    let (ms, interval) = (Duration::from_millis(1), Duration::from_millis(20));
+    let processor = processor(OptimizationConfig {
+        worker_count: 1,
+        cache_ttl: interval,
+        cache_stale_ttl: Duration::from_secs(3600),
+        enable_metrics: false,
+        enable_length_scheduling: false,
+        queue_target_max: ms,
+        queue_interval: interval,
+        ..config()
+    });
+    assert!(!ask(&processor, 7).await);
+    let (busy, keeper) = gate();
+    let waiting = (1..100).map(|number| request(number, Act::Busy(ms)));
+    let requests = std::iter::once(request(0, Act::Wait(busy))).chain(waiting);
+    let mut answers = processor.stream(ready(requests), StreamOptions::default()).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    passed(Instant::now() + interval).await;
+    drop(keeper);
+    all(answers).await;
+    assert!(!processor.has_time_to_spare(), "all have waited for longer than twice the target");
+    // A step down for each interval, and one in which nobody waited.
+    passed(Instant::now() + 5 * interval).await;
+    assert!(ask(&processor, 7).await, "it is stale");
+    eventually("it is computed anew", || processor.cache().stats().insertions == 2).await;
 }
 
 /// Answers with so many zeros.

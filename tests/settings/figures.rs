@@ -2,16 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    future::{Future, poll_fn},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use millstream::{
     Class, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizedStreamProcessor,
+    processor::Message,
 };
 use parking_lot::Mutex;
 use tracing::{Event, Level, Subscriber, span};
@@ -205,7 +208,15 @@ async fn each_message_leaves_an_event_only_when_that_is_wanted() {
         for _ in 0..3 {
             processor.process_one("traced").await.unwrap();
         }
-        drop(listening);
         assert_eq!(events.0.load(SeqCst), if enable_detailed_tracing { 3 } else { 0 });
+        let gone = Message::new("gone").timeout(Some(LONG));
+        let mut gone = Box::pin(processor.answer(gone, None));
+        poll_fn(|cx| {
+            let _ = gone.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        drop((gone, listening));
+        assert_eq!(events.0.load(SeqCst), if enable_detailed_tracing { 4 } else { 0 }, "cancelled or not");
     }
 }

@@ -1,10 +1,14 @@
 //! What is refused, who makes room, and how an overload is told, as the settings say.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use millstream::{
-    MakeRoom, OptimizationConfig, OptimizationError, OptimizedStreamProcessor, OverloadLevel, Priority,
-    QueueControl, Refusal, WhenFull, WhenFullFor,
+    DeadlineAdmission, MakeRoom, OptimizationConfig, OptimizationError, OptimizedStreamProcessor,
+    OverloadLevel, Priority, QueueControl, Refusal, WhenFull, WhenFullFor,
     monitor::Counter,
     processor::{Message, StreamOptions},
 };
@@ -94,6 +98,44 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
         let left = answers.iter().filter(|answer| answer.result.as_ref().is_err_and(displaced)).count();
         assert_eq!((answers.len(), left), (5, expected), "{make_room:?}");
     }
+}
+
+#[tokio::test]
+async fn who_would_be_late_itself_takes_nobodys_place() {
+    const PLACES: u64 = 40;
+    let config = OptimizationConfig {
+        worker_count: 1,
+        worker_queue_capacity: PLACES as usize,
+        when_full: WhenFull::Shed,
+        deadline_admission: DeadlineAdmission::Off,
+        enable_length_scheduling: false,
+        ..config()
+    };
+    let processor = processor(config);
+    for number in 0..3 {
+        processor.process_one(request(number, Act::Busy(50 * MS))).await.unwrap();
+    }
+    let (busy, keeper) = gate();
+    let (sender, feed) = feed();
+    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
+    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
+    stir(&mut answers).await;
+    keeper.await_begin();
+    let timed = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
+    // The last of these have a second for a wait of two.
+    (0..PLACES).for_each(|_| sender.send(timed(Duration::from_secs(1))).unwrap());
+    stir(&mut answers).await;
+    let displaced = || processor.monitor().counts().of(Counter::Displaced);
+    for (timeout, in_stead) in [(Duration::from_secs(1), 0), (LONG, 1)] {
+        let mut newcomer = Box::pin(processor.answer(timed(timeout), None));
+        let at_once = poll_fn(|cx| Poll::Ready(newcomer.as_mut().poll(cx))).await;
+        assert_eq!(
+            (at_once.is_pending(), displaced()),
+            (in_stead == 1, in_stead),
+            "{timeout:?}: {at_once:?}"
+        );
+    }
+    drop((keeper, answers));
 }
 
 /// Of which the messages of [`after_long_waits`] take several; and no pause that a machine makes among them is so long.

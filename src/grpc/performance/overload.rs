@@ -38,6 +38,7 @@ pub(crate) use self::{
     appetite::{Account, Appetite, Company, Owner, PEERS_SAMPLED, PeerUsage, Sample},
     fairness::Shares,
     policy::{Condition, Newcomer, Objection, Policy, Verdict},
+    prospect::Prospect,
     standing::Standing,
 };
 

@@ -235,6 +235,11 @@ impl Policy {
         self.refusals.decided(refused);
     }
 
+    /// A message that was accepted has been refused for load after all: for want of room, after its wait, or to make room.
+    pub(crate) fn revoked(&self) {
+        self.refusals.revoked();
+    }
+
     /// Whether more of what comes is refused than accepted.
     pub(crate) fn mostly_refuses(&self) -> bool {
         self.refusals.get() > 0.5

@@ -35,6 +35,12 @@ impl RefusedShare {
         }
     }
 
+    /// A message that counts as accepted was refused after all.
+    pub(crate) fn revoked(&self) {
+        let share = f32::from_bits(self.0.load(Relaxed));
+        self.0.store((share + 1.0 / WEIGHT).min(1.0).to_bits(), Relaxed);
+    }
+
     /// From 0 to 1.
     pub(crate) fn get(&self) -> f32 {
         f32::from_bits(self.0.load(Relaxed))
@@ -64,6 +70,21 @@ mod tests {
         assert!(share.retry_after(DRAIN, 1.0) < 31 * DRAIN, "bounded");
         (0..10_000).for_each(|_| share.decided(false));
         assert_eq!(share.retry_after(DRAIN, 0.0), DRAIN);
+    }
+
+    #[test]
+    fn a_message_that_is_refused_later_counts_once() {
+        let share = RefusedShare::default();
+        for (refused, of) in [(1, 1), (1, 2), (1, 4)] {
+            for message in 0..10_000 {
+                share.decided(false);
+                if message % of < refused {
+                    share.revoked();
+                }
+            }
+            let (found, expected) = (share.get(), refused as f32 / of as f32);
+            assert!((found - expected).abs() < 0.02, "{found} in place of {expected}");
+        }
     }
 
     #[test]

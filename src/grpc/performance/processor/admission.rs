@@ -195,7 +195,18 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             Look::Stale(verdict, duty) => (verdict, duty),
         };
         let result = match verdict {
-            Verdict::Answer(stored) => Ok(contain(|| H::from_cache(stored)).ok().flatten()?),
+            Verdict::Answer(stored) => {
+                let read = contain(|| H::from_cache(stored)).unwrap_or_else(|panic| {
+                    tracing::error!(panic, "a handler panicked at a stored answer");
+                    None
+                });
+                let Some(response) = read else {
+                    // Whoever joins next would find it, too.
+                    engine.cache.invalidate(&key);
+                    return None;
+                };
+                Ok(response)
+            }
             Verdict::Failure(packed) => Err(failed_before(&packed)),
         };
         engine.monitor.count(Counter::CacheHits);
@@ -209,6 +220,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     fn refresh(&mut self, slot: u32, request: H::Request, lead: Lead, weight: usize, now: Instant) {
         let mailbox = Arc::clone(&self.mailbox);
         let shared = mailbox.engine.pool.seam();
+        // Where all that comes has an answer, nobody else looks whether the overload is over.
+        mailbox.engine.look(now);
         let spare = shared.level().has_time_to_spare();
         if !spare || shared.room.try_acquire(Priority::Low, weight, now).is_err() {
             drop(lead);

@@ -147,12 +147,11 @@ impl<H: MessageHandler> Mailbox<H> {
                 let late = deadline.is_some_and(|deadline| deadline <= clock::now());
                 Self::land(lead.class(class), asked, &result, late || state.withdrawn().is_some());
             }
-            Ok(result?)
+            let response = result?;
+            // In here, for it is the author's code as well.
+            Ok((H::response_weight(&response), response))
         });
         let finished = clock::now();
-        if let Ok(Ok(response)) = &result {
-            Charge::raise_to(&mut charge, &engine.pool.seam().room, H::response_weight(response));
-        }
         let service_time = (finished - started).saturating_sub(interlude.lent());
         let timing = Timing { queue_wait: started - accepted, service_time };
         forecast.learn_from(&effort, timing.service_time);
@@ -164,6 +163,10 @@ impl<H: MessageHandler> Mailbox<H> {
             engine.monitor.count(Counter::Panics);
             tracing::error!(class = class.name(), panic = text, "a handler panicked");
             Err(OptimizationError::Panicked(text))
+        });
+        let result = result.map(|(weight, response)| {
+            Charge::raise_to(&mut charge, &engine.pool.seam().room, weight);
+            response
         });
         Outcome { result, cache_hit: false, timing: Some(timing), charge }
     }

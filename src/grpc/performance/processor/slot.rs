@@ -21,7 +21,7 @@ use crate::{
         monitor::Class,
         worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
-    platform::{atomic::AtomicU32, stage, sync::Mutex},
+    platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex},
 };
 
 /// What a worker needs of a message.
@@ -89,6 +89,15 @@ impl<H: MessageHandler> Slot<H> {
             turn: Mutex::new(None),
             watch: Mutex::new(None),
         }
+    }
+}
+
+/// A stream that has ended may leave an answer behind that was computed for those who ask later. Whoever lets go of the
+/// stream last, a worker maybe, is not to end with it.
+impl<H: MessageHandler> Drop for Slot<H> {
+    fn drop(&mut self) {
+        drop_logged(self.input.take());
+        drop_logged(self.outcome.take());
     }
 }
 

@@ -52,6 +52,9 @@ use crate::grpc::performance::{
 };
 use crate::platform::{clock, contain::drop_logged, stage::reached};
 
+/// The target of the events of messages.
+const TRACED: &str = "millstream::message";
+
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
 pub(super) struct Entry<H: MessageHandler, T> {
     pub(super) sequence: u64,
@@ -265,13 +268,20 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             && self.entries[slot as usize].is_open()
         {
             let outcome = match why {
-                Interruption::Displaced => Outcome::failed(Refusal::Displaced {
-                    retry_after: self.engine().retry_after(Duration::ZERO),
-                }),
+                Interruption::Displaced => self.displaced(slot),
                 why => Outcome::failed(why),
             };
             self.set_outcome(slot, outcome);
         }
+    }
+
+    /// The answer to a message that has made room for another.
+    fn displaced(&self, slot: u32) -> Outcome<H> {
+        let (entry, policy) = (&self.entries[slot as usize], &self.engine().pool.seam().policy);
+        if policy.judges(entry.priority.rank(), entry.deadline.is_some()) {
+            policy.revoked();
+        }
+        Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after(Duration::ZERO) })
     }
 
     /// The answer to a message is known.
@@ -335,7 +345,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         engine.monitor.answered(code.map_or(monitor::Outcome::Ok, monitor::Outcome::from));
         if engine.config.enable_detailed_tracing {
             tracing::debug!(
-                target: "millstream::message",
+                target: TRACED,
                 connection_id = self.context.connection_id,
                 sequence,
                 class = class.name(),
@@ -368,6 +378,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// Looks out for a message that is near; true when something has come back.
     fn look_out(&mut self) -> bool {
         let Some((slot, woke)) = self.near.take() else { return false };
+        // It may have come while another answer left; and who has a stale answer does not wait for the fresh one.
+        if !self.entries[slot as usize].is_open() {
+            return false;
+        }
         self.mailbox.completions.ignore();
         let near = Near { mailbox: &self.mailbox, slot };
         self.engine().pool.seam().await_briefly(&near, woke)
@@ -431,7 +445,8 @@ where
 impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
     fn drop(&mut self) {
         self.mailbox.closed.store(true, SeqCst);
-        self.part.close(self.engine().pool.seam().since_epoch(clock::now()));
+        let now = clock::now();
+        self.part.close(self.engine().pool.seam().since_epoch(now));
         self.held.clear();
         for slot in 0..self.entries.len() as u32 {
             let place = self.mailbox.slots.get(slot);
@@ -450,9 +465,21 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
             } else {
                 drop_logged(entry.outcome.take());
             }
-            let cancelled = Interruption::Cancelled;
-            let code = Some(OptimizationError::from(cancelled).kind());
-            self.mailbox.engine.monitor.answered(code.map_or(monitor::Outcome::Ok, monitor::Outcome::from));
+            self.mailbox.engine.monitor.answered(monitor::Outcome::Cancelled);
+            if self.context.config.enable_detailed_tracing {
+                tracing::debug!(
+                    target: TRACED,
+                    connection_id = self.context.connection_id,
+                    sequence = entry.sequence,
+                    class = entry.class.name(),
+                    sojourn = ?(now - entry.accepted),
+                    "cancelled"
+                );
+            }
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(millstream_loom, millstream_shuttle)))]
+mod tests;

@@ -177,11 +177,14 @@ impl Part {
         let (peer, all) = (&self.crowd.peers[self.peer], &self.crowd.all);
         // What this stream has not told yet.
         let change = self.open.wrapping_sub(self.published);
+        let of_peer = peer.open.load(Relaxed);
+        // That it has any, and so has its peer.
+        let is_new = self.published == 0 && self.open > 0;
         Shares {
             queued: all.open.load(Relaxed).wrapping_add(change),
-            peers: all.streams.load(Relaxed),
-            of_peer: peer.open.load(Relaxed).wrapping_add(change),
-            streams_of_peer: peer.streams.load(Relaxed),
+            peers: all.streams.load(Relaxed) + usize::from(is_new && of_peer == 0),
+            of_peer: of_peer.wrapping_add(change),
+            streams_of_peer: peer.streams.load(Relaxed) + usize::from(is_new),
             of_stream: self.open,
         }
     }
@@ -218,6 +221,25 @@ mod tests {
         drop(second);
         let nobody = Part::new(&crowd, None, true).shares();
         assert_eq!(nobody, Shares { queued: 0, peers: 0, of_peer: 0, streams_of_peer: 0, of_stream: 0 });
+    }
+
+    #[test]
+    fn a_burst_of_a_stream_that_had_nothing_is_held_to_its_share_before_the_others_hear_of_it() {
+        let crowd = Arc::new(Crowd::new(true));
+        let (one, other) = (Peer::named("one"), Peer::named("another"));
+        let mut first = Part::new(&crowd, Some(one), true);
+        first.open = 10;
+        first.publish();
+        for peer in [one, other] {
+            let mut burst = Part::new(&crowd, Some(peer), true);
+            burst.open = 11;
+            assert!(!burst.shares().is_over(), "half, and one more");
+            burst.open = 40;
+            assert!(burst.shares().is_over(), "{:?}", burst.shares());
+            let before = burst.shares();
+            burst.publish();
+            assert_eq!(burst.shares(), before);
+        }
     }
 
     #[test]

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{AnswerStream, MessageHandler, engine::Engine, mailbox::Mailbox, slot::Input};
+use super::super::{
+    AnswerStream, MessageHandler, engine::Engine, mailbox::Mailbox, slot::Input, stream::Entry,
+};
 use crate::grpc::performance::{
     error::Refusal,
     monitor::{Class, Counter},
-    overload::{Newcomer, Objection, Standing, Verdict},
+    overload::{Newcomer, Objection, Prospect, Standing, Verdict},
     worker_pool::{Job, Level, Line, Priority, Queued},
 };
 
@@ -95,6 +97,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         refusal
     }
 
+    /// Whether a message could be in time, whatever is done about those that could not.
+    fn has_a_chance(&self, class: Class, priority: Priority, budget: Duration) -> bool {
+        let shared = self.engine().pool.seam();
+        let wait = shared.predicted_wait(shared.forecast.level(class), self.line(priority));
+        !Prospect { wait, service: shared.forecast.service(class), budget }.is_late(1.0)
+    }
+
     /// There is no room for a message that may not wait for it: somebody worse makes room, or it is refused. `Ok` when a
     /// place was taken.
     pub(in super::super) fn place_at_any_rate(
@@ -105,12 +114,12 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     ) -> Result<(), Refusal> {
         let engine = self.engine();
         let shared = engine.pool.seam();
-        let priority = self.entries[slot as usize].priority;
+        let Entry { class, priority, deadline, .. } = self.entries[slot as usize];
         if shared.policy.may_displace(priority.rank()) {
             let newcomer = Standing {
                 rank: priority.rank(),
-                // It was judged a moment ago.
-                has_a_chance: true,
+                has_a_chance: deadline
+                    .is_none_or(|deadline| self.has_a_chance(class, priority, deadline - now)),
                 since: shared.since_epoch(now),
             };
             for _ in 0..MOST_DISPLACED {
@@ -122,7 +131,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 }
             }
         }
-        shared.policy.decided(true);
+        shared.policy.revoked();
         Err(Refusal::Overloaded {
             waiting: shared.room.places_held(),
             capacity: shared.room.capacity(),
@@ -175,7 +184,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let verdict = verdict.filter(|_| input.deadline.is_none())?;
         let refusal = engine.act_on(verdict, wait, None);
         if refusal.is_some() {
-            shared.policy.decided(true);
+            shared.policy.revoked();
         }
         refusal
     }

@@ -10,6 +10,9 @@ use std::{
 
 use crate::platform::clock;
 
+/// Milliseconds that a sample may be older than the one before it.
+const MOST_LATE: u32 = 3_600_000;
+
 /// The average, as bits of an `f32`, over the time of its last update in milliseconds since `start`. A lost update is
 /// one sample less, so relaxed accesses and a single try are enough: the word carries no other data. It stays the standard
 /// library's under loom too: time is no part of a model.
@@ -33,10 +36,11 @@ impl Pressure {
     fn average(&self, load: f32, now: Instant) -> f32 {
         let word = self.word.load(Relaxed);
         let average = f32::from_bits((word >> 32) as u32);
-        // Wraps after 49 days, and then takes one sample at the wrong weight.
+        // Wraps after 49 days, and then takes one sample at the wrong weight. A sample of a thread that was stopped on its way
+        // here may be older than the last.
         let time = now.saturating_duration_since(self.start).as_millis() as u32;
         let elapsed = time.wrapping_sub(word as u32);
-        if elapsed == 0 || elapsed > u32::MAX / 2 {
+        if elapsed == 0 || elapsed > u32::MAX - MOST_LATE {
             return average;
         }
         let weight = 1.0 - (-(elapsed as f32) / (self.window.as_secs_f32() * 1000.0)).exp();
@@ -61,6 +65,15 @@ mod tests {
         assert_eq!(pressure.open_share(1.0, at(12)), 1.0, "2 ms of full load in a window of 100");
         assert_eq!(pressure.open_share(1.0, at(312)), 0.5, "three windows of full load");
         assert_eq!(pressure.open_share(0.0, at(612)), 1.0, "three windows of calm");
+    }
+
+    #[test]
+    fn a_pause_of_weeks_is_a_pause_and_a_sample_that_comes_late_is_none() {
+        let pressure = Pressure::new(0.5, Duration::from_millis(100));
+        let month = pressure.start + Duration::from_secs(30 * 24 * 3600);
+        assert_eq!(pressure.open_share(1.0, month), 0.5);
+        assert_eq!(pressure.open_share(0.0, month - Duration::from_secs(60)), 0.5);
+        assert_eq!(pressure.open_share(0.0, month + Duration::from_secs(1)), 1.0);
     }
 
     #[test]
