@@ -198,7 +198,7 @@ impl StreamCache {
     /// A budget that is out of the range of its setting, or too small for the shards that the cache was made with: at
     /// least one entry and 1 KiB for each.
     pub fn resize(&self, entries: usize, bytes: usize) -> Result<(), OptimizationError> {
-        self.flights.store().resize(entries, bytes)
+        self.flights.resize(entries, bytes)
     }
 
     /// Whether there is CPU time to compress what is stored, where that is configured: not in an overload.

@@ -29,24 +29,33 @@ const NEVER: u32 = 128;
 const AGAIN: u32 = 64;
 
 /// Which keys are followed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Followed {
-    mask: u64,
+    mask: AtomicU64,
 }
 
 impl Followed {
     /// For a cache of so many entries.
     pub(super) fn of(entries: usize) -> Self {
-        let one_in = (2 * entries / PLACES).max(SHARE as usize).next_power_of_two();
-        Self { mask: one_in as u64 - 1 }
+        Self { mask: AtomicU64::new(mask(entries)) }
+    }
+
+    /// The cache has so many from now on.
+    pub(super) fn resize(&self, entries: usize) {
+        self.mask.store(mask(entries), Relaxed);
     }
 
     /// The place of a key that is followed, and what it is recognised by: never 0, the lowest bit is free.
-    fn place(self, key: &CacheKey) -> Option<(usize, u64)> {
+    fn place(&self, key: &CacheKey) -> Option<(usize, u64)> {
         let bits = choice(key);
         let [_, _, third, fourth] = words(key);
-        (bits & self.mask == 0).then_some((third as usize % PLACES, fourth << 1 | 1 << 63))
+        (bits & self.mask.load(Relaxed) == 0).then_some((third as usize % PLACES, fourth << 1 | 1 << 63))
     }
+}
+
+fn mask(entries: usize) -> u64 {
+    let one_in = (2 * entries / PLACES).max(SHARE as usize).next_power_of_two();
+    one_in as u64 - 1
 }
 
 /// The bits by which keys are chosen; tables place keys by others.
@@ -89,7 +98,7 @@ impl Reuse {
     }
 
     /// An answer is stored.
-    pub(super) fn stored(&self, key: &CacheKey, followed: Followed) {
+    pub(super) fn stored(&self, key: &CacheKey, followed: &Followed) {
         if let Some((place, mark)) = followed.place(key) {
             let before = self.places[place].swap(mark, Relaxed);
             if before != 0 && before & HIT == 0 {
@@ -100,7 +109,7 @@ impl Reuse {
 
     /// An answer was asked for.
     #[inline]
-    pub(super) fn hit(&self, key: &CacheKey, followed: Followed) {
+    pub(super) fn hit(&self, key: &CacheKey, followed: &Followed) {
         if let Some((place, mark)) = followed.place(key)
             && self.places[place].load(Relaxed) == mark
             && self.places[place].compare_exchange(mark, mark | HIT, Relaxed, Relaxed).is_ok()
@@ -133,7 +142,12 @@ mod tests {
     }
 
     /// Answers are stored one after the other, and every so many is hit; how many were admitted.
-    fn store(reuse: &Reuse, followed: Followed, keys: std::ops::Range<u64>, hit_every: Option<u64>) -> usize {
+    fn store(
+        reuse: &Reuse,
+        followed: &Followed,
+        keys: std::ops::Range<u64>,
+        hit_every: Option<u64>,
+    ) -> usize {
         let admitted = keys.filter(|n| {
             let admitted = reuse.admits(&key(*n));
             if admitted {
@@ -149,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_class_whose_answers_are_never_hit_is_no_longer_admitted_and_recovers_when_they_are() {
-        let (reuse, followed) = (Reuse::default(), Followed::of(100));
+        let (reuse, followed) = (Reuse::default(), &Followed::of(100));
         assert_eq!(store(&reuse, followed, 0..2000, None), 2000, "too few verdicts");
         store(&reuse, followed, 2000..10_000, None);
         let share = store(&reuse, followed, 10_000..26_000, None);
@@ -160,13 +174,13 @@ mod tests {
 
     #[test]
     fn a_class_of_whose_answers_a_few_are_hit_is_admitted() {
-        let (reuse, followed) = (Reuse::default(), Followed::of(100));
+        let (reuse, followed) = (Reuse::default(), &Followed::of(100));
         assert_eq!(store(&reuse, followed, 0..50_000, Some(20)), 50_000);
     }
 
     #[test]
     fn a_key_that_is_let_in_is_let_in_again() {
-        let (reuse, followed) = (Reuse::default(), Followed::of(100));
+        let (reuse, followed) = (Reuse::default(), &Followed::of(100));
         store(&reuse, followed, 0..20_000, None);
         let admitted = |n: &u64| reuse.admits(&key(*n));
         let once: Vec<u64> = (0..1000).filter(admitted).collect();
@@ -178,7 +192,7 @@ mod tests {
     #[test]
     fn keys_are_followed_for_longer_than_a_cache_of_any_size_holds_them() {
         for entries in [1, 100, 1000, 1 << 20, 1 << 28] {
-            let Followed { mask } = Followed::of(entries);
+            let mask = mask(entries);
             assert!((mask + 1) * PLACES as u64 >= 2 * entries as u64);
             assert_eq!(mask % SHARE, SHARE - 1, "those that are followed are let in");
         }
@@ -187,7 +201,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_hit_often_is_one_verdict() {
         let reuse = Reuse::default();
-        let followed = Followed { mask: 0 };
+        let followed = &Followed { mask: AtomicU64::new(0) };
         reuse.stored(&key(1), followed);
         (0..10).for_each(|_| reuse.hit(&key(1), followed));
         assert_eq!((reuse.verdicts.load(Relaxed), reuse.hits.load(Relaxed)), (1, 1));

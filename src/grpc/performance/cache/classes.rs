@@ -67,9 +67,14 @@ impl Classes {
         let reuse = &self.book(place).reuse;
         let admitted = reuse.admits(key);
         if admitted {
-            reuse.stored(key, self.followed);
+            reuse.stored(key, &self.followed);
         }
         admitted
+    }
+
+    /// The cache has room for so many answers from now on.
+    pub(super) fn resize(&self, entries: usize) {
+        self.followed.resize(entries);
     }
 
     /// The answer as LZ4, if that is wanted and worth while.
@@ -86,7 +91,7 @@ impl Classes {
     /// Somebody asked for an answer, and got it.
     #[inline]
     pub(super) fn hit(&self, key: &CacheKey, place: Place) {
-        self.book(place).reuse.hit(key, self.followed);
+        self.book(place).reuse.hit(key, &self.followed);
     }
 
     /// The answer that the bytes are.

@@ -440,6 +440,12 @@ impl Flights {
         removed
     }
 
+    pub(super) fn resize(&self, entries: usize, bytes: usize) -> Result<(), OptimizationError> {
+        self.store.resize(entries, bytes)?;
+        self.classes.resize(entries);
+        Ok(())
+    }
+
     pub(super) fn clear(&self) {
         self.table.strike_all();
         self.store.clear();

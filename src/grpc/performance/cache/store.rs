@@ -354,7 +354,7 @@ impl Store {
         loop {
             let generation = self.tables.generation();
             // The oldest first: see `resize`.
-            for (_, table) in self.tables.in_use().rev() {
+            for table in self.tables.all() {
                 request.close(
                     table,
                     &self.books,
@@ -373,7 +373,7 @@ impl Store {
     pub(super) fn retain(&self, which: impl Fn(&CacheKey, &Stored) -> bool) {
         loop {
             let generation = self.tables.generation();
-            for (_, table) in self.tables.in_use().rev() {
+            for table in self.tables.all() {
                 for number in 0..self.books.shards().len() {
                     for resident in table.shard(number).iter().flat_map(|set| set.all(&self.books)) {
                         if !which(&resident.entry().key, &resident.entry().stored) {

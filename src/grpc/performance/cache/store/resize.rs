@@ -15,6 +15,8 @@
 //!
 //! An insertion that ends, and finds that its table was left behind, moves what it stored in the same way; and since its
 //! table may be out of everybody's sight by then, it closes what else there is for the key before it reveals the copy.
+//! It may find there what another insertion of the key has stored, which was as late, and moves that; so whoever removes
+//! looks into all tables, also those that are out of sight.
 //!
 //! **Shrinking** lowers the limits, and then throws out what is too much, the least used first. An insertion that took
 //! its room by the old limits either is in its slot by then, or sees the new ones afterwards, and evicts.

@@ -264,7 +264,12 @@ impl Fresh {
     }
 
     fn into_word(self) -> (Word, NonNull<Node<Entry>>) {
-        (self.word(), self.0.into_owned().as_raw())
+        (self.word(), self.leave())
+    }
+
+    /// Leaves it to the slot that has it. Does not look at it: unless somebody holds it, it may have been freed by now.
+    fn leave(self) -> NonNull<Node<Entry>> {
+        self.0.into_owned().as_raw()
     }
 }
 
@@ -317,7 +322,7 @@ impl<'a> Visit<'a> {
         if !self.slot.turn(self.word, entry.word()) {
             return Err(entry);
         }
-        let _in_the_slot = entry.into_word();
+        entry.leave();
         // SAFETY: the exchange has taken it out, and it was there.
         Ok(unsafe { Unlinked::new(self.node) })
     }

@@ -117,6 +117,11 @@ impl Tables {
         (oldest..=self.newest.load(SeqCst)).rev().map(|n| (Generation(n), self.nth(n)))
     }
 
+    /// Every table, the oldest first: also those that are out of use, since who is late may have put something there.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Table> {
+        (0..=self.newest.load(SeqCst)).map(|n| self.nth(n))
+    }
+
     fn nth(&self, n: usize) -> &Table {
         self.made[n].get().expect("a table is made before its number is told")
     }

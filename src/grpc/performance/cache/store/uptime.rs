@@ -45,7 +45,13 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn now() -> Self {
-        Self { fine: clock::now(), coarse: coarse_now() }
+        Self::read(coarse_now, clock::now)
+    }
+
+    /// In this order: to who is stopped in between, for however long, the coarse clock seems to be ahead, and never behind.
+    fn read(coarse: impl FnOnce() -> Duration, fine: impl FnOnce() -> Instant) -> Self {
+        let coarse = coarse();
+        Self { coarse, fine: fine() }
     }
 
     /// A moment that was told. What was before the origin is the origin.
@@ -56,7 +62,31 @@ impl Origin {
     /// A moment that is now, or a little later, by a clock that costs next to nothing.
     #[inline]
     pub(super) fn surely_by_now(&self) -> Uptime {
+        self.surely_by(coarse_now())
+    }
+
+    #[inline]
+    fn surely_by(&self, coarse: Duration) -> Uptime {
         // The clock may have lagged behind at the origin, too: then it seems to go fast, and never slow.
-        Uptime::of(coarse_now().saturating_sub(self.coarse)) + MOST_LAG
+        Uptime::of(coarse.saturating_sub(self.coarse)) + MOST_LAG
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn the_coarse_clock_is_not_behind_where_the_store_s_maker_was_stopped_between_two_looks_at_a_clock() {
+        const STOPPED: Duration = Duration::from_secs(60);
+        let (start, time) = (Instant::now(), Cell::new(Duration::ZERO));
+        let look = || time.replace(time.get() + STOPPED);
+        let origin = Origin::read(look, || start + look());
+        for since in [STOPPED, 2 * STOPPED, 100 * STOPPED] {
+            assert!(origin.surely_by(since) >= origin.at(start + since), "{since:?}");
+        }
     }
 }

@@ -171,3 +171,17 @@ fn a_class_whose_answers_are_never_hit_is_told_and_no_longer_stored_and_others_a
     }
     assert_eq!(flights.store.stats().not_admitted, before, "it has recovered");
 }
+
+#[test]
+fn answers_are_judged_by_the_time_for_which_a_cache_keeps_them_that_has_grown() {
+    const ANSWERS: u32 = 20_000;
+    let config = OptimizationConfig { cache_capacity: 100, ..OptimizationConfig::default() };
+    let flights = Arc::new(Flights::new(&config).unwrap());
+    flights.resize(2 * ANSWERS as usize, 64 << 20).unwrap();
+    for n in 0..ANSWERS {
+        flights.lead(n).complete(answer("asked for again when all others were"));
+    }
+    assert_eq!(flights.store.stats().not_admitted, 0);
+    let hits = (0..ANSWERS).filter(|n| flights.stored(*n).is_some()).count();
+    assert!(hits * 100 > ANSWERS as usize * 95, "{hits} of {ANSWERS}");
+}

@@ -1,3 +1,5 @@
+use std::{sync::atomic::AtomicUsize, thread};
+
 use super::{
     super::super::{
         store::Uptime,
@@ -34,4 +36,32 @@ fn who_looks_for_another_key_is_told_by_the_word_alone() {
     drop(visit);
     assert!(!hazards.retire(old, 1));
     assert!(has(Some(Check::of(&key(0)))));
+}
+
+/// For Miri, and other tools that see what is read after it was freed.
+#[test]
+fn who_has_replaced_an_entry_reads_neither_that_nor_its_own_while_others_free_them() {
+    let rounds = if cfg!(miri) { 200 } else { 20_000 };
+    let (slot, hazards, key) = (Slot::default(), Hazards::new(), key(0));
+    let entry =
+        || Fresh::new(Entry { key, stored: Stored::new(Body::plain(b"0"), Meta::until(Uptime::NEVER)) });
+    assert!(slot.claim().unwrap().fill(entry(), &hazards).reveal());
+    let replaced = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    let visit = slot.look(Ask::Open, None, &hazards).unwrap();
+                    if let Ok(old) = visit.replace(entry()) {
+                        replaced.fetch_add(1, SeqCst);
+                        drop(visit);
+                        let _ = hazards.retire(old, 1);
+                    }
+                    hazards.reclaim_all(drop);
+                }
+            });
+        }
+    });
+    assert!(replaced.into_inner() >= rounds);
+    assert_eq!(slot.look(Ask::Open, None, &hazards).unwrap().bytes(), "0");
 }

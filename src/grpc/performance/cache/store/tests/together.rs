@@ -172,3 +172,32 @@ fn entries_that_move_to_a_larger_table_stay_readable_but_for_the_moment_of_the_m
     assert!(store.stats().entries > 8500, "{}", store.stats().entries);
     store.audit(10_000, 8 * MIB);
 }
+
+/// One stops before its table is left behind, and publishes and reveals afterwards; another, who stores the same, finds that
+/// before the first goes on.
+#[test]
+fn what_was_invalidated_where_nobody_looks_any_more_is_not_moved_to_where_somebody_does() {
+    let store = store(20, MIB);
+    let first = key(0);
+    let now = store.uptime(Instant::now());
+    let insertion = |wanted| Insertion {
+        request: store.request(&first),
+        generation: store.tables.generation(),
+        now,
+        wanted,
+    };
+    let is_valid = AtomicBool::new(true);
+    let wanted = || is_valid.load(SeqCst);
+    let (stopped, mut another) = (insertion(Some(&wanted)), insertion(None));
+    store.resize(2000, 2 * MIB).unwrap();
+    assert_ne!(store.tables.generation(), stopped.generation);
+
+    let Prepared::Fits(body) = store.prepare(b"old", None) else { panic!("it fits") };
+    store
+        .admit(&stopped, store.books.fresh(Entry { key: first, stored: Stored::new(body, store.meta(now)) }));
+    is_valid.store(false, SeqCst);
+    store.remove(&first);
+    store.follow(&mut another);
+    assert!(!store.has(0));
+    store.audit(0, 0);
+}
