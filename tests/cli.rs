@@ -94,6 +94,11 @@ async fn a_wrong_command_line_is_usage() {
         assert_eq!(run.stdout, "", "{arguments:?}");
         assert_ne!(run.stderr, "", "{arguments:?}");
     }
+    for flag in ["--listen", "--admin-listen"] {
+        let run = run(&["serve", flag, "localhost:50051"]).await;
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains(flag) && run.stderr.contains("127.0.0.1:50051"), "{run:?}");
+    }
 }
 
 #[tokio::test]
@@ -382,6 +387,19 @@ async fn load_is_measured_told_and_judged() {
     assert_eq!(report["sent"], report["answered_ok"], "{report}");
     assert_ne!(report["sent"], 0);
     assert_eq!(report["errors"]["RESOURCE_EXHAUSTED"], 0);
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_said_all_the_same() {
+    let files = Files::new();
+    let server = Serving::start(&[]).await;
+    let (url, nowhere) = (server.url(), files.text("nowhere/load.json"));
+    let arguments = ["load", "--server", &url, "--operation", "digest", "--rate", "100", "--streams", "1"];
+    let more = ["--duration", "100ms", "--warm-up", "0s", "--json", &nowhere];
+    let done = run(&[&arguments[..], &more].concat()).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stdout.contains("p99") || done.stdout.contains("INVALID"), "{done:?}");
+    assert!(done.stderr.contains(&format!("cannot write {nowhere}: ")), "{done:?}");
 }
 
 #[tokio::test]
