@@ -84,11 +84,16 @@ async fn a_connection_that_does_not_finish_its_handshake_is_closed() {
 
 #[tokio::test]
 async fn a_message_that_does_not_go_on_ends_its_call() {
-    for sent in [1, 5, 500] {
+    const CHECK: &str = "/grpc.health.v1.Health/Check";
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    for (method, sent) in
+        [(raw::STREAM, 1), (raw::STREAM, 5), (raw::STREAM, 500), (CHECK, 0), (CHECK, 6), (REFLECTION, 6)]
+    {
         let setting: Setting = ("read_timeout", |options, time| options.read_timeout = time);
         runs_out(Limit::Read, setting, MOMENT, async |server| {
             let mut client = RawClient::connect(server.addr).await;
-            reception::begin(&mut client, 0, &reception::message(1000)[..sent]).await;
+            client.send(&raw::headers_to(method, 0)).await;
+            client.data(0, reception::message(1000)[..sent].chunks(1000)).await;
             // The server has seen what came before.
             assert!(client.is_answered(1).await);
             client

@@ -9,7 +9,8 @@
 //!
 //! A message that was begun has to go on: when none of it comes for `read_timeout`, its call ends with
 //! DEADLINE_EXCEEDED. So has the message of a unary call, for which tonic waits without a limit before the service
-//! hears of the call. A stream without a message under way is the service's to watch over.
+//! hears of the call. A stream without a message under way is the service's to watch over. All this holds for the
+//! requests of health and reflection too: they share the limits, and the budget.
 //!
 //! The bytes of a large message are drawn from a budget before they are read ([`reception`](super::reception)).
 //!
@@ -41,24 +42,36 @@ use super::{
 
 /// One byte says whether the message is compressed, four say its length.
 const PREFIX: usize = 5;
-/// The one method whose client sends as many messages as it likes, when it likes.
-const STREAMING: &str = "/Stream";
+/// The methods whose clients send as many messages as they like, when they like: ours, and that of reflection.
+const STREAMING: [&str; 2] = ["/Stream", "/ServerReflectionInfo"];
 
-/// A gRPC service whose requests are bounded in size.
+/// What the requests of all services of a server are held to.
 #[derive(Debug, Clone)]
-pub(super) struct MessageLimit<S> {
-    inner: S,
+pub(super) struct Bounds {
     limit: usize,
     read_timeout: Duration,
     reception: Reception,
     counts: ServerCounts,
 }
 
-impl<S> MessageLimit<S> {
-    pub(super) fn new(inner: S, options: &ServerOptions, counts: ServerCounts) -> Self {
+impl Bounds {
+    pub(super) fn new(options: &ServerOptions, counts: ServerCounts) -> Self {
         let reception = Reception::new(options.max_receiving_bytes, counts.clone());
         let (limit, read_timeout) = (options.max_message_size, options.read_timeout);
-        Self { inner, limit, read_timeout, reception, counts }
+        Self { limit, read_timeout, reception, counts }
+    }
+}
+
+/// A gRPC service whose requests are bounded in size.
+#[derive(Debug, Clone)]
+pub(super) struct MessageLimit<S> {
+    inner: S,
+    bounds: Bounds,
+}
+
+impl<S> MessageLimit<S> {
+    pub(super) fn new(inner: S, bounds: &Bounds) -> Self {
+        Self { inner, bounds: bounds.clone() }
     }
 }
 
@@ -79,8 +92,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let streams = request.uri().path().ends_with(STREAMING);
-        let draw = self.reception.draw();
+        let path = request.uri().path();
+        let streams = STREAMING.iter().any(|method| path.ends_with(method));
+        let Bounds { limit, read_timeout, reception, counts } = &self.bounds;
+        let draw = reception.draw();
         // tonic has let go of the message of a unary call long before that is answered.
         let held_for_the_answer = (!streams).then(|| draw.drawn());
         let watch = |body| BoundedBody {
@@ -89,13 +104,13 @@ where
             streams,
             parked: None,
             rest: Bytes::new(),
-            scan: Scan::new(self.limit),
+            scan: Scan::new(*limit),
             ended: false,
             awaited: !streams,
             halt: None,
             halted: false,
-            read_timeout: self.read_timeout,
-            counts: self.counts.clone(),
+            read_timeout: *read_timeout,
+            counts: counts.clone(),
         };
         let request = request.map(|body| Body::new(watch(body)));
         let answer = self.inner.call(request);
