@@ -103,6 +103,31 @@ async fn a_message_that_does_not_go_on_ends_its_call() {
 }
 
 #[tokio::test]
+async fn a_large_message_has_that_time_for_each_64_kib_of_it_and_not_for_each_byte() {
+    for (piece, hits) in [(64 << 10, 0), (1, 1)] {
+        clock::stopped(async {
+            let server = start(|options| {
+                options.read_timeout = LONG;
+                (options.max_concurrent_streams, options.stream_window) = (8, 1 << 20);
+            })
+            .await;
+            let mut client = reception::client(&server).await;
+            let (begun, rest) = (&reception::message(200 << 10)[..5], vec![0; 200 << 10]);
+            reception::begin(&mut client, 0, begun).await;
+            assert!(client.is_answered(1).await);
+            for (call, piece) in (2..4).zip(rest.chunks(piece)) {
+                time::advance(LONG - MOMENT).await;
+                client.data(0, piece.chunks(16_384)).await;
+                // The server has seen it.
+                assert!(client.is_answered(call).await);
+            }
+            server.hit(Limit::Read, hits).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_call_whose_answers_are_not_read_is_ended() {
     let setting: Setting = ("write_timeout", |options, time| options.write_timeout = time);
     // They are looked after four times in that time.

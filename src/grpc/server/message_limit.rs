@@ -7,8 +7,9 @@
 //! it came, and then fails with the status, once and for good. tonic hands the status on: to the client of a unary
 //! call, or as the last item of a stream's requests.
 //!
-//! A message that was begun has to go on: when none of it comes for `read_timeout`, its call ends with
-//! DEADLINE_EXCEEDED. So has the message of a unary call, for which tonic waits without a limit before the service
+//! A message that was begun has to go on: when it has neither ended within `read_timeout` nor gone on by [`SMALL`], its
+//! call ends with DEADLINE_EXCEEDED. Single bytes renew nothing: a large message of which now and then one comes would hold
+//! its share of the budget for years. So has the message of a unary call, for which tonic waits without a limit before the service
 //! hears of the call. A stream without a message under way is the service's to watch over. All this holds for the
 //! requests of health and reflection too: they share the limits, and the budget.
 //!
@@ -20,7 +21,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -109,6 +110,7 @@ where
             awaited: !streams,
             halt: None,
             halted: false,
+            came: 0,
             read_timeout: *read_timeout,
             counts: counts.clone(),
         };
@@ -138,6 +140,8 @@ struct BoundedBody {
     /// Made when the client keeps the server waiting for the first time.
     halt: Option<Pin<Box<Sleep>>>,
     halted: bool,
+    /// Bytes that came since then.
+    came: usize,
     read_timeout: Duration,
     counts: ServerCounts,
 }
@@ -151,6 +155,7 @@ impl BoundedBody {
         let halt = self.halt.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::ZERO)));
         if !self.halted {
             self.halted = true;
+            self.came = 0;
             halt.as_mut().reset(Instant::now() + self.read_timeout);
         }
         halt.as_mut().poll(cx)
@@ -163,6 +168,12 @@ impl BoundedBody {
         mut data: Bytes,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let rest = data.split_off(self.scan.advance(&data));
+        self.came += data.len();
+        // Who looks late cannot tell how long it took to come.
+        let late = self.halt.as_ref().is_some_and(|halt| halt.is_elapsed());
+        if self.scan.went_on || self.came >= SMALL || late {
+            self.halted = false;
+        }
         if self.scan.too_long.is_none() {
             self.rest = rest;
         }
@@ -171,9 +182,11 @@ impl BoundedBody {
     }
 
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        ready!(self.draw.poll(cx, self.scan.begun));
-        // The client is not to be blamed for the time in which it was kept from sending.
-        self.halted = false;
+        if self.draw.poll(cx, self.scan.begun).is_pending() {
+            // The client is not to be blamed for the time in which it is kept from sending.
+            self.halted = false;
+            return Poll::Pending;
+        }
         Poll::Ready(self.parked.take().map(|data| Ok(Frame::data(data))))
     }
 }
@@ -212,7 +225,6 @@ impl HttpBody for BoundedBody {
             self.counts.hit(Limit::Read);
             return Poll::Ready(Some(Err(halted(self.read_timeout))));
         };
-        self.halted = false;
         let Some(frame) = frame else { return Poll::Ready(None) };
         match frame.into_data() {
             Ok(data) => {
@@ -240,7 +252,10 @@ fn above_limit(length: usize, limit: usize) -> Status {
 }
 
 fn halted(timeout: Duration) -> Status {
-    Status::deadline_exceeded(format!("nothing of the message came for {timeout:?} (server.read_timeout)"))
+    Status::deadline_exceeded(format!(
+        "the message has neither ended within {timeout:?} (server.read_timeout) nor gone on by {} KiB",
+        SMALL >> 10
+    ))
 }
 
 /// Where in a sequence of gRPC messages the bytes are.
@@ -255,13 +270,24 @@ struct Scan {
     begun: usize,
     /// The current message is large.
     large: bool,
+    /// What was looked at last ends a message, or the prefix of one.
+    went_on: bool,
     /// The length of the message that is too long.
     too_long: Option<usize>,
 }
 
 impl Scan {
     fn new(limit: usize) -> Self {
-        Self { limit, prefix: [0; PREFIX], seen: 0, remaining: 0, begun: 0, large: false, too_long: None }
+        Self {
+            limit,
+            prefix: [0; PREFIX],
+            seen: 0,
+            remaining: 0,
+            begun: 0,
+            large: false,
+            went_on: false,
+            too_long: None,
+        }
     }
 
     fn is_between_messages(&self) -> bool {
@@ -271,12 +297,13 @@ impl Scan {
     /// Looks at the next bytes, up to the end of a large message, or to the prefix of one that is too long, and says how
     /// many those are.
     fn advance(&mut self, bytes: &[u8]) -> usize {
-        self.begun = 0;
+        (self.begun, self.went_on) = (0, false);
         let mut at = 0;
         while at < bytes.len() {
             let skipped = self.remaining.min(bytes.len() - at);
             at += skipped;
             self.remaining -= skipped;
+            self.went_on |= skipped > 0 && self.remaining == 0;
             if self.remaining == 0 && std::mem::take(&mut self.large) {
                 return at;
             }
@@ -295,6 +322,7 @@ impl Scan {
             at += taken;
             self.seen = 0;
             self.remaining = length;
+            self.went_on = true;
             // What a compressed one unpacks to is not known before.
             let unpacked = if compressed == 0 { length } else { self.limit };
             self.large = unpacked > SMALL;
