@@ -302,6 +302,21 @@ async fn an_input_is_never_overwritten_nor_one_result_by_another() {
 }
 
 #[tokio::test]
+async fn results_that_are_being_written_are_in_nobodys_way() {
+    let files = Files::new();
+    let inputs = [".a.part", "a", &"n".repeat(255)].map(|name| files.write(&format!("in/{name}"), name));
+    let results = files.text("out");
+    let [hidden, plain, long] = &inputs;
+    let done = run(&["process", "echo", hidden, plain, long, "--output", &results]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(fs::read_dir(&results).unwrap().count(), 3);
+    for input in inputs {
+        let name = Path::new(&input).file_name().unwrap();
+        assert_eq!(fs::read(Path::new(&results).join(name)).unwrap(), fs::read(&input).unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_the_server_finds_too_large_does_not_take_the_others_along() {
     let files = Files::new();
     let server = Serving::start(&["--set", "server.max_message_size=10KiB"]).await;
@@ -363,6 +378,30 @@ async fn top_shows_a_table_once_and_a_line_for_each_look_without_a_terminal() {
     assert!(line.starts_with("up ") && !line.contains('\x1b'), "{line}");
     signal(&top, "-INT").await;
     assert_eq!(timeout(PATIENCE, top.wait()).await.unwrap().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn top_ends_on_a_signal_whatever_it_waits_for() {
+    // A server that accepts connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for (more, name) in [(&["--once"][..], "-INT"), (&[], "-TERM")] {
+        let mut top = millstream(&[&["top", "--server", &url], more].concat()).spawn().unwrap();
+        let _connection = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+        signal(&top, name).await;
+        assert_eq!(timeout(PATIENCE, top.wait()).await.expect("it ends").unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_not_waited_for() {
+    let files = Files::new();
+    let input = files.write("a.txt", "a");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let done = run(&["process", "digest", &input, "--server", &url]).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("cannot list the operations"), "{done:?}");
 }
 
 #[tokio::test]
