@@ -94,6 +94,11 @@ async fn a_wrong_command_line_is_usage() {
         assert_eq!(run.stdout, "", "{arguments:?}");
         assert_ne!(run.stderr, "", "{arguments:?}");
     }
+    for flag in ["--listen", "--admin-listen"] {
+        let run = run(&["serve", flag, "localhost:50051"]).await;
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains(flag) && run.stderr.contains("127.0.0.1:50051"), "{run:?}");
+    }
 }
 
 #[tokio::test]
@@ -297,6 +302,21 @@ async fn an_input_is_never_overwritten_nor_one_result_by_another() {
 }
 
 #[tokio::test]
+async fn results_that_are_being_written_are_in_nobodys_way() {
+    let files = Files::new();
+    let inputs = [".a.part", "a", &"n".repeat(255)].map(|name| files.write(&format!("in/{name}"), name));
+    let results = files.text("out");
+    let [hidden, plain, long] = &inputs;
+    let done = run(&["process", "echo", hidden, plain, long, "--output", &results]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(fs::read_dir(&results).unwrap().count(), 3);
+    for input in inputs {
+        let name = Path::new(&input).file_name().unwrap();
+        assert_eq!(fs::read(Path::new(&results).join(name)).unwrap(), fs::read(&input).unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_the_server_finds_too_large_does_not_take_the_others_along() {
     let files = Files::new();
     let server = Serving::start(&["--set", "server.max_message_size=10KiB"]).await;
@@ -361,6 +381,30 @@ async fn top_shows_a_table_once_and_a_line_for_each_look_without_a_terminal() {
 }
 
 #[tokio::test]
+async fn top_ends_on_a_signal_whatever_it_waits_for() {
+    // A server that accepts connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for (more, name) in [(&["--once"][..], "-INT"), (&[], "-TERM")] {
+        let mut top = millstream(&[&["top", "--server", &url], more].concat()).spawn().unwrap();
+        let _connection = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+        signal(&top, name).await;
+        assert_eq!(timeout(PATIENCE, top.wait()).await.expect("it ends").unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_not_waited_for() {
+    let files = Files::new();
+    let input = files.write("a.txt", "a");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let done = run(&["process", "digest", &input, "--server", &url]).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("cannot list the operations"), "{done:?}");
+}
+
+#[tokio::test]
 async fn load_is_measured_told_and_judged() {
     let files = Files::new();
     let server = Serving::start(&[]).await;
@@ -382,6 +426,19 @@ async fn load_is_measured_told_and_judged() {
     assert_eq!(report["sent"], report["answered_ok"], "{report}");
     assert_ne!(report["sent"], 0);
     assert_eq!(report["errors"]["RESOURCE_EXHAUSTED"], 0);
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_said_all_the_same() {
+    let files = Files::new();
+    let server = Serving::start(&[]).await;
+    let (url, nowhere) = (server.url(), files.text("nowhere/load.json"));
+    let arguments = ["load", "--server", &url, "--operation", "digest", "--rate", "100", "--streams", "1"];
+    let more = ["--duration", "100ms", "--warm-up", "0s", "--json", &nowhere];
+    let done = run(&[&arguments[..], &more].concat()).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stdout.contains("p99") || done.stdout.contains("INVALID"), "{done:?}");
+    assert!(done.stderr.contains(&format!("cannot write {nowhere}: ")), "{done:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
-use super::config::{BadConfiguration, Configuration, Sources};
+use super::{
+    config::{BadConfiguration, Configuration, Sources},
+    units,
+};
 
 /// Flags of every command that reads the configuration.
 #[derive(Debug, clap::Args)]
@@ -22,10 +25,10 @@ pub(super) struct ConfigFlags {
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ServerFlags {
     /// Listen here; port 0 picks a free one. [server.listen]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = units::address)]
     listen: Option<SocketAddr>,
     /// Answer /metrics, /healthz and /readyz here, by HTTP; port 0 picks a free one. [server.admin_listen]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = units::address)]
     admin_listen: Option<SocketAddr>,
     /// Let clients make handlers panic, for tests. [server.allow_fault_injection]
     #[arg(long)]

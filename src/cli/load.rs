@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -155,13 +155,17 @@ impl Args {
         Ok(options)
     }
 
-    /// The file first: a reader of stdout that has gone away does not cost the figures.
+    /// To whoever takes it: neither a reader of stdout that has gone away nor a file that cannot be written costs the
+    /// figures.
     fn tell(&self, report: &LoadReport) -> anyhow::Result<()> {
-        if let Some(path) = &self.json {
-            let mut json = serde_json::to_vec_pretty(report)?;
-            json.push(b'\n');
-            fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        write!(io::stdout().lock(), "{report}").context("cannot write to stdout")
+        let written = self.json.as_deref().map_or(Ok(()), |path| write_json(path, report));
+        let said = write!(io::stdout().lock(), "{report}").context("cannot write to stdout");
+        written.and(said)
     }
+}
+
+fn write_json(path: &Path, report: &LoadReport) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec_pretty(report)?;
+    json.push(b'\n');
+    fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }

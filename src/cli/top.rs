@@ -35,27 +35,30 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let mut signals = Signals::listen()?;
+        tokio::select! {
+            ended = self.show() => ended?,
+            // Whatever is waited for, and the screen is tidied up all the same.
+            () = signals.next() => {}
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn show(self) -> anyhow::Result<()> {
         let mut client = client::connect(&self.server).await?;
         if self.once {
             let stats = client.get_stats(GetStatsRequest {}).await?.into_inner();
             io::stdout().write_all(table(&stats, None).as_bytes())?;
-            return Ok(Exit::Done);
+            return Ok(());
         }
         let interval = Some(self.interval.try_into()?);
         let mut looks = client.watch_stats(WatchStatsRequest { interval }).await?.into_inner();
         let mut screen = Screen::open()?;
         let mut before = None;
-        loop {
-            let stats = tokio::select! {
-                look = looks.message() => match look? {
-                    Some(stats) => stats,
-                    None => return Ok(Exit::Done),
-                },
-                () = signals.next() => return Ok(Exit::Done),
-            };
+        while let Some(stats) = looks.message().await? {
             screen.show(&stats, before.as_ref())?;
             before = Some(stats);
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sizes and durations as people write them.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use humantime_serde::re::humantime;
 
@@ -24,6 +24,8 @@ const UNITS: [(&str, u64); 12] = [
 pub(crate) const A_SIZE: &str = "a whole number, or a size such as \"4KiB\" or \"20MiB\"";
 /// What would be right where a duration is wanted.
 pub(crate) const A_DURATION: &str = "a duration with its unit, such as \"10ms\", \"5s\" or \"2m\"";
+/// What would be right where it is said where to listen.
+pub(crate) const AN_ADDRESS: &str = "an IP address and a port, such as \"127.0.0.1:50051\" or \"[::1]:0\"";
 
 /// Bytes, or any whole number: `4096`, `4_096`, `4KiB`, `20 MiB`, `1MB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -40,6 +42,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 /// `10ms`, `1m 30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| format!("`{text}` is not {A_DURATION}"))
+}
+
+/// `127.0.0.1:50051`.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("it is not {AN_ADDRESS}"))
 }
 
 /// `12.3 ms`: three digits are what a reader takes in.

@@ -54,7 +54,11 @@ use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::D
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::{server::NamedService, service::Routes};
 
-use self::{connection::Transport, message_limit::MessageLimit, paced_io::Swamped};
+use self::{
+    connection::Transport,
+    message_limit::{Bounds, MessageLimit},
+    paced_io::Swamped,
+};
 use super::proto::{
     FILE_DESCRIPTOR_SET,
     data_plane_server::{DataPlane, DataPlaneServer},
@@ -227,9 +231,10 @@ fn routes<T: DataPlane>(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     const DESCRIBED: &str = "the descriptors were made by the compiler of the protocol";
-    Routes::new(MessageLimit::new(service, options, counts.clone()))
-        .add_service(health::service(name, draining))
-        .add_service(reflection().build_v1().expect(DESCRIBED))
-        .add_service(reflection().build_v1alpha().expect(DESCRIBED))
+    let bounds = Bounds::new(options, counts.clone());
+    Routes::new(MessageLimit::new(service, &bounds))
+        .add_service(MessageLimit::new(health::service(name, draining), &bounds))
+        .add_service(MessageLimit::new(reflection().build_v1().expect(DESCRIBED), &bounds))
+        .add_service(MessageLimit::new(reflection().build_v1alpha().expect(DESCRIBED), &bounds))
         .prepare()
 }

@@ -1,6 +1,10 @@
 //! The one place that turns errors into gRPC statuses.
+//!
+//! What an error says may quote what the client has sent, which may be as long as a message. A status travels in headers,
+//! which clients bound to 8 KiB or 16 KiB together, and on a stream within an answer that must not be above what a client
+//! takes: a longer one costs the client its call, or its stream. So the text is cut to [`LONGEST_TEXT`].
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -29,6 +33,20 @@ impl From<FailureKind> for Code {
 
 /// What `ErrorInfo` calls the wait that was predicted, or gone through, in milliseconds.
 const WAIT: &str = "wait_ms";
+
+/// Bytes of the text of a status. It may take thrice as many, in `grpc-message`, where it is not ASCII, and travels once
+/// more among the details.
+const LONGEST_TEXT: usize = 1024;
+
+/// A text that fits in a status: both ends of it, since the one says what is wrong, and the other what would be right.
+pub(super) fn brief(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT {
+        return text.into();
+    }
+    let (begin, end) =
+        (text.floor_char_boundary(LONGEST_TEXT / 2), text.ceil_char_boundary(text.len() - LONGEST_TEXT / 2));
+    format!("{} [{} bytes] {}", &text[..begin], end - begin, &text[end..]).into()
+}
 
 /// What tells a gRPC client with a retry policy when to try again, in milliseconds (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -62,7 +80,7 @@ fn reason(error: &OptimizationError) -> Option<&'static str> {
 impl From<OptimizationError> for Status {
     fn from(error: OptimizationError) -> Self {
         let code = error.kind().into();
-        let text = error.to_string();
+        let text = brief(&error.to_string()).into_owned();
         let mut details = ErrorDetails::new();
         if let Some(delay) = retry_after(&error) {
             details.set_retry_info(Some(delay));
@@ -126,6 +144,24 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.error_info().unwrap().metadata["wait_ms"], "80");
         assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "90");
+    }
+
+    #[test]
+    fn a_text_as_long_as_a_message_is_cut_to_what_headers_carry_and_keeps_both_its_ends() {
+        for filling in ["x", "\u{e9}", "\u{1f33e}"] {
+            for length in [LONGEST_TEXT / filling.len(), 4 << 20] {
+                let text = format!("it is {}; it has to be short", filling.repeat(length));
+                let status = Status::from(OptimizationError::from(HandlerError::invalid_argument(text)));
+                let said = status.message();
+                assert!(said.contains("it is ") && said.ends_with("; it has to be short"), "{said}");
+                let mut headers = tonic::codegen::http::HeaderMap::new();
+                status.add_header(&mut headers).unwrap();
+                let bytes: usize =
+                    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+                assert!(bytes < 6 << 10, "{bytes} bytes of headers for {length} of {filling}");
+            }
+        }
+        assert_eq!(brief("all of it"), "all of it");
     }
 
     #[test]

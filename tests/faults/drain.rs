@@ -72,6 +72,19 @@ async fn peers_that_never_finished_their_handshake_are_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_watches_the_figures_is_not_waited_for_however_seldom_he_looks() {
+    let server = start_patient().await;
+    let day = Some(prost_types::Duration { seconds: 24 * 3600, nanos: 0 });
+    let mut client = client(&server).await;
+    let watch = client.watch_stats(WatchStatsRequest { interval: day }).await.unwrap();
+    let mut figures = watch.into_inner();
+    assert!(timeout(PATIENCE, figures.message()).await.unwrap().unwrap().is_some());
+    signal(&server.child, "-TERM").await;
+    assert_eq!(timeout(PATIENCE, figures.message()).await.expect("the watch ends").unwrap(), None);
+    assert_eq!(server.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_stream_that_stays_open_is_waited_for_until_the_deadline() {
     let server = start(&[]).await;
     let mut client = client(&server).await;

@@ -69,6 +69,23 @@ async fn bombs_vast_pictures_and_deep_json_are_answered_and_their_neighbours_do_
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_message_is_said_in_so_few_words_that_every_client_can_take_them() {
+    let server = Serving::start(&[]).await;
+    let mut client = client(&server).await;
+    // Quoted with escapes it is more than a client takes of one answer; as a header, more than it takes of all.
+    let wrong = || request(0, "digest", "x", &[("algorithm", &"\u{1}".repeat(1 << 20))]);
+    let refused = timeout(PATIENCE, client.process(wrong())).await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:.200}");
+    assert!(refused.message().ends_with("it has to be one of blake3, sha256"), "{}", refused.message());
+    let requests = [wrong(), request(1, "echo", "after", &[])];
+    let mut answers = client.stream(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    for expected in [Code::InvalidArgument, Code::Ok] {
+        let answer = timeout(PATIENCE, answers.message()).await.unwrap().expect("the stream lives on");
+        assert_eq!(code(&answer.unwrap()), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_unpacks_to_more_than_the_limit_is_refused_and_the_connection_lives_on() {
     let server = Serving::start(&[]).await;
     let mut plain = client(&server).await;

@@ -106,6 +106,23 @@ fn control(scene: for<'a> fn(&'a Running, usize) -> Told<'a>) -> Row {
     }
 }
 
+/// The row of what HTTP/2 does not allow: who is above it has broken it, and loses the connection.
+fn protocol(setting: Option<Setting>, most: usize, scene: for<'a> fn(&'a Running, usize) -> Told<'a>) -> Row {
+    Row { limit: Limit::Protocol, setting, most, within: Fate::Served, above: Fate::CutOff, scene }
+}
+
+/// The row of a message by its size.
+fn message_size(scene: for<'a> fn(&'a Running, usize) -> Told<'a>) -> Row {
+    Row {
+        limit: Limit::MessageSize,
+        setting: Some(("max_message_size", |options, most| options.max_message_size = most)),
+        most: 100_000,
+        within: Fate::Served,
+        above: Fate::Refused,
+        scene,
+    }
+}
+
 limits! {
     connections_that_are_open: Row {
         limit: Limit::Connections,
@@ -131,63 +148,42 @@ limits! {
         above: Fate::Refused,
         scene: |server, much| Box::pin(header_list(server, much)),
     };
-    /// Four times those that are accepted (h2, `MAX_HEADER_LIST_ABUSE_MULTIPLIER`).
+    /// Four times those that are accepted (h2, `MAX_HEADER_LIST_ABUSE_MULTIPLIER`), of which the last are refused.
     bytes_of_headers_that_are_read_to_their_end: Row {
-        limit: Limit::Protocol,
-        setting: Some(("max_header_list_size", |options, most| {
-            options.max_header_list_size = (most as u32 / 4).saturating_sub(1);
-        })),
-        most: 4 * 1025,
         within: Fate::Refused,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(header_list(server, much)),
+        ..protocol(
+            Some(("max_header_list_size", |options, most| {
+                options.max_header_list_size = (most as u32 / 4).saturating_sub(1);
+            })),
+            4 * 1025,
+            |server, much| Box::pin(header_list(server, much)),
+        )
     };
     /// Of those beside the last one h2 allows five, where headers as large as `max_header_list_size` fit in fewer frames.
-    continuations_of_headers: Row {
-        limit: Limit::Protocol,
-        setting: None,
-        most: 5,
-        within: Fate::Served,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(continuations(server, much)),
-    };
+    continuations_of_headers: protocol(None, 5, |server, much| Box::pin(continuations(server, much)));
     /// A quarter more than headers as large as `max_header_list_size` take.
-    continuations_of_headers_that_take_many: Row {
-        limit: Limit::Protocol,
-        setting: Some(("max_header_list_size", |options, most| {
+    continuations_of_headers_that_take_many: protocol(
+        Some(("max_header_list_size", |options, most| {
             options.max_header_list_size = (most as u32 * 4 / 5) << 14;
         })),
-        most: 10,
-        within: Fate::Served,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(continuations(server, much)),
-    };
-    bytes_of_a_frame: Row {
-        limit: Limit::Protocol,
-        setting: Some(("max_frame_size", |options, most| options.max_frame_size = most as u32)),
-        most: 20_000,
-        within: Fate::Served,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(frame_size(server, much)),
-    };
-    calls_that_are_taken_back_unseen: Row {
-        limit: Limit::Protocol,
-        setting: Some(("max_pending_reset_streams", |options, most| options.max_pending_reset_streams = most)),
-        most: 7,
-        within: Fate::Served,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(pending_resets(server, much)),
-    };
-    calls_that_break_the_protocol: Row {
-        limit: Limit::Protocol,
-        setting: Some(("max_local_error_reset_streams", |options, most| {
-            options.max_local_error_reset_streams = most;
-        })),
-        most: 3,
-        within: Fate::Served,
-        above: Fate::CutOff,
-        scene: |server, much| Box::pin(broken_calls(server, much)),
-    };
+        10,
+        |server, much| Box::pin(continuations(server, much)),
+    );
+    bytes_of_a_frame: protocol(
+        Some(("max_frame_size", |options, most| options.max_frame_size = most as u32)),
+        20_000,
+        |server, much| Box::pin(frame_size(server, much)),
+    );
+    calls_that_are_taken_back_unseen: protocol(
+        Some(("max_pending_reset_streams", |options, most| options.max_pending_reset_streams = most)),
+        7,
+        |server, much| Box::pin(pending_resets(server, much)),
+    );
+    calls_that_break_the_protocol: protocol(
+        Some(("max_local_error_reset_streams", |options, most| options.max_local_error_reset_streams = most)),
+        3,
+        |server, much| Box::pin(broken_calls(server, much)),
+    );
     pings: control(|server, much| Box::pin(control_frames(server, much, PING)));
     settings: control(|server, much| Box::pin(control_frames(server, much, SETTINGS)));
     window_updates: control(|server, much| Box::pin(control_frames(server, much, WINDOW_UPDATE)));
@@ -203,22 +199,8 @@ limits! {
         above: Fate::Refused,
         scene: |server, much| Box::pin(unread_bytes(server, much)),
     };
-    bytes_of_a_message_of_a_unary_call: Row {
-        limit: Limit::MessageSize,
-        setting: Some(("max_message_size", |options, most| options.max_message_size = most)),
-        most: 100_000,
-        within: Fate::Served,
-        above: Fate::Refused,
-        scene: |server, much| Box::pin(unary_message(server, much)),
-    };
-    bytes_of_a_message_of_a_stream: Row {
-        limit: Limit::MessageSize,
-        setting: Some(("max_message_size", |options, most| options.max_message_size = most)),
-        most: 100_000,
-        within: Fate::Served,
-        above: Fate::Refused,
-        scene: |server, much| Box::pin(message_of_a_stream(server, much)),
-    };
+    bytes_of_a_message_of_a_unary_call: message_size(|server, much| Box::pin(unary_message(server, much)));
+    bytes_of_a_message_of_a_stream: message_size(|server, much| Box::pin(message_of_a_stream(server, much)));
     /// Above the room of two messages of which each counts in kilobytes: the second is the one that is too large by a byte.
     bytes_of_messages_that_are_under_way: Row {
         limit: Limit::Receiving,

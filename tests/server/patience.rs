@@ -84,14 +84,44 @@ async fn a_connection_that_does_not_finish_its_handshake_is_closed() {
 
 #[tokio::test]
 async fn a_message_that_does_not_go_on_ends_its_call() {
-    for sent in [1, 5, 500] {
+    const CHECK: &str = "/grpc.health.v1.Health/Check";
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    for (method, sent) in
+        [(raw::STREAM, 1), (raw::STREAM, 5), (raw::STREAM, 500), (CHECK, 0), (CHECK, 6), (REFLECTION, 6)]
+    {
         let setting: Setting = ("read_timeout", |options, time| options.read_timeout = time);
         runs_out(Limit::Read, setting, MOMENT, async |server| {
             let mut client = RawClient::connect(server.addr).await;
-            reception::begin(&mut client, 0, &reception::message(1000)[..sent]).await;
+            client.send(&raw::headers_to(method, 0)).await;
+            client.data(0, reception::message(1000)[..sent].chunks(1000)).await;
             // The server has seen what came before.
             assert!(client.is_answered(1).await);
             client
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_has_that_time_for_each_64_kib_of_it_and_not_for_each_byte() {
+    for (piece, hits) in [(64 << 10, 0), (1, 1)] {
+        clock::stopped(async {
+            let server = start(|options| {
+                options.read_timeout = LONG;
+                (options.max_concurrent_streams, options.stream_window) = (8, 1 << 20);
+            })
+            .await;
+            let mut client = reception::client(&server).await;
+            let (begun, rest) = (&reception::message(200 << 10)[..5], vec![0; 200 << 10]);
+            reception::begin(&mut client, 0, begun).await;
+            assert!(client.is_answered(1).await);
+            for (call, piece) in (2..4).zip(rest.chunks(piece)) {
+                time::advance(LONG - MOMENT).await;
+                client.data(0, piece.chunks(16_384)).await;
+                // The server has seen it.
+                assert!(client.is_answered(call).await);
+            }
+            server.hit(Limit::Read, hits).await;
         })
         .await;
     }

@@ -233,8 +233,10 @@ impl Frame {
     }
 }
 
+pub(crate) const STREAM: &str = "/millstream.v1.DataPlane/Stream";
+
 const FIELDS: [(&str, &str); 4] = [
-    (":path", "/millstream.v1.DataPlane/Stream"),
+    (":path", STREAM),
     (":authority", "localhost"),
     ("content-type", "application/grpc"),
     ("te", "trailers"),
@@ -256,10 +258,19 @@ pub(crate) fn headers(call: u32, fill: usize) -> Vec<u8> {
 
 /// The same, as HPACK has it.
 pub(crate) fn headers_block(fill: usize) -> Vec<u8> {
+    block(STREAM, fill)
+}
+
+/// The frame that begins a call of any method.
+pub(crate) fn headers_to(path: &str, call: u32) -> Vec<u8> {
+    encode(HEADERS, END_HEADERS, stream(call), &block(path, 0))
+}
+
+fn block(path: &str, fill: usize) -> Vec<u8> {
     // HPACK without Huffman coding: two indexed fields (POST, http), then literals.
     let mut block = vec![0x83, 0x86];
     for (name, value) in FIELDS {
-        literal(&mut block, name, value);
+        literal(&mut block, name, if name == ":path" { path } else { value });
     }
     if fill > 0 {
         literal(&mut block, FILL, &"x".repeat(fill));

@@ -100,7 +100,7 @@ pub(super) fn file(path: &Path, values: &Values) -> Result<Vec<Assignment>, BadC
     // Twice: once for the places, once for the values.
     let places = DeTable::parse(&text).map_err(wrong)?;
     let mut found = BTreeMap::new();
-    locate("", places.get_ref(), &mut found);
+    locate("", places.get_ref(), values, &mut found);
     let mut table: toml::Table = text.parse().map_err(wrong)?;
     let mut assignments = Vec::with_capacity(found.len());
     for (key, at) in found {
@@ -118,14 +118,20 @@ pub(super) fn file(path: &Path, values: &Values) -> Result<Vec<Assignment>, BadC
     Ok(assignments)
 }
 
-/// The keys of a table with their places in the text, `server.listen` for what stands in a table.
-fn locate(prefix: &str, table: &DeTable<'_>, found: &mut BTreeMap<String, usize>) {
+/// The keys of a table with their places in the text, `server.listen` for what stands in a table. A section may be empty.
+fn locate(prefix: &str, table: &DeTable<'_>, values: &Values, found: &mut BTreeMap<String, usize>) {
     for (name, value) in table.iter() {
-        let key = format!("{prefix}{}", name.get_ref());
+        let at = Spanned::span(name).start;
+        let name: &str = name.get_ref();
+        // A dot inside of quotes leads into no table.
+        let key = if name.contains('.') { format!("{prefix}\"{name}\"") } else { format!("{prefix}{name}") };
         match value.get_ref() {
-            DeValue::Table(section) => locate(&format!("{key}."), section, found),
+            DeValue::Table(section) if !section.is_empty() => {
+                locate(&format!("{key}."), section, values, found);
+            }
+            DeValue::Table(_) if values.has_section(&key) => {}
             _ => {
-                found.insert(key, Spanned::span(name).start);
+                found.insert(key, at);
             }
         }
     }

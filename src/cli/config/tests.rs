@@ -192,6 +192,23 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
 }
 
 #[test]
+fn a_name_in_quotes_leads_into_no_table_and_a_table_that_is_none_of_ours_is_refused_though_it_is_empty() {
+    for (text, message) in [
+        ("\"server.listen\" = '127.0.0.1:0'\n", "unknown key `\"server.listen\"`"),
+        ("[server]\nlisten = '127.0.0.1:0'\n[\"server.listen\"]\n", "unknown key `\"server.listen\"`"),
+        ("[server]\n\"listen.at\" = 1\n", "unknown key `server.\"listen.at\"`"),
+        ("[servr]\n", "unknown key `servr`"),
+        ("[server.listen]\n", "server.listen = {} ("),
+        ("[server.tls]\n", "unknown key `server.tls`"),
+        ("worker_count = {}\n", "worker_count = {} ("),
+    ] {
+        let error = from_file(text).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{text}: {error}");
+    }
+    from_file("[server]\n[operations]\n").unwrap();
+}
+
+#[test]
 fn an_unknown_variable_is_refused_with_the_nearest_known_one() {
     let error = from_environment(&[("MILLSTREAM_WORKERS_COUNT", "4")]).unwrap_err().to_string();
     assert_eq!(
@@ -224,7 +241,7 @@ fn a_value_that_cannot_work_is_refused_with_key_value_origin_and_what_would_be_r
         (
             "server.listen",
             "localhost",
-            "server.listen = \"localhost\" (--set): invalid socket address syntax",
+            "server.listen = \"localhost\" (--set): expected an IP address and a port, such as \"127.0.0.1:50051\"",
         ),
         ("server.stream_window", "5GiB", "server.stream_window = \"5GiB\" (--set): "),
         (
@@ -240,6 +257,11 @@ fn a_value_that_cannot_work_is_refused_with_key_value_origin_and_what_would_be_r
     }
     let error = from_file("\nworker_timeout = 10\n").unwrap_err().to_string();
     assert!(error.contains("worker_timeout = 10 (") && error.contains(":2): expected a duration"), "{error}");
+    let error = from_file("[server]\nmax_message_size = -1\n").unwrap_err().to_string();
+    assert!(
+        error.ends_with(":2): expected a whole number, or a size such as \"4KiB\" or \"20MiB\""),
+        "{error}"
+    );
     let error = from_file("\n\nworker_count = \n").unwrap_err().to_string();
     assert!(error.contains("millstream.toml:3: "), "{error}");
     let missing = Sources { file: Some("/nowhere/millstream.toml".into()), ..Sources::default() };

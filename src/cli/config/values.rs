@@ -1,6 +1,6 @@
 //! Every key with its value, and where it comes from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use humantime_serde::re::humantime;
 use toml::{Table, Value};
@@ -81,6 +81,11 @@ impl Values {
         self.settings.keys().map(String::as_str).chain([preset::KEY])
     }
 
+    /// Whether known keys stand in a table of this name.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        self.keys().filter_map(|key| key.split_once('.')).any(|(section, _)| section == name)
+    }
+
     pub(super) fn origin(&self, key: &str) -> &Origin {
         &self.settings[key].origin
     }
@@ -102,9 +107,11 @@ impl Values {
             (other, value)
         });
         if let Err(error) = unflatten(tried) {
-            let duration = before.as_str().is_some_and(|before| humantime::parse_duration(before).is_ok());
-            return Err(if duration {
+            let before = before.as_str().unwrap_or_default();
+            return Err(if humantime::parse_duration(before).is_ok() {
                 wrong(units::A_DURATION)
+            } else if before.parse::<SocketAddr>().is_ok() {
+                wrong(units::AN_ADDRESS)
             } else {
                 BadConfiguration(format!(
                     "{key} = {} ({origin}): {}",
@@ -126,7 +133,7 @@ fn read(before: &Value, given: &Given) -> Result<Value, &'static str> {
             .and_then(|size| i64::try_from(size).ok())
             .map(Value::Integer)
             .ok_or(units::A_SIZE),
-        (Value::Integer(_), Given::Value(Value::Integer(number))) => Ok(Value::Integer(*number)),
+        (Value::Integer(_), Given::Value(Value::Integer(number @ 0..))) => Ok(Value::Integer(*number)),
         (Value::Integer(_), _) => Err(units::A_SIZE),
         (Value::Float(_), Given::Text(text)) => text.trim().parse().map(Value::Float).map_err(|_| A_NUMBER),
         (Value::Float(_), Given::Value(Value::Float(number))) => Ok(Value::Float(*number)),

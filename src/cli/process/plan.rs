@@ -67,7 +67,16 @@ fn outputs(
         let name = file.file_name().ok_or_else(|| {
             BadUsage::new(format_args!("{} has no name that a result could have", file.display()))
         })?;
-        let output = dir.join(result_name(operation, parameters, name));
+        let result = result_name(operation, parameters, name);
+        // Part of it may be the value of a parameter, which nobody has judged yet.
+        if Path::new(&result).file_name() != Some(&result) {
+            return Err(BadUsage::new(format_args!(
+                "the result of {} would be called {result:?}, which is no name of a file in {}",
+                file.display(),
+                dir.display()
+            )));
+        }
+        let output = dir.join(result);
         if inputs.contains(&output) {
             return Err(BadUsage::new(format_args!(
                 "the result of {} would overwrite the input {}; choose another --output",
@@ -102,7 +111,7 @@ fn result_name(operation: &Operation, parameters: &HashMap<String, String>, name
             path => path.into(),
         },
         DIGEST => append(name, parameter("algorithm")),
-        "thumbnail" => Path::new(name).with_extension(parameter("format")).into(),
+        "thumbnail" => append(Path::new(name).file_stem().unwrap_or(name), parameter("format")),
         _ => name.to_owned(),
     }
 }
@@ -146,6 +155,17 @@ mod tests {
         }
         let webp = [("format".to_owned(), "webp".to_owned())].into();
         assert_eq!(result_name(&operation("thumbnail"), &webp, OsStr::new("a.png")), "a.webp");
+    }
+
+    #[test]
+    fn a_parameter_does_not_lead_a_result_out_of_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        for (done, name) in [("thumbnail", "format"), ("digest", "algorithm")] {
+            let parameters = [(name.to_owned(), "/../x".to_owned())].into();
+            let files = [PathBuf::from("a.png")];
+            let error = Plan::new(&operation(done), parameters, &files, Some(dir.path())).unwrap_err();
+            assert!(error.is::<BadUsage>() && error.to_string().contains("no name of a file"), "{error}");
+        }
     }
 
     #[test]

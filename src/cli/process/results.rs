@@ -1,10 +1,10 @@
 //! Where a result goes: a file, a line on stdout, or nowhere.
 
 use std::{
-    ffi::OsString,
     fmt::Write as _,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
+    process,
 };
 
 use super::plan::Plan;
@@ -45,10 +45,7 @@ fn digest_line(digest: &[u8], file: &Path) -> String {
 
 /// The file is there whole, or not at all.
 async fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".part");
-    let part = path.with_file_name(name);
+    let part = new_file_beside(path).await?;
     let written = async {
         tokio::fs::write(&part, bytes).await?;
         tokio::fs::rename(&part, path).await
@@ -59,6 +56,19 @@ async fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     Ok(())
+}
+
+/// A file that was not there before: neither an input nor another result.
+async fn new_file_beside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 0_u32;
+    loop {
+        let part = path.with_file_name(format!(".millstream-{}-{number}.part", process::id()));
+        match tokio::fs::File::create_new(&part).await {
+            Ok(_) => return Ok(part),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +87,12 @@ mod tests {
         replace(&path, b"old and longer").await.unwrap();
         replace(&path, b"new").await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        // A name that it would have taken itself is somebody else's.
+        let taken = new_file_beside(&path).await.unwrap();
+        std::fs::write(&taken, b"precious").unwrap();
+        replace(&path, b"newer").await.unwrap();
+        assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
+        std::fs::remove_file(taken).unwrap();
         std::fs::create_dir(dir.path().join("b")).unwrap();
         replace(&dir.path().join("b"), b"a directory is in the way").await.unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);

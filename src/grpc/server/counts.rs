@@ -40,7 +40,7 @@ pub enum Limit {
     MessageSize,
     /// A large message waited until there was room in `max_receiving_bytes`.
     Receiving,
-    /// A request came to a halt for `read_timeout`, and its call was ended.
+    /// A message took more than `read_timeout` for 64 KiB, and its call was ended.
     Read,
 }
 

@@ -16,6 +16,8 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
+use crate::grpc::status::brief;
+
 type Next = Pin<Box<dyn Future<Output = ServingStatus> + Send>>;
 
 /// The service; it knows `service`, and the server as a whole, which is called "".
@@ -48,7 +50,7 @@ impl Health for Readiness {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let name = request.into_inner().service;
         if !self.knows(&name) {
-            return Err(Status::not_found(format!("`{name}` is not a service of this server")));
+            return Err(Status::not_found(format!("`{}` is not a service of this server", brief(&name))));
         }
         Ok(Response::new(response(self.status())))
     }

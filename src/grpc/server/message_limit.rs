@@ -7,19 +7,23 @@
 //! it came, and then fails with the status, once and for good. tonic hands the status on: to the client of a unary
 //! call, or as the last item of a stream's requests.
 //!
-//! A message that was begun has to go on: when none of it comes for `read_timeout`, its call ends with
-//! DEADLINE_EXCEEDED. So has the message of a unary call, for which tonic waits without a limit before the service
-//! hears of the call. A stream without a message under way is the service's to watch over.
+//! A message that was begun has to go on: when it has neither ended within `read_timeout` nor gone on by [`SMALL`], its
+//! call ends with DEADLINE_EXCEEDED. (Single bytes renew nothing: a large message of which one came now and then would
+//! hold its share of the budget for years.) So has the message of a unary call, for which tonic waits without a limit
+//! before the service hears of the call. A stream without a message under way is the service's to watch over. All this
+//! holds for the requests of health and reflection too: they share the limits, and the budget.
 //!
 //! The bytes of a large message are drawn from a budget before they are read ([`reception`](super::reception)).
 //!
 //! What a compressed message unpacks to is checked by tonic, with the same limit; there it answers
 //! RESOURCE_EXHAUSTED by itself.
 
+mod scan;
+
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -33,32 +37,43 @@ use tonic::{
     server::NamedService,
 };
 
+use self::scan::Scan;
 use super::{
     ServerOptions,
     counts::{Limit, ServerCounts},
     reception::{Draw, Reception, SMALL},
 };
 
-/// One byte says whether the message is compressed, four say its length.
-const PREFIX: usize = 5;
-/// The one method whose client sends as many messages as it likes, when it likes.
-const STREAMING: &str = "/Stream";
+/// The methods whose clients send as many messages as they like, when they like: ours, and that of reflection.
+const STREAMING: [&str; 2] = ["/Stream", "/ServerReflectionInfo"];
 
-/// A gRPC service whose requests are bounded in size.
+/// What the requests of all services of a server are held to.
 #[derive(Debug, Clone)]
-pub(super) struct MessageLimit<S> {
-    inner: S,
+pub(super) struct Bounds {
     limit: usize,
     read_timeout: Duration,
     reception: Reception,
     counts: ServerCounts,
 }
 
-impl<S> MessageLimit<S> {
-    pub(super) fn new(inner: S, options: &ServerOptions, counts: ServerCounts) -> Self {
+impl Bounds {
+    pub(super) fn new(options: &ServerOptions, counts: ServerCounts) -> Self {
         let reception = Reception::new(options.max_receiving_bytes, counts.clone());
         let (limit, read_timeout) = (options.max_message_size, options.read_timeout);
-        Self { inner, limit, read_timeout, reception, counts }
+        Self { limit, read_timeout, reception, counts }
+    }
+}
+
+/// A gRPC service whose requests are bounded in size.
+#[derive(Debug, Clone)]
+pub(super) struct MessageLimit<S> {
+    inner: S,
+    bounds: Bounds,
+}
+
+impl<S> MessageLimit<S> {
+    pub(super) fn new(inner: S, bounds: &Bounds) -> Self {
+        Self { inner, bounds: bounds.clone() }
     }
 }
 
@@ -79,8 +94,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let streams = request.uri().path().ends_with(STREAMING);
-        let draw = self.reception.draw();
+        let path = request.uri().path();
+        let streams = STREAMING.iter().any(|method| path.ends_with(method));
+        let Bounds { limit, read_timeout, reception, counts } = &self.bounds;
+        let draw = reception.draw();
         // tonic has let go of the message of a unary call long before that is answered.
         let held_for_the_answer = (!streams).then(|| draw.drawn());
         let watch = |body| BoundedBody {
@@ -89,13 +106,14 @@ where
             streams,
             parked: None,
             rest: Bytes::new(),
-            scan: Scan::new(self.limit),
+            scan: Scan::new(*limit),
             ended: false,
             awaited: !streams,
             halt: None,
             halted: false,
-            read_timeout: self.read_timeout,
-            counts: self.counts.clone(),
+            came: 0,
+            read_timeout: *read_timeout,
+            counts: counts.clone(),
         };
         let request = request.map(|body| Body::new(watch(body)));
         let answer = self.inner.call(request);
@@ -123,6 +141,8 @@ struct BoundedBody {
     /// Made when the client keeps the server waiting for the first time.
     halt: Option<Pin<Box<Sleep>>>,
     halted: bool,
+    /// Bytes that came since then.
+    came: usize,
     read_timeout: Duration,
     counts: ServerCounts,
 }
@@ -136,6 +156,7 @@ impl BoundedBody {
         let halt = self.halt.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::ZERO)));
         if !self.halted {
             self.halted = true;
+            self.came = 0;
             halt.as_mut().reset(Instant::now() + self.read_timeout);
         }
         halt.as_mut().poll(cx)
@@ -148,6 +169,12 @@ impl BoundedBody {
         mut data: Bytes,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let rest = data.split_off(self.scan.advance(&data));
+        self.came += data.len();
+        // Who looks late cannot tell how long it took to come.
+        let late = self.halt.as_ref().is_some_and(|halt| halt.is_elapsed());
+        if self.scan.went_on || self.came >= SMALL || late {
+            self.halted = false;
+        }
         if self.scan.too_long.is_none() {
             self.rest = rest;
         }
@@ -156,9 +183,11 @@ impl BoundedBody {
     }
 
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        ready!(self.draw.poll(cx, self.scan.begun));
-        // The client is not to be blamed for the time in which it was kept from sending.
-        self.halted = false;
+        if self.draw.poll(cx, self.scan.begun).is_pending() {
+            // The client is not to be blamed for the time in which it is kept from sending.
+            self.halted = false;
+            return Poll::Pending;
+        }
         Poll::Ready(self.parked.take().map(|data| Ok(Frame::data(data))))
     }
 }
@@ -197,7 +226,6 @@ impl HttpBody for BoundedBody {
             self.counts.hit(Limit::Read);
             return Poll::Ready(Some(Err(halted(self.read_timeout))));
         };
-        self.halted = false;
         let Some(frame) = frame else { return Poll::Ready(None) };
         match frame.into_data() {
             Ok(data) => {
@@ -225,135 +253,8 @@ fn above_limit(length: usize, limit: usize) -> Status {
 }
 
 fn halted(timeout: Duration) -> Status {
-    Status::deadline_exceeded(format!("nothing of the message came for {timeout:?} (server.read_timeout)"))
-}
-
-/// Where in a sequence of gRPC messages the bytes are.
-struct Scan {
-    limit: usize,
-    prefix: [u8; PREFIX],
-    /// Bytes of the current prefix that have been seen.
-    seen: usize,
-    /// Bytes of the current message that are still to come.
-    remaining: usize,
-    /// Bytes that a large message takes, unpacked, which was begun in what was looked at last.
-    begun: usize,
-    /// The current message is large.
-    large: bool,
-    /// The length of the message that is too long.
-    too_long: Option<usize>,
-}
-
-impl Scan {
-    fn new(limit: usize) -> Self {
-        Self { limit, prefix: [0; PREFIX], seen: 0, remaining: 0, begun: 0, large: false, too_long: None }
-    }
-
-    fn is_between_messages(&self) -> bool {
-        self.seen == 0 && self.remaining == 0
-    }
-
-    /// Looks at the next bytes, up to the end of a large message, or to the prefix of one that is too long, and says how
-    /// many those are.
-    fn advance(&mut self, bytes: &[u8]) -> usize {
-        self.begun = 0;
-        let mut at = 0;
-        while at < bytes.len() {
-            let skipped = self.remaining.min(bytes.len() - at);
-            at += skipped;
-            self.remaining -= skipped;
-            if self.remaining == 0 && std::mem::take(&mut self.large) {
-                return at;
-            }
-            let taken = (PREFIX - self.seen).min(bytes.len() - at);
-            self.prefix[self.seen..self.seen + taken].copy_from_slice(&bytes[at..at + taken]);
-            self.seen += taken;
-            if self.seen < PREFIX {
-                return bytes.len();
-            }
-            let [compressed, length @ ..] = self.prefix;
-            let length = u32::from_be_bytes(length) as usize;
-            if length > self.limit {
-                self.too_long = Some(length);
-                return at;
-            }
-            at += taken;
-            self.seen = 0;
-            self.remaining = length;
-            // What a compressed one unpacks to is not known before.
-            let unpacked = if compressed == 0 { length } else { self.limit };
-            self.large = unpacked > SMALL;
-            if self.large {
-                self.begun = unpacked;
-            }
-        }
-        bytes.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(length: usize) -> Vec<u8> {
-        let mut bytes = vec![0];
-        bytes.extend(u32::try_from(length).unwrap().to_be_bytes());
-        bytes.extend(vec![7; length]);
-        bytes
-    }
-
-    #[test]
-    fn messages_up_to_the_limit_pass_however_they_are_cut() {
-        let bytes = [message(0), message(10), message(1), message(9)].concat();
-        for size in 1..=bytes.len() {
-            let mut scan = Scan::new(10);
-            for piece in bytes.chunks(size) {
-                assert_eq!(scan.advance(piece), piece.len(), "in pieces of {size}");
-            }
-            assert_eq!(scan.too_long, None, "in pieces of {size}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_large_message_is_handed_on_by_itself_however_it_is_cut() {
-        let large = message(SMALL + 1);
-        let mut bomb = message(3);
-        bomb[0] = 1;
-        let bytes = [message(5), large, message(7), bomb, message(0)].concat();
-        let ends = [10 + 5 + SMALL + 1, bytes.len() - 5];
-        for size in [1, 3, 6, 1000, bytes.len()] {
-            let mut scan = Scan::new(1 << 20);
-            let (mut at, mut begun, mut stops) = (0, Vec::new(), Vec::new());
-            for piece in bytes.chunks(size) {
-                let mut piece = piece;
-                while !piece.is_empty() {
-                    let seen = scan.advance(piece);
-                    begun.extend(Some(scan.begun).filter(|&begun| begun > 0));
-                    at += seen;
-                    piece = &piece[seen..];
-                    stops.push(at);
-                }
-            }
-            assert_eq!(begun, [SMALL + 1, 1 << 20], "in pieces of {size}");
-            assert!(ends.iter().all(|end| stops.contains(end)), "in pieces of {size}: {stops:?}");
-        }
-    }
-
-    #[test]
-    fn what_comes_before_a_message_above_the_limit_passes_however_it_is_cut() {
-        let sound = [message(3), message(10)].concat();
-        let bytes = [sound.clone(), message(11), message(2)].concat();
-        for size in 1..=bytes.len() {
-            let mut scan = Scan::new(10);
-            let mut passed = 0;
-            for piece in bytes.chunks(size) {
-                passed += scan.advance(piece);
-                if scan.too_long.is_some() {
-                    break;
-                }
-            }
-            assert_eq!(scan.too_long, Some(11), "in pieces of {size}");
-            assert!((sound.len()..sound.len() + PREFIX).contains(&passed), "in pieces of {size}: {passed}");
-        }
-    }
+    Status::deadline_exceeded(format!(
+        "the message has neither ended within {timeout:?} (server.read_timeout) nor gone on by {} KiB",
+        SMALL >> 10
+    ))
 }

@@ -14,7 +14,7 @@ use crate::grpc::performance::config::{ConfigError, count, time};
 /// | `listen` | where connections are accepted; port 0 picks a free one | address | 127.0.0.1:50051 | – |
 /// | `max_connections` | connections that may be open; further ones wait until one of them closes | connections | 1024 | 1 to 1,000,000 |
 /// | `handshake_timeout` | how long a new connection may take until it has spoken HTTP/2; then it is closed | time | 10 s | 1 ms to 1 h |
-/// | `read_timeout` | how long a message that was begun, or the one of a unary call, may make no progress; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
+/// | `read_timeout` | how long a message that was begun, or the one of a unary call, may take for each 64 KiB of it; then its call ends with DEADLINE_EXCEEDED | time | 30 s | 1 ms to 1 h |
 /// | `write_timeout` | how long a client may leave its answers unread: a call is then ended, and a connection that takes no bytes at all is closed | time | 30 s | 1 ms to 1 h |
 /// | `max_message_size` | the largest request; a larger one ends its call with RESOURCE_EXHAUSTED | bytes | 4 MiB | 1 KiB to 2 GiB |
 /// | `max_receiving_bytes` | bytes of large messages (above 64 KiB) that are under way to the data plane and not accepted yet, all calls together; at more their calls are not read on | bytes | 64 MiB | `max_message_size` to 1 TiB |
@@ -42,7 +42,7 @@ pub struct ServerOptions {
     /// How long a new connection may take until it has spoken HTTP/2.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// How long a message that was begun, or the one of a unary call, may make no progress.
+    /// How long a message that was begun, or the one of a unary call, may take for each 64 KiB of it.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
     /// How long a client may leave its answers unread.

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// The shortest time between two looks: each merges every histogram.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often a watch that reports more seldom looks whether it is over.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The interval that a client asks for.
 pub(super) fn interval(interval: prost_types::Duration) -> Result<Duration, Status> {
@@ -126,14 +129,19 @@ fn serialized(histogram: &Histogram<u64>) -> Result<Vec<u8>, OptimizationError> 
 pub(super) struct StatsStream<H: DataPlaneHandler> {
     processor: OptimizedStreamProcessor<H>,
     ticks: Interval,
+    /// Whoever watches is not to hold up the drain, however seldom he is told something.
+    looks: Interval,
     last: LastLook,
 }
 
 impl<H: DataPlaneHandler> StatsStream<H> {
     pub(super) fn new(processor: OptimizedStreamProcessor<H>, interval: Duration) -> Self {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { processor, ticks, last: LastLook::default() }
+        let [ticks, looks] = [interval, LOOK].map(|interval| {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks
+        });
+        Self { processor, ticks, looks, last: LastLook::default() }
     }
 }
 
@@ -142,11 +150,11 @@ impl<H: DataPlaneHandler> Stream for StatsStream<H> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        match this.ticks.poll_tick(cx) {
-            // Whoever watches is not to hold up the drain.
-            Poll::Ready(_) if this.processor.pool().is_draining() => Poll::Ready(None),
-            Poll::Ready(_) => Poll::Ready(Some(read(&this.processor, &mut this.last))),
-            Poll::Pending => Poll::Pending,
+        while this.looks.poll_tick(cx).is_ready() {}
+        if this.processor.pool().is_draining() {
+            return Poll::Ready(None);
         }
+        ready!(this.ticks.poll_tick(cx));
+        Poll::Ready(Some(read(&this.processor, &mut this.last)))
     }
 }

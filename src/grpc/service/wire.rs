@@ -17,6 +17,7 @@ use crate::grpc::{
         processor::{Answer, Message, Order, Timing},
     },
     proto::{self, StreamRequest, StreamResponse, stream_response},
+    status::brief,
 };
 
 /// The call metadata that chooses the order of the answers.
@@ -31,7 +32,7 @@ pub(super) fn order(metadata: &MetadataMap) -> Result<Order, Status> {
         Some(b"completion") => Ok(Order::Completion),
         Some(other) => Err(Status::invalid_argument(format!(
             "{ORDER}: `{}` is not an order: it must be `request` or `completion`",
-            String::from_utf8_lossy(other)
+            brief(&String::from_utf8_lossy(other))
         ))),
     }
 }
@@ -41,7 +42,8 @@ pub(super) fn call_deadline(metadata: &MetadataMap) -> Result<Option<Instant>, S
     let Some(value) = metadata.get(TIMEOUT) else { return Ok(None) };
     let timeout = value.to_str().ok().and_then(parse_timeout).ok_or_else(|| {
         Status::invalid_argument(format!(
-            "{TIMEOUT}: {value:?} must be at most 8 digits and one of H M S m u n"
+            "{TIMEOUT}: {} must be at most 8 digits and one of H M S m u n",
+            brief(&format!("{value:?}"))
         ))
     })?;
     // A timeout beyond what the clock can tell is none.
