@@ -4,7 +4,10 @@ use std::{
     any::Any,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
 };
+
+use super::sync::AtomicWaker;
 
 /// Runs `stranger`; a panic becomes its message.
 ///
@@ -22,6 +25,21 @@ pub(crate) fn drop_contained<T>(value: T) -> Result<(), String> {
 pub(crate) fn drop_logged<T>(value: T) {
     if let Err(panic) = drop_contained(value) {
         tracing::warn!(panic, "a value panicked while it was dropped");
+    }
+}
+
+/// Wakes a task; a panic of its executor's waker goes to the log: whoever wakes it, a worker or the supervisor, say, has
+/// others to see to.
+pub(crate) fn wake_logged(waker: Waker) {
+    if let Err(panic) = contain(|| waker.wake()) {
+        tracing::warn!(panic, "a waker panicked");
+    }
+}
+
+/// The same, for whoever is registered there.
+pub(crate) fn wake_registered(waker: &AtomicWaker) {
+    if let Some(waker) = waker.take() {
+        wake_logged(waker);
     }
 }
 

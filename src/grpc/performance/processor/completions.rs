@@ -22,6 +22,7 @@ use super::{
 };
 use crate::platform::{
     atomic::{AtomicBool, AtomicU32},
+    contain::wake_registered,
     stage,
     sync::AtomicWaker,
 };
@@ -54,7 +55,7 @@ impl Completions {
         stage::point();
         let awaited = self.awaited.load(SeqCst);
         if awaited == slot || first && awaited == ANY {
-            self.waker.wake();
+            wake_registered(&self.waker);
         }
     }
 
@@ -62,7 +63,7 @@ impl Completions {
     pub(super) fn bring_urgently<H: MessageHandler>(&self, arena: &Arena<H>, slot: u32) {
         self.returned.push(arena, slot);
         stage::point();
-        self.waker.wake();
+        wake_registered(&self.waker);
     }
 
     /// Makes the task look at all of its slots.
@@ -70,7 +71,7 @@ impl Completions {
         // A swap, where a store would do: loom would leave open which of a store and a swap comes last.
         self.alarm.swap(true, SeqCst);
         stage::point();
-        self.waker.wake();
+        wake_registered(&self.waker);
     }
 
     /// Whom to wake. By the task, before it looks at anything.

@@ -605,6 +605,46 @@ async fn what_is_chained_behind_something_long_does_not_wait_for_it_unseen() {
     assert!(chain.second_has_run.load(SeqCst), "the second has waited for the first to give up");
 }
 
+/// Wakes nobody, and panics.
+struct Faulty;
+
+impl std::task::Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        panic!("a fault of the executor");
+    }
+}
+
+/// Polls a future once, for an executor whose wakers panic.
+fn poll_for_a_faulty_executor<F: Future + Unpin>(future: &mut F) {
+    let waker = std::task::Waker::from(Arc::new(Faulty));
+    let polled = std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(&waker));
+    assert!(polled.is_pending());
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_costs_no_worker_and_not_the_supervisor() {
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: Duration::from_millis(50),
+        worker_queue_capacity: 1,
+        ..config(1)
+    });
+    let (release, mut stuck) = occupy(&pool).await;
+    let queued = pool.spawn(|| ());
+    let mut waits = pool.spawn(|| ());
+    poll_for_a_faulty_executor(&mut stuck);
+    poll_for_a_faulty_executor(&mut waits);
+    // The supervisor answers for the one that is stuck, and whoever begins the next one hands a place to the last.
+    let outcome = stuck.await;
+    assert!(matches!(outcome, Err(OptimizationError::Interrupted(Interruption::Overstayed))), "{outcome:?}");
+    queued.await.ok();
+    waits.await.ok();
+    capacity_is_back(&pool).await;
+    let (again, stuck) = occupy(&pool).await;
+    assert!(stuck.await.is_err(), "somebody still looks for what is stuck");
+    drop((release, again));
+    assert_eq!(pool.drain(Instant::now() + LONG).await, Drained { unfinished: 0 });
+}
+
 #[tokio::test]
 async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behind() {
     let pool = pool(&config(1));

@@ -45,6 +45,26 @@ fn room_is_handed_to_waiters_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn a_waiter_whose_waker_panics_keeps_the_room_from_nobody() {
+    struct Faulty;
+    impl std::task::Wake for Faulty {
+        fn wake(self: Arc<Self>) {
+            panic!("a fault of the executor");
+        }
+    }
+    let room = room(1, 100);
+    room.try_acquire(Priority::Normal, 1, Instant::now()).unwrap();
+    let mut first = room.wait(Priority::Normal, 1);
+    let waker = Waker::from(Arc::new(Faulty));
+    assert!(std::pin::Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut second = room.wait(Priority::Normal, 1);
+    assert!(poll(&mut second).is_pending());
+    room.release(1, 1);
+    drop(first);
+    assert_eq!(poll(&mut second), OK);
+}
+
+#[test]
 fn nobody_overtakes_a_waiter_of_the_same_priority_even_if_it_would_fit() {
     let room = room(10, 100);
     room.try_acquire(Priority::Normal, 90, Instant::now()).unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{NoRoom, Room};
-use crate::platform::{atomic::AtomicU8, sync::AtomicWaker};
+use crate::platform::{atomic::AtomicU8, contain::wake_registered, sync::AtomicWaker};
 
 const WAITING: u8 = 0;
 const GRANTED: u8 = 1;
@@ -48,7 +48,7 @@ impl Waiter {
     fn conclude(&self, state: u8) -> bool {
         let waited = self.state.compare_exchange(WAITING, state, SeqCst, SeqCst).is_ok();
         if waited {
-            self.waker.wake();
+            wake_registered(&self.waker);
         }
         waited
     }

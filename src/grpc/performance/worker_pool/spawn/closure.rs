@@ -32,7 +32,7 @@ use crate::{
     },
     platform::{
         clock,
-        contain::{contain, drop_logged},
+        contain::{contain, drop_logged, wake_registered},
         sync::AtomicWaker,
     },
 };
@@ -142,7 +142,7 @@ impl ClosureJob {
             drop_logged(self.content.take());
             self.discharge();
         }
-        self.waker.wake();
+        wake_registered(&self.waker);
         withdrawn.is_some()
     }
 
@@ -188,7 +188,7 @@ impl Job for ClosureJob {
         if self.state.finish().is_err() {
             drop_logged(self.content.take());
         }
-        self.waker.wake();
+        wake_registered(&self.waker);
     }
 
     fn refuse(&self, _unit: u32, why: Interruption) {

@@ -6,7 +6,7 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap, task::Waker, time::Instant};
 
-use crate::platform::contain::contain;
+use crate::platform::contain::wake_logged;
 
 #[derive(Default)]
 pub(super) struct Reminders(BinaryHeap<Reminder>);
@@ -26,10 +26,7 @@ impl Reminders {
         while self.0.peek().is_some_and(|reminder| reminder.at <= now)
             && let Some(Reminder { waker, .. }) = self.0.pop()
         {
-            // Whose executor it is, the caller of the processor knows.
-            if let Err(panic) = contain(|| waker.wake()) {
-                tracing::warn!(panic, "a waker panicked");
-            }
+            wake_logged(waker);
         }
         self.0.peek().map(|next| next.at)
     }
