@@ -35,6 +35,7 @@ use crate::{
     platform::{
         affinity::Core,
         clock,
+        contain::contain,
         stage::{self, Heard, reached},
     },
 };
@@ -61,6 +62,15 @@ pub(super) enum Event {
 pub(crate) struct Chore {
     pub(crate) interval: Duration,
     pub(crate) run: Box<dyn FnMut() + Send>,
+}
+
+impl Chore {
+    /// What a stranger has hooked into it may panic; the next time it is done all the same.
+    fn run(&mut self) {
+        if let Err(panic) = contain(&mut self.run) {
+            tracing::warn!(panic, "a chore of the worker pool panicked");
+        }
+    }
 }
 
 pub(super) struct Supervisor {
@@ -130,7 +140,7 @@ impl Supervisor {
             wake = reminder.map_or(wake, |due| due.min(wake));
             if let (Some(due), Some(chore)) = (&mut next_chore, &mut self.chore) {
                 if now >= *due {
-                    (chore.run)();
+                    chore.run();
                     *due = now + chore.interval;
                 }
                 wake = wake.min(*due);
@@ -300,7 +310,7 @@ impl Supervisor {
         // What was withdrawn in the lanes has its answer, and holds its stream.
         self.shared.refuse_all(Interruption::ShutDown);
         if let Some(chore) = &mut self.chore {
-            (chore.run)();
+            chore.run();
         }
         for done in self.drain.take().into_iter().flat_map(|drain| drain.done) {
             // Whoever asked may have stopped waiting.

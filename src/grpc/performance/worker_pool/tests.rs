@@ -646,6 +646,25 @@ async fn a_waker_that_panics_costs_no_worker_and_not_the_supervisor() {
 }
 
 #[tokio::test]
+async fn a_chore_that_panics_is_done_again_when_its_time_has_come() {
+    let (begun, is_begun) = unbounded();
+    let chore = Chore {
+        interval: Duration::from_millis(1),
+        run: Box::new(move || {
+            begun.send(()).unwrap();
+            panic!("a fault of the exporter");
+        }),
+    };
+    let pool = WorkerPool::with_chore(&config(1), |_| Some(chore)).unwrap();
+    for _ in 0..3 {
+        is_begun.recv_timeout(LONG).unwrap();
+    }
+    let (release, busy) = occupy(&pool).await;
+    assert_eq!(pool.drain(Instant::now()).await, Drained { unfinished: 1 });
+    drop((release, busy));
+}
+
+#[tokio::test]
 async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behind() {
     let pool = pool(&config(1));
     let (release, busy) = occupy(&pool).await;
