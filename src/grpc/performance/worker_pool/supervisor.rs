@@ -1,8 +1,10 @@
 //! The thread that keeps the pool whole: it answers for tasks that overstay, replaces the threads that are stuck in them
 //! or dead, ends the pool, does the regular chores, and reminds streams of deadlines that are near.
 //!
-//! It never polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
-//! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it.
+//! It hardly ever polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
+//! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it. Only in a
+//! drain without a single thread at work, where nobody is left to say that the last message was withdrawn, it looks again
+//! and again.
 //!
 //! A worker that overstays loses its [`Post`]: its message is answered at once (and the one that has let it run in between,
 //! if there is one: it is on the same thread), a substitute sits down on its seat, and
@@ -45,6 +47,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Between two looks at a worker that is on its way into an interlude or out of it.
 const MOVE: Duration = Duration::from_millis(1);
+
+/// Between two looks whether a drain is over, where no thread is at work.
+const ALONE: Duration = Duration::from_millis(5);
 
 /// What the supervisor is told.
 pub(super) enum Event {
@@ -146,8 +151,11 @@ impl Supervisor {
                 wake = wake.min(*due);
             }
             if let Some(drain) = &self.drain {
-                if self.is_everybody_gone() && self.shared.is_over() {
-                    return self.conclude(0);
+                if self.is_everybody_gone() {
+                    if self.shared.is_over() {
+                        return self.conclude(0);
+                    }
+                    wake = wake.min(now + ALONE);
                 }
                 if let Some(deadline) = drain.deadline {
                     if now >= deadline {

@@ -672,3 +672,33 @@ async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behi
     assert_eq!(pool.drain(Instant::now()).await, Drained { unfinished: 0 });
     drop(release);
 }
+
+/// How long a drain takes once the last message is withdrawn, where all threads are stuck and were noticed after `timeout`.
+async fn drain_without_threads(timeout: Duration) -> Duration {
+    let pool = pool(&OptimizationConfig {
+        worker_timeout: timeout,
+        worker_substitutes: 0,
+        enable_length_scheduling: false,
+        ..config(1)
+    });
+    let (release, stuck) = occupy(&pool).await;
+    assert!(stuck.await.is_err());
+    let queued = pool.spawn(|| ());
+    let drained = pool.drain(Instant::now() + 2 * LONG);
+    // The supervisor has heard of the drain by then, most likely, and waits.
+    tokio::time::sleep(timeout / 8).await;
+    let withdrawn = Instant::now();
+    drop(queued);
+    assert_eq!(drained.await, Drained { unfinished: 0 });
+    drop(release);
+    withdrawn.elapsed()
+}
+
+#[tokio::test]
+async fn a_drain_is_over_when_nothing_is_left_though_no_thread_is_there_to_tell() {
+    let mut timeout = Duration::from_millis(400);
+    while drain_without_threads(timeout).await > timeout / 2 {
+        timeout *= 2;
+        assert!(timeout < LONG / 8, "the drain goes on until the supervisor has to look at something else");
+    }
+}
