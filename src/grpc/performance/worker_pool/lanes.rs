@@ -4,9 +4,9 @@
 //! that was.
 //!
 //! **Bound.** A lane holds as many tasks as the whole pool may have messages waiting; who pushes holds a place in
-//! [`Room`](super::room::Room), and each task stands for at least one message with a place, so a push never finds its
-//! lane full. What was withdrawn lies there without a place until it is swept out, for which there is room of its own
-//! ([`sweep`]).
+//! [`Room`](super::room::Room), and each task stands for at least one message with a place. What was withdrawn lies there
+//! without a place until it is swept out, for which there is room of its own ([`sweep`]). So a push finds its lane full
+//! only where who was to sweep has been stopped; then it sweeps itself.
 //!
 //! **Memory.** The lanes of modest streams are there from the start. The others are made for the first task that is
 //! queued there, since most pools never see one: whoever comes first makes it, and nobody waits for that.
@@ -101,7 +101,13 @@ impl Lanes {
         let rank = task.line.rank();
         let lane = self.shared(rank);
         self.use_line(rank);
-        lane.push(task);
+        let mut task = task;
+        while let Err(back) = lane.try_push(task) {
+            sweep::clear(lane);
+            // It may also be a cell that is missing.
+            stage::give_way();
+            task = back;
+        }
     }
 
     /// Leaves the rest of a batch at a seat, in reach of everybody. Only the worker of that seat does, after it took
@@ -313,6 +319,20 @@ mod tests {
         let lanes = Lanes::new(1000, 1);
         let calls: Vec<_> = (1..=1000).filter(|_| lanes.count_death(200)).collect();
         assert_eq!(calls, [133, 266, 399, 532, 665, 798, 931]);
+    }
+
+    #[test]
+    fn what_stopped_sweepers_have_left_behind_takes_nobodys_room() {
+        let lanes = Lanes::new(10, 1);
+        for _ in 0..5 {
+            // Nobody sweeps when it is time.
+            while !lanes.count_death(10) {
+                lanes.push(task(Priority::Normal, WITHDRAWN));
+            }
+        }
+        (0..10).for_each(|unit| lanes.push(task(Priority::Normal, unit)));
+        let picked = std::iter::from_fn(|| lanes.pick(0, 0)).map(|task| task.unit);
+        assert!(picked.filter(|&unit| unit < WITHDRAWN).eq(0..10));
     }
 
     #[test]

@@ -10,19 +10,20 @@
 //!
 //! **Bound.** A lane holds the living, of which there are never more than places, and those who died since the last
 //! sweep: half as many, and [`PATIENCE`] more. A sweeper that is stopped holds one task; others count on from zero, and
-//! sweep in their turn.
+//! sweep in their turn. What it has left lying comes on top meanwhile, and may fill the lane: then whoever finds no room to
+//! push [clears](clear) it, and waits for nobody.
 //!
 //! **No lost wake.** While a living task is in a sweeper's hands a worker may find its lane empty and go to sleep. It is
 //! put back as a submitter puts it there, and the sweeper notifies as a submitter does.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed};
 
 use once_cell::race::OnceBox;
 
-use super::Lanes;
+use super::{Lane, Lanes};
 use crate::{
     grpc::performance::{error::Interruption, worker_pool::job::Task},
-    platform::atomic::AtomicUsize,
+    platform::{atomic::AtomicUsize, stage},
 };
 
 /// Deaths that are never worth a sweep.
@@ -64,13 +65,32 @@ impl Lanes {
 
     /// Takes out what was withdrawn. The caller notifies.
     pub(in crate::grpc::performance::worker_pool) fn sweep(&self) {
-        for lane in self.shared.iter().filter_map(OnceBox::get) {
-            for _ in 0..lane.len() {
-                let Some(task) = lane.pop() else { break };
-                if let Some(living) = bury(task) {
-                    lane.push(living);
-                }
-            }
+        self.shared.iter().filter_map(OnceBox::get).for_each(clear);
+    }
+}
+
+/// Takes each task out of a lane once, and puts those that live back.
+pub(super) fn clear(lane: &Lane<Task>) {
+    for _ in 0..lane.len() {
+        let Some(task) = lane.pop() else { return };
+        if let Some(living) = bury(task) {
+            put_back(lane, living);
         }
+    }
+}
+
+/// Puts a task back where others may have taken the room meanwhile; then more are taken out, until there is some: not all
+/// that lie there can be alive.
+fn put_back(lane: &Lane<Task>, living: Task) {
+    let mut hand = VecDeque::new();
+    let mut next = Some(living);
+    while let Some(task) = next {
+        if let Err(back) = lane.try_push(task) {
+            hand.push_front(back);
+            hand.extend(lane.pop().and_then(bury));
+            // It may also be a cell that is missing.
+            stage::give_way();
+        }
+        next = hand.pop_front();
     }
 }
