@@ -88,9 +88,10 @@ impl Ledger {
         let front = worker_count + worker_substitutes;
         // All streams are polled by one thread.
         let in_place = usize::from(!self.config.in_place_budget.is_zero());
-        // One more may run within the checkpoints of each on a thread of the front, and sink with it.
+        // One more may run within the checkpoints of each on a thread of the front, and sink with it, or be stuck; for one
+        // that is stuck beyond the substitutes a seat of the background stays empty, while that of the front is taken.
         let on_workers =
-            if self.may_lend() { 2 * (front + self.config.worker_demotions) + worker_count } else { front };
+            if self.may_lend() { 2 * (front + self.config.worker_demotions + worker_count) } else { front };
         on_workers + in_place
     }
 

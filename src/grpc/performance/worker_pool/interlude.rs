@@ -20,6 +20,9 @@
 //! what its class is learnt to take. Its deadline does not move. Between two loans it keeps `long_work_share` of the time,
 //! so that it moves on when shorts never end.
 //!
+//! **When the pool is over** nothing is lent any more: what is left in the lanes was withdrawn, and at the end of a drain
+//! the supervisor waits for whoever is on the way from one turn to the next. It is not to find it so again and again.
+//!
 //! **The supervisor's view** is that of [`Post`]: an interlude is a turn of its own, with the long job beneath. If it
 //! overstays, both are answered for, since both are on that thread. A panic of the handler in it ends within its job, as
 //! always; one of our own costs its message, and the long job goes on.
@@ -126,9 +129,9 @@ impl<'a> Interlude<'a> {
 }
 
 impl Stand<'_> {
-    /// Whether anything is in the lanes; if not, the word that there is is withdrawn.
+    /// Whether anything is in the lanes for which somebody waits; if not, the word that there is is withdrawn.
     fn has_something(&self) -> bool {
-        let waiting = || !self.shared.front.lanes.is_empty();
+        let waiting = || !self.shared.front.lanes.is_empty() && !self.shared.is_over();
         waiting() || {
             self.shared.haste.withdraw();
             waiting()
