@@ -87,6 +87,8 @@ fn malformed(error: &serde_json::Error) -> HandlerError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    // The parser says 0 where the document ends before a line has a first byte.
+    let column = column.max(1);
     HandlerError::invalid_argument(format!("line {line}, column {column}: {what}"))
 }
 

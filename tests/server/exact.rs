@@ -148,7 +148,7 @@ limits! {
         above: Fate::Refused,
         scene: |server, much| Box::pin(header_list(server, much)),
     };
-    /// Four times those that are accepted (h2, `MAX_HEADER_LIST_ABUSE_MULTIPLIER`), of which the last are refused.
+    /// Four times those that are accepted (h2, `MAX_HEADER_LIST_ABUSE_MULTIPLIER`); a call with so many is refused.
     bytes_of_headers_that_are_read_to_their_end: Row {
         within: Fate::Refused,
         ..protocol(

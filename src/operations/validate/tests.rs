@@ -103,7 +103,8 @@ fn nested_objects_are_sorted_each() {
 #[test]
 fn what_is_wrong_is_said_with_line_and_column() {
     for (json, message) in [
-        ("", "line 1, column 0: EOF while parsing a value"),
+        ("", "line 1, column 1: EOF while parsing a value"),
+        ("[\n", "line 2, column 1: EOF while parsing a list"),
         ("{\n  \"a\": 1,\n  \"b\": ?\n}", "line 3, column 8: expected value"),
         ("[1, 2", "line 1, column 5: EOF while parsing a list"),
         ("{\"a\": [true, {\"b\": tru}]}", "line 1, column 23: expected ident"),
