@@ -7,12 +7,19 @@ use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use common::*;
 use millstream::{
-    FailureKind, Interruption, OptimizationConfig, OptimizationError,
+    FailureKind, Interruption, OptimizationConfig, OptimizationError, OptimizedStreamProcessor,
+    monitor::Counter,
     processor::{Answer, Message, StreamOptions},
 };
 
 fn in_order() -> StreamOptions {
     StreamOptions::default()
+}
+
+/// What was found in the cache, joined, and computed.
+fn lookups(processor: &OptimizedStreamProcessor<Actor>) -> [u64; 3] {
+    let counts = processor.monitor().counts();
+    [Counter::CacheHits, Counter::CacheJoins, Counter::CacheMisses].map(|counter| counts.of(counter))
 }
 
 fn kind(answer: &Answer<u64>) -> Option<FailureKind> {
@@ -62,6 +69,8 @@ async fn a_thousand_equal_messages_at_a_time_are_one_computation() {
         assert!(answers.iter().all(|answer| matches!(answer.result, Ok(7))));
     }
     assert_eq!((computed.load(SeqCst), hits), (1, 999));
+    let [found, joined, missed] = lookups(&processor);
+    assert_eq!((found + joined, missed), (999, 1));
 }
 
 #[tokio::test]
@@ -85,6 +94,7 @@ async fn a_leader_that_fails_passes_the_turn_on_and_its_failure_is_not_cached() 
         assert_eq!((second.result.unwrap(), second.cache_hit), (2, false), "it computed in its turn");
         let third = answer(&mut answers).await;
         assert_eq!((third.result.unwrap(), third.cache_hit), (2, true));
+        assert_eq!(lookups(&processor), [0, 1, 2], "who computes in its turn has spared nothing");
         Some(())
     })
     .await;

@@ -24,7 +24,7 @@ use super::{
     stream::{AfterHold, Entry, Held},
 };
 use crate::grpc::performance::{
-    cache::{CacheKey, FlightSink, Follower, Lead, Look, Lookup, Verdict},
+    cache::{CacheKey, Follower, Lead, Look, Lookup, Verdict},
     error::{Interruption, OptimizationError, Refusal},
     monitor::{Class, Counter},
     overload::Appetite,
@@ -315,18 +315,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 Self::give_lead(&mailbox, slot, lead);
                 true
             }
-            Lookup::Follow => {
-                mailbox.engine.monitor.count(Counter::CacheJoins);
-                false
-            }
+            // What becomes of it is counted when it is known.
+            Lookup::Follow => false,
             Lookup::Hit(stored) => {
-                mailbox.engine.monitor.count(Counter::CacheHits);
-                mailbox.resolved(slot, stored);
+                mailbox.answer_with(slot, Verdict::Answer(stored), Counter::CacheHits);
                 false
             }
             Lookup::Failure(packed) => {
-                mailbox.engine.monitor.count(Counter::CacheHits);
-                mailbox.failed(slot, packed);
+                mailbox.answer_with(slot, Verdict::Failure(packed), Counter::CacheHits);
                 false
             }
         }
@@ -343,6 +339,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// The leader that this message followed has failed: now it is this one's turn to compute.
     pub(super) fn take_turn(&mut self, slot: u32, lead: Lead) {
         let mailbox = Arc::clone(&self.mailbox);
+        mailbox.engine.monitor.count(Counter::CacheMisses);
         Self::give_lead(&mailbox, slot, lead);
         let (room, now) = (&mailbox.engine.pool.seam().room, clock::now());
         match room.try_return(now) {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     grpc::performance::{
-        cache::{FlightSink, Freshness, Lead},
+        cache::{FlightSink, Freshness, Lead, Verdict},
         error::{HandlerError, Interruption, OptimizationError, Refusal},
         monitor::Counter,
         worker_pool::{
@@ -293,13 +293,18 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 }
 
 impl<H: MessageHandler> Mailbox<H> {
-    /// Answers a message that no worker has, with what somebody else has computed.
-    fn answer_with(&self, slot: u32, result: impl FnOnce() -> Result<H::Response, OptimizationError>) {
+    /// Answers a message that no worker has, with what somebody else has computed: found in the cache, or joined.
+    pub(super) fn answer_with(&self, slot: u32, verdict: Verdict, found: Counter) {
         let place = self.slots.get(slot);
         if place.state.begin().is_err() {
             self.give_back(slot);
             return;
         }
+        self.engine.monitor.count(found);
+        let result = || match verdict {
+            Verdict::Answer(value) => H::from_cache(value).ok_or_else(unreadable),
+            Verdict::Failure(failure) => Err(failed_before(&failure)),
+        };
         let input = place.input.take().expect("the input of a message that has begun is its own");
         let result = contain(result).unwrap_or_else(|text| Err(OptimizationError::Panicked(text)));
         let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
@@ -310,11 +315,11 @@ impl<H: MessageHandler> Mailbox<H> {
 
 impl<H: MessageHandler> FlightSink for Mailbox<H> {
     fn resolved(&self, slot: u32, value: Bytes) {
-        self.answer_with(slot, || H::from_cache(value).ok_or_else(unreadable));
+        self.answer_with(slot, Verdict::Answer(value), Counter::CacheJoins);
     }
 
     fn failed(&self, slot: u32, failure: Bytes) {
-        self.answer_with(slot, || Err(failed_before(&failure)));
+        self.answer_with(slot, Verdict::Failure(failure), Counter::CacheJoins);
     }
 
     fn your_turn(&self, slot: u32, lead: Lead) {

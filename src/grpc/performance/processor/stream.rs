@@ -387,9 +387,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.engine().pool.seam().await_briefly(&near, woke)
     }
 
-    /// When the stream has been silent for too long.
+    /// When the stream has been silent for too long. Not while it rests: something may have come that it has not read.
     fn idle_deadline(&self) -> Option<Instant> {
-        let idle = self.in_flight == 0 && self.input.is_some();
+        let rests = self.reading.next_tick().is_some();
+        let idle = self.in_flight == 0 && self.input.is_some() && !rests;
         idle.then(|| self.last_activity + self.context.config.stream_timeout)
     }
 }

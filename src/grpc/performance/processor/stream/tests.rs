@@ -41,3 +41,16 @@ async fn nobody_looks_out_for_a_message_that_has_its_answer() {
     }
     assert!(quickest < await_spin / 2, "{quickest:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_rests_is_not_idle_before_it_has_read_what_came_meanwhile() {
+    let config =
+        OptimizationConfig { stream_timeout: Duration::from_millis(1), ..OptimizationConfig::default() };
+    let processor = OptimizedStreamProcessor::new(config, || Nothing).unwrap();
+    let message = Once(Some(Message::new(())));
+    let mut answers = processor.stream(message, StreamOptions::default()).unwrap();
+    // For four milliseconds.
+    answers.reading.pause(true, true, clock::now(), Duration::ZERO);
+    let answer = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await;
+    assert!(answer.is_some_and(|answer| answer.is_ok()));
+}
