@@ -1,8 +1,9 @@
 //! What one shard may hold: entries and bytes, taken before anything is stored and given back once it is gone.
 //!
 //! Bytes are counted as long as they are there, those of an entry that was thrown out and is not yet freed included. So
-//! neither limit is exceeded, at any moment, but by what was moved (see [`Store::resize`](super::Store::resize)), and
-//! by what there was before a limit was lowered.
+//! neither limit is exceeded, at any moment, but by the entry that is being moved (see
+//! [`Store::resize`](super::Store::resize)), by those that were and are still looked at, and by what there was before a limit
+//! was lowered.
 
 use std::sync::atomic::{
     AtomicU64,

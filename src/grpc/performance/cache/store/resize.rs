@@ -68,6 +68,9 @@ impl Store {
             if let Some(copy) = self.cut_over(&old, shard, larger) {
                 copy.reveal();
             }
+            // One at a time is there twice, and not as many as wait otherwise.
+            drop(old);
+            self.books.reclaim();
         }
     }
 

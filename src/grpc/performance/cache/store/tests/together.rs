@@ -201,3 +201,29 @@ fn what_was_invalidated_where_nobody_looks_any_more_is_not_moved_to_where_somebo
     assert!(!store.has(0));
     store.audit(0, 0);
 }
+
+/// What is moved is there twice while it is; of other entries nothing is left behind.
+#[test]
+fn a_budget_is_exceeded_by_one_value_at_most_while_entries_are_moved() {
+    const LENGTH: usize = 4096;
+    const ENTRIES: usize = 200;
+    let bytes = ENTRIES * size(LENGTH) as usize;
+    for _ in 0..20 {
+        let store = store(ENTRIES, bytes);
+        (0..2 * ENTRIES).for_each(|n| store.put(n, &[7; LENGTH]));
+        let budget = &store.books.shards()[0].budget;
+        let (begin, moved) = (Barrier::new(2), AtomicBool::new(false));
+        let most = std::thread::scope(|scope| {
+            let most = scope.spawn(|| {
+                begin.wait();
+                let held = std::iter::from_fn(|| (!moved.load(SeqCst)).then(|| budget.bytes()));
+                held.max().unwrap_or(0)
+            });
+            begin.wait();
+            store.resize(10 * ENTRIES, bytes).unwrap();
+            moved.store(true, SeqCst);
+            most.join().unwrap()
+        });
+        assert!(most <= bytes as u64 + size(LENGTH), "{most} bytes of {bytes}");
+    }
+}
