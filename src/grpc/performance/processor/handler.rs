@@ -73,7 +73,7 @@ pub trait MessageHandler: Send + 'static {
     }
 
     /// Bytes that an answer keeps in memory until the client has taken it: they count as well, in place of the message's
-    /// when they are more.
+    /// when they are more. Not asked where the answer comes from the cache, whose bytes it shares as a rule.
     fn response_weight(_response: &Self::Response) -> usize {
         size_of::<Self::Response>()
     }
