@@ -207,6 +207,16 @@ impl<H: MessageHandler> Mailbox<H> {
         drop_logged(place.input.take());
         self.engine.pool.seam().withdrawn(&place.share);
     }
+
+    /// An outsider has withdrawn a message: its stream is to answer it. One that was not started may be in the hands of a
+    /// worker that is about to begin it.
+    fn leave_to_stream(&self, slot: u32, from: WithdrawnFrom) {
+        self.completions.raise_alarm();
+        if from == WithdrawnFrom::Queued {
+            self.leave_unstarted(slot);
+            self.leave(slot);
+        }
+    }
 }
 
 impl<H: MessageHandler> Job for Mailbox<H> {
@@ -254,9 +264,7 @@ impl<H: MessageHandler> Job for Mailbox<H> {
             return false;
         }
         self.engine.monitor.count(Counter::Displaced);
-        self.leave_unstarted(slot);
-        self.completions.raise_alarm();
-        self.leave(slot);
+        self.leave_to_stream(slot, WithdrawnFrom::Queued);
         true
     }
 
@@ -267,28 +275,22 @@ impl<H: MessageHandler> Job for Mailbox<H> {
     fn abandon(&self, slot: u32, life: Life, why: Interruption) -> bool {
         let place = self.slots.get(slot);
         let withdrawn = place.state.withdraw_from(life, why);
-        let open = withdrawn.is_some();
         // A message whose deadline has passed is answered, and still holds up those who follow it. From the withdrawal on
         // the worker may give the slot back, and somebody else's watch be in it.
         let watched = place.watch.lock().take_if(|(watched, _)| *watched == life);
         if let Some((_, watch)) = watched {
-            if !open {
+            if withdrawn.is_none() {
                 reached!("mailbox: followers are taken from a leader that was answered before");
             }
             watch.abandon();
         }
-        if open {
+        if let Some(from) = withdrawn {
             if why == Interruption::Overstayed {
                 self.engine.monitor.count(Counter::Overstays);
             }
-            self.completions.raise_alarm();
+            self.leave_to_stream(slot, from);
         }
-        if withdrawn == Some(WithdrawnFrom::Queued) {
-            // From a worker that is about to begin it.
-            self.leave_unstarted(slot);
-            self.leave(slot);
-        }
-        open
+        withdrawn.is_some()
     }
 }
 

@@ -175,11 +175,15 @@ impl JobState {
     }
 
     fn withdraw_marked(&self, life: Life, why: Interruption, mark: u8) -> Option<WithdrawnFrom> {
-        if self.step(life, QUEUED, code(why) | mark).is_ok() {
+        if self.withdraw_queued(life, why, mark) {
             return Some(WithdrawnFrom::Queued);
         }
         // In one life a job never goes back to Queued, so trying the other phase once is enough.
         self.step(life, RUNNING, code(why)).ok().map(|()| WithdrawnFrom::Running)
+    }
+
+    fn withdraw_queued(&self, life: Life, why: Interruption, mark: u8) -> bool {
+        self.step(life, QUEUED, code(why) | mark).is_ok()
     }
 
     /// Whether it is still untouched since it was queued. Relaxed: a hint, which carries no data.
@@ -187,9 +191,9 @@ impl JobState {
         self.word.load(Relaxed) as u8 == QUEUED
     }
 
-    /// The same, only if nobody has started it: then the input is the caller's.
+    /// As [`withdraw_from`](Self::withdraw_from), only if nobody has started it: then the input is the caller's.
     pub(crate) fn withdraw_unstarted(&self, life: Life, why: Interruption) -> bool {
-        self.step(life, QUEUED, code(why) | BY_OUTSIDER).is_ok()
+        self.withdraw_queued(life, why, BY_OUTSIDER)
     }
 
     /// Whoever came for the job and found it withdrawn is done with it, and so is, by this too, the outsider who withdrew
