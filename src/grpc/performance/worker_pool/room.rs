@@ -33,7 +33,8 @@
 //! place that was handed over is *promised* until its waiter has looked, which may be never: who looks after the closing
 //! gives it back. So the room is [over](Room::is_over) when it is closed and every place still held is a promised one:
 //! from then on nobody will queue anything. By whose hand it is over (a release, the closing, the handing over of a
-//! place that was taken before it) tells the workers, who may all be asleep.
+//! place that was taken before it) tells those who wait for that: the workers, who may all be asleep, and the supervisor,
+//! where no worker is left. They may be told more than once.
 
 mod charge;
 mod pressure;
@@ -48,7 +49,7 @@ use std::{
 use crossbeam::utils::CachePadded;
 
 use self::{pressure::Pressure, usage::Usage, waiter::Waiter};
-use super::{lanes, priority::Priority, sleepers::Sleepers};
+use super::{lanes, priority::Priority};
 use crate::{
     grpc::performance::config::OptimizationConfig,
     platform::{
@@ -78,8 +79,8 @@ pub(crate) struct Room {
     settling: CachePadded<AtomicUsize>,
     /// What the settling thread remembers between rounds; only ever tried by the one that settles.
     desk: Mutex<Desk>,
-    /// Whom to tell when it is over.
-    sleepers: Vec<Arc<Sleepers>>,
+    /// Tells those who wait for that that it is over.
+    tell: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The heads of the queues, and whose turn it is.
@@ -90,7 +91,8 @@ struct Desk {
 }
 
 impl Room {
-    pub(super) fn new(config: &OptimizationConfig, sleepers: Vec<Arc<Sleepers>>) -> Self {
+    /// An open room; `tell` is called when it is over.
+    pub(super) fn new(config: &OptimizationConfig, tell: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             usage: CachePadded::new(Usage::new()),
             messages: config.worker_queue_capacity,
@@ -101,7 +103,7 @@ impl Room {
             queues: [(); 4].map(|()| SegQueue::new()),
             settling: CachePadded::new(AtomicUsize::new(0)),
             desk: Mutex::new(Desk::default()),
-            sleepers,
+            tell: Box::new(tell),
         }
     }
 
@@ -208,7 +210,7 @@ impl Room {
 
     fn tell_if_over(&self) {
         if self.is_over() {
-            self.sleepers.iter().for_each(|sleepers| sleepers.wake_all());
+            (self.tell)();
         }
     }
 

@@ -70,6 +70,11 @@ fn background_seats(config: &OptimizationConfig) -> usize {
     if config.enable_length_scheduling { config.worker_count } else { 0 }
 }
 
+fn tell(events: &Sender<Event>, event: Event) {
+    // Nobody listens only when the supervisor is gone, and then the pool is over.
+    let _ = events.send(event);
+}
+
 impl Shared {
     pub(super) fn new(
         config: &OptimizationConfig,
@@ -82,8 +87,13 @@ impl Shared {
         let front = Crew::new(capacity, config.worker_count, cores);
         let background = Crew::new(capacity, background_seats(config), cores);
         let sleepers = [&front, &background].map(|crew| Arc::clone(&crew.sleepers));
+        let supervisor = events.clone();
+        let room = Room::new(config, move || {
+            sleepers.iter().for_each(|sleepers| sleepers.wake_all());
+            tell(&supervisor, Event::Over);
+        });
         Self {
-            room: Arc::new(Room::new(config, sleepers.into())),
+            room: Arc::new(room),
             front,
             background,
             events,
@@ -143,8 +153,7 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, event: Event) {
-        // Nobody listens only when the supervisor is gone, and then the pool is over.
-        let _ = self.events.send(event);
+        tell(&self.events, event);
     }
 
     /// Has the supervisor wake this at that time, or never, when the pool is over before.

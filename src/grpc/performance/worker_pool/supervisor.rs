@@ -2,9 +2,9 @@
 //! or dead, ends the pool, does the regular chores, and reminds streams of deadlines that are near.
 //!
 //! It hardly ever polls. Whatever starts after a look cannot overstay before the look plus `worker_timeout`, so it sleeps
-//! until then, or until the earliest task that runs now would be due; events (a thread ended, drain) wake it. Only in a
-//! drain without a single thread at work, where nobody is left to say that the last message was withdrawn, it looks again
-//! and again.
+//! until then, or until the earliest task that runs now would be due; events (a thread ended, drain, the room is over)
+//! wake it. In a drain the pool ends once no thread is at work and the room is over, in whichever order: both are told,
+//! also by who withdraws the last message where all threads are stuck.
 //!
 //! A worker that overstays loses its [`Post`]: its message is answered at once (and the one that has let it run in between,
 //! if there is one: it is on the same thread), a substitute sits down on its seat, and
@@ -48,15 +48,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between two looks at a worker that is on its way into an interlude or out of it.
 const MOVE: Duration = Duration::from_millis(1);
 
-/// Between two looks whether a drain is over, where no thread is at work.
-const ALONE: Duration = Duration::from_millis(5);
-
 /// What the supervisor is told.
 pub(super) enum Event {
     /// A thread has ended as it should.
     Left { post: Arc<Post> },
     /// A thread panicked outside every handler: a fault of ours.
     Died { post: Arc<Post> },
+    /// The room is closed, and nothing will be queued any more. See [`Room`](super::room::Room).
+    Over,
     /// Accept nothing more, finish what was accepted, refuse what is left at the deadline.
     Drain { deadline: Option<Instant>, done: Option<oneshot::Sender<Drained>> },
     /// Wake this at that time.
@@ -151,11 +150,8 @@ impl Supervisor {
                 wake = wake.min(*due);
             }
             if let Some(drain) = &self.drain {
-                if self.is_everybody_gone() {
-                    if self.shared.is_over() {
-                        return self.conclude(0);
-                    }
-                    wake = wake.min(now + ALONE);
+                if self.is_everybody_gone() && self.shared.is_over() {
+                    return self.conclude(0);
                 }
                 if let Some(deadline) = drain.deadline {
                     if now >= deadline {
@@ -280,6 +276,8 @@ impl Supervisor {
                 }
             }
             Event::Remind { at, waker } => self.reminders.add(at, waker),
+            // There is nothing to do but look whether this is the end.
+            Event::Over => {}
             Event::Drain { deadline, done } => {
                 self.shared.close();
                 let drain = self.drain.get_or_insert(Drain { deadline: None, done: Vec::new() });

@@ -673,6 +673,22 @@ async fn what_was_answered_before_the_drain_deadline_is_not_counted_as_left_behi
     drop(release);
 }
 
+/// Says when it is woken.
+struct Signal(Sender<()>);
+
+impl std::task::Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).unwrap();
+    }
+}
+
+/// Returns when the supervisor has seen to all that it was told before.
+fn await_supervisor(pool: &WorkerPool) {
+    let (signal, woken) = bounded(1);
+    pool.seam().remind(Instant::now(), std::task::Waker::from(Arc::new(Signal(signal))));
+    woken.recv_timeout(LONG).unwrap();
+}
+
 /// How long a drain takes once the last message is withdrawn, where all threads are stuck and were noticed after `timeout`.
 async fn drain_without_threads(timeout: Duration) -> Duration {
     let pool = pool(&OptimizationConfig {
@@ -685,8 +701,7 @@ async fn drain_without_threads(timeout: Duration) -> Duration {
     assert!(stuck.await.is_err());
     let queued = pool.spawn(|| ());
     let drained = pool.drain(Instant::now() + 2 * LONG);
-    // The supervisor has heard of the drain by then, most likely, and waits.
-    tokio::time::sleep(timeout / 8).await;
+    await_supervisor(&pool);
     let withdrawn = Instant::now();
     drop(queued);
     assert_eq!(drained.await, Drained { unfinished: 0 });

@@ -41,8 +41,9 @@ impl Pool {
             ..OptimizationConfig::default()
         };
         let sleepers = Arc::new(Sleepers::new(WORKERS, &[]));
+        let told = Arc::clone(&sleepers);
         Arc::new(Self {
-            room: Arc::new(Room::new(&config, vec![Arc::clone(&sleepers)])),
+            room: Arc::new(Room::new(&config, move || told.wake_all())),
             sleepers,
             // Cells are lent only: what finds a thread's own cannot tell shuttle's apart.
             lane: Lane::new(PLACES, 0, 4),

@@ -3,9 +3,14 @@
 use loom::{future::block_on, thread};
 
 use super::{usage::Reading, *};
-use crate::platform::atomic::AtomicBool;
+use crate::{grpc::performance::worker_pool::sleepers::Sleepers, platform::atomic::AtomicBool};
 
 fn room(messages: usize, bytes: usize) -> Arc<Room> {
+    room_for(messages, bytes, || ())
+}
+
+/// One that tells somebody when it is over.
+fn room_for(messages: usize, bytes: usize, tell: impl Fn() + Send + Sync + 'static) -> Arc<Room> {
     let config = OptimizationConfig {
         worker_count: 1,
         worker_queue_capacity: messages,
@@ -13,7 +18,7 @@ fn room(messages: usize, bytes: usize) -> Arc<Room> {
         backpressure_threshold: 1.0,
         ..OptimizationConfig::default()
     };
-    Arc::new(Room::new(&config, vec![Arc::new(Sleepers::new(1, &[]))]))
+    Arc::new(Room::new(&config, tell))
 }
 
 fn spawn<T: 'static>(room: &Arc<Room>, run: impl FnOnce(&Arc<Room>) -> T + 'static) -> thread::JoinHandle<T> {
@@ -78,7 +83,9 @@ fn what_two_release_two_get_and_never_more_than_there_is() {
 /// so. What the waiter gives back is kept until then.
 fn close_beside<T: 'static>(waiter: fn(&Room, Waiting, &AtomicBool) -> T) {
     loom::model(move || {
-        let room = room(1, 10);
+        let sleepers = Arc::new(Sleepers::new(1, &[]));
+        let told = Arc::clone(&sleepers);
+        let room = room_for(1, 10, move || told.wake_all());
         hold(&room, 0);
         let waiting = room.wait(Priority::Normal, 0);
         let ended = Arc::new(AtomicBool::new(false));
@@ -88,8 +95,8 @@ fn close_beside<T: 'static>(waiter: fn(&Room, Waiting, &AtomicBool) -> T) {
         };
         let releasing = spawn(&room, |room| room.release(1, 0));
         let closing = spawn(&room, |room| room.close());
-        room.sleepers[0].begin_search();
-        room.sleepers[0].sleep_until_found(0, || None::<()>, || room.is_over());
+        sleepers.begin_search();
+        sleepers.sleep_until_found(0, || None::<()>, || room.is_over());
         ended.swap(true, SeqCst);
         releasing.join().unwrap();
         closing.join().unwrap();
