@@ -57,3 +57,6 @@ pub(crate) struct Task {
     pub(crate) unit: u32,
     pub(crate) line: Line,
 }
+
+#[cfg(test)]
+pub(super) mod stand_in;

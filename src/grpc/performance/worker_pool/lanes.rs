@@ -183,47 +183,23 @@ mod shuttle_tests;
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
+    use std::sync::Arc;
 
     use super::*;
     use crate::grpc::performance::{
-        error::Interruption,
         overload::Appetite,
-        worker_pool::{
-            forecast::{Forecast, Share},
-            interlude::Interlude,
-            job::Job,
-            overstay::Description,
-            state::Life,
-        },
+        worker_pool::{forecast::Share, job::stand_in::StandIn},
     };
 
     #[derive(Default)]
     struct Nothing(Share);
 
-    impl Job for Nothing {
-        fn split(&self, _: u32) -> Option<u32> {
-            None
-        }
+    impl StandIn for Nothing {
         fn share(&self, _: u32) -> &Share {
             &self.0
         }
-        fn run(&self, _: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {}
-        fn refuse(&self, _: u32, _: Interruption) {}
         fn is_withdrawn(&self, unit: u32) -> bool {
             unit >= WITHDRAWN
-        }
-        fn describe(&self, _: u32, _: Life) -> Option<Description> {
-            None
-        }
-        fn displace(&self, _: u32, _: Life) -> bool {
-            false
-        }
-        fn life(&self, _: u32) -> Life {
-            Life::ONLY
-        }
-        fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
-            false
         }
     }
 

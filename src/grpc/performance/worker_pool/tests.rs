@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use super::*;
+use super::{job::stand_in::StandIn, *};
 use crate::grpc::performance::{
     error::{Interruption, Refusal},
     monitor::Class,
@@ -263,33 +263,15 @@ async fn what_weighs_more_than_all_that_may_be_in_flight_is_refused() {
 async fn a_worker_thread_that_dies_is_replaced_and_its_message_answered() {
     /// Panics outside the handler's containment: a fault of ours, made on purpose.
     struct Deadly(Sender<Interruption>, Share);
-    impl Job for Deadly {
-        fn split(&self, _: u32) -> Option<u32> {
-            None
-        }
+    impl StandIn for Deadly {
         fn share(&self, _: u32) -> &Share {
             &self.1
         }
-        fn run(&self, _: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {
+        fn run(&self, _: u32) {
             panic!("a fault injected into the worker");
-        }
-        fn is_withdrawn(&self, _: u32) -> bool {
-            false
-        }
-        fn describe(&self, _: u32, _: Life) -> Option<Description> {
-            None
-        }
-        fn displace(&self, _: u32, _: Life) -> bool {
-            false
         }
         fn refuse(&self, _: u32, why: Interruption) {
             self.0.send(why).unwrap();
-        }
-        fn life(&self, _: u32) -> Life {
-            Life::ONLY
-        }
-        fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
-            false
         }
     }
     let pool = pool(&config(1));
@@ -545,14 +527,14 @@ struct Chained {
     done: Sender<()>,
 }
 
-impl Job for Chained {
+impl StandIn for Chained {
     fn split(&self, unit: u32) -> Option<u32> {
         (unit == 0 && self.behind.swap(false, SeqCst)).then_some(1)
     }
     fn share(&self, unit: u32) -> &Share {
         &self.shares[unit as usize]
     }
-    fn run(&self, unit: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {
+    fn run(&self, unit: u32) {
         if unit == 1 {
             return self.second_has_run.store(true, SeqCst);
         }
@@ -561,22 +543,6 @@ impl Job for Chained {
             std::hint::spin_loop();
         }
         self.done.send(()).unwrap();
-    }
-    fn is_withdrawn(&self, _: u32) -> bool {
-        false
-    }
-    fn describe(&self, _: u32, _: Life) -> Option<Description> {
-        None
-    }
-    fn displace(&self, _: u32, _: Life) -> bool {
-        false
-    }
-    fn refuse(&self, _: u32, _: Interruption) {}
-    fn life(&self, _: u32) -> Life {
-        Life::ONLY
-    }
-    fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
-        false
     }
 }
 

@@ -8,35 +8,15 @@ use super::*;
 use crate::grpc::performance::{
     error::Interruption,
     monitor::Class,
-    worker_pool::{Description, Forecast, Interlude, Job, JobState, Priority, Share},
+    worker_pool::{Forecast, Job, JobState, Priority, Share, job::stand_in::StandIn},
 };
 
 #[derive(Default)]
 struct Nothing(Share);
 
-impl Job for Nothing {
-    fn split(&self, _: u32) -> Option<u32> {
-        None
-    }
+impl StandIn for Nothing {
     fn share(&self, _: u32) -> &Share {
         &self.0
-    }
-    fn run(&self, _: u32, _: Instant, _: &Forecast, _: &Interlude<'_>) {}
-    fn is_withdrawn(&self, _: u32) -> bool {
-        false
-    }
-    fn describe(&self, _: u32, _: Life) -> Option<Description> {
-        None
-    }
-    fn displace(&self, _: u32, _: Life) -> bool {
-        false
-    }
-    fn refuse(&self, _: u32, _: Interruption) {}
-    fn life(&self, _: u32) -> Life {
-        Life::ONLY
-    }
-    fn abandon(&self, _: u32, _: Life, _: Interruption) -> bool {
-        false
     }
 }
 
