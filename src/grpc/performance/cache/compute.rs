@@ -70,8 +70,12 @@ pub(super) async fn get_or_compute<E, F: Future<Output = Result<(Bytes, Freshnes
             Joined::Follow(watch) => {
                 let news = news.expect("who follows has made a follower");
                 match hear(flights, news, watch).await {
-                    News::Resolved(value) => return Ok(value),
+                    News::Resolved(value) => {
+                        flights.count_join();
+                        return Ok(value);
+                    }
                     News::YourTurn(lead) => break lead,
+                    // It asks again, and counts then.
                     News::Failed => {}
                 }
             }

@@ -223,6 +223,11 @@ impl Flights {
         }
     }
 
+    /// Counts who was answered by a computation that was going on.
+    pub(super) fn count_join(&self) {
+        self.store.counters().add(Count::Joins, 1);
+    }
+
     /// A look without joining. What is not there is not counted: who goes on to join is counted then.
     pub(super) fn look(self: &Arc<Self>, key: CacheKey) -> Look {
         self.seen(key, self.find_now(&key, Wanted::Verdict), clock::now)

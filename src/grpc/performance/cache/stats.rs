@@ -4,8 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What the cache has done since it was made, and what it holds. Every look-up counts once: as a hit, as a join, or as
-/// a miss.
+/// What the cache has done since it was made, and what it holds. Every look-up that is not given up counts once: as a hit,
+/// as a join, or as a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CacheStats {

@@ -9,7 +9,7 @@ use tokio::{sync::Barrier, sync::Notify, task::JoinSet};
 
 use super::*;
 use crate::grpc::performance::{
-    cache::{Lookup, StreamCache},
+    cache::{CacheStats, Lookup, StreamCache},
     config::OptimizationConfig,
 };
 
@@ -228,6 +228,8 @@ async fn what_a_leader_has_found_reaches_those_whom_it_was_stopped_from_telling(
     assert_eq!(follower.await.unwrap(), "found");
     drop(thaw);
     leader.join().unwrap();
+    let CacheStats { hits, misses, joins, .. } = cache.stats();
+    assert_eq!((hits, misses, joins), (0, 1, 2), "three have asked, and one has computed");
     assert_eq!(cache.get(&key()).unwrap(), "found");
 }
 
@@ -248,6 +250,8 @@ async fn a_failure_that_others_are_content_with_makes_a_follower_compute() {
     assert!(poll_once(follower.as_mut()).await.is_none());
     lead.fail("broken".into(), Duration::from_secs(60));
     assert_eq!(follower.await.unwrap(), "mine");
+    let CacheStats { hits, misses, joins, .. } = cache.stats();
+    assert_eq!((hits, misses, joins), (0, 2, 0), "two have asked, and both have computed");
     assert_eq!(cache.get(&key()).unwrap(), "mine");
 }
 

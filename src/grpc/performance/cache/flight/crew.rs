@@ -57,9 +57,10 @@ const _: () = {
     is_sync::<Finding>();
 };
 
-/// A follower, and when it joined.
+/// A follower, what it is content with, and when it joined.
 pub(super) struct Waiting {
     pub(super) follower: Follower,
+    pub(super) wanted: Wanted,
     joined: Moment,
 }
 
@@ -111,7 +112,7 @@ impl Flight {
             let follower_now = follower.take()?;
             // Before it joins: who settles the flight looks for invalidations when it has seen all who joined.
             let joined = invalidations.now();
-            match self.joiners.put(Waiting { follower: follower_now, joined }) {
+            match self.joiners.put(Waiting { follower: follower_now, wanted, joined }) {
                 Ok(()) => return Some(Ok(self.turn.load(Relaxed))),
                 Err(back) => *follower = Some(back.follower),
             }

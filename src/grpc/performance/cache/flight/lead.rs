@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     super::{freshness::Freshness, invalidation::Moment, stats::Count},
-    Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting,
+    Finding, Flight, Flights, Relief, Settlement, Terms, Verdict, Waiting, Wanted,
 };
 use crate::{grpc::performance::monitor::Class, platform::clock};
 
@@ -280,8 +280,11 @@ struct Landing<'a> {
 
 impl Landing<'_> {
     fn tell(&mut self) {
-        while let Some(Waiting { follower: Follower { sink, token }, .. }) = self.told.pop_front() {
-            self.turn.flights.store().counters().add(Count::Joins, 1);
+        while let Some(Waiting { follower: Follower { sink, token }, wanted, .. }) = self.told.pop_front() {
+            // Who is content with an answer only counts itself once it has one: it may ask again, or have taken it already.
+            if wanted == Wanted::Verdict {
+                self.turn.flights.count_join();
+            }
             match self.finding.verdict.clone() {
                 Verdict::Answer(value) => sink.resolved(token, value),
                 Verdict::Failure(failure) => sink.failed(token, failure),
