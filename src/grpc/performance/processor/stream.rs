@@ -1,6 +1,7 @@
 //! One stream, on the task that polls it: messages in, answers out.
 //!
-//! Everything here runs on that task alone. A poll goes round this circle until nothing moves:
+//! Everything here runs on that task alone. A poll goes round this circle until nothing moves (steps 1, 2 and 4 are in
+//! [`answers`]):
 //!
 //! 1. take back returned slots, from the [`Mailbox`];
 //! 2. expire messages whose deadline has passed;
@@ -21,15 +22,20 @@
 //! error). Dropped early, everything unstarted is withdrawn, and what runs sees it at its next checkpoint; the stream
 //! counts as open until it has.
 
+mod answers;
+mod entry;
+
 use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Weak, atomic::Ordering::SeqCst},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_core::Stream;
+
+pub(super) use self::entry::{AfterHold, Entry, Held};
 
 use super::{
     Answer, Message, MessageHandler, Order, StreamOptions,
@@ -40,89 +46,15 @@ use super::{
     in_place::InPlace,
     mailbox::Mailbox,
     reading::Reading,
-    slot::Outcome,
     timer::Timer,
 };
 use crate::grpc::performance::{
     OptimizationContext,
-    cache::CacheKey,
-    error::{Interruption, OptimizationError, Refusal},
-    monitor::{self, Class},
-    worker_pool::{Expected, Priority, Waiting},
+    error::{Interruption, OptimizationError},
+    monitor,
+    worker_pool::Expected,
 };
-use crate::platform::{clock, contain::drop_logged, stage::reached};
-
-/// The target of the events of messages.
-const TRACED: &str = "millstream::message";
-
-/// What the task knows of a message in flight; the rest is in its [`Slot`](super::slot::Slot).
-pub(super) struct Entry<H: MessageHandler, T> {
-    pub(super) sequence: u64,
-    /// Taken with the answer: `None` when the message was answered, and when the slot is free.
-    pub(super) tag: Option<T>,
-    pub(super) class: Class,
-    pub(super) priority: Priority,
-    pub(super) key: Option<CacheKey>,
-    pub(super) accepted: Instant,
-    pub(super) deadline: Option<Instant>,
-    /// What the account of the stream was charged for it.
-    pub(super) charged: Duration,
-    /// Its handler vouches for it: the task may run it.
-    pub(super) vouched: bool,
-    /// Set once the answer is known, until it is given out.
-    pub(super) outcome: Option<Outcome<H>>,
-    /// Nobody else is at the slot.
-    pub(super) returned: bool,
-}
-
-impl<H: MessageHandler, T> Entry<H, T> {
-    /// What a slot holds that has not been used yet.
-    pub(super) fn vacant(now: Instant) -> Self {
-        Self {
-            sequence: 0,
-            tag: None,
-            class: Class::DEFAULT,
-            priority: Priority::Normal,
-            key: None,
-            accepted: now,
-            deadline: None,
-            charged: Duration::ZERO,
-            vouched: false,
-            outcome: None,
-            returned: true,
-        }
-    }
-
-    /// The message still lacks an answer.
-    pub(super) fn is_open(&self) -> bool {
-        self.tag.is_some() && self.outcome.is_none()
-    }
-
-    /// Says whether the message with this number, in this slot, still lacks an answer.
-    pub(super) fn open_among(entries: &[Self]) -> impl Fn(u32, u64) -> bool {
-        |slot, sequence| {
-            let entry = &entries[slot as usize];
-            entry.sequence == sequence && entry.is_open()
-        }
-    }
-}
-
-/// A message that waits for room in the lanes.
-pub(super) struct Held {
-    pub(super) slot: u32,
-    pub(super) waiting: Waiting,
-    pub(super) bytes: usize,
-    pub(super) then: AfterHold,
-}
-
-/// What a held message does when it has room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AfterHold {
-    /// Look whether an equal message is in work; else go to a lane.
-    Admission,
-    /// Go to a lane: its turn to compute has come.
-    Turn,
-}
+use crate::platform::{clock, contain::drop_logged};
 
 /// A message that the task looks out for; whatever comes back ends that.
 struct Near<'a, H: MessageHandler> {
@@ -220,145 +152,6 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     pub(super) fn engine(&self) -> &Engine<H> {
         &self.mailbox.engine
-    }
-
-    /// Step 1: what came back.
-    fn take_back(&mut self) {
-        let mut back = std::mem::take(&mut self.back);
-        let alarm = self.mailbox.completions.take(&self.mailbox.slots, &mut back);
-        for slot in back.drain(..) {
-            self.take_back_one(slot);
-        }
-        self.back = back;
-        if alarm {
-            for slot in 0..self.entries.len() as u32 {
-                self.answer_withdrawn(slot);
-            }
-        }
-    }
-
-    fn take_back_one(&mut self, slot: u32) {
-        let place = self.mailbox.slots.get(slot);
-        if place.state.is_finished() {
-            let outcome = place.outcome.take().expect("a finished message has an outcome");
-            if self.entries[slot as usize].is_open() {
-                self.set_outcome(slot, outcome);
-            } else {
-                // It was answered from the cache, and computed for those who ask later.
-                drop_logged(outcome);
-            }
-        } else if place.state.withdrawn().is_some() {
-            // A turn that it was offered meanwhile goes to the next.
-            let turn = place.turn.lock().take();
-            drop(turn);
-            self.answer_withdrawn(slot);
-        } else {
-            let lead = place.turn.lock().take();
-            let lead = lead.expect("a slot that comes back unfinished was offered a turn");
-            self.take_turn(slot, lead);
-            return;
-        }
-        self.set_returned(slot);
-    }
-
-    /// Answers a message that somebody else withdrew.
-    fn answer_withdrawn(&mut self, slot: u32) {
-        let withdrawn = self.mailbox.slots.get(slot).state.withdrawn();
-        if let Some(why) = withdrawn
-            && self.entries[slot as usize].is_open()
-        {
-            let outcome = match why {
-                Interruption::Displaced => self.displaced(slot),
-                why => Outcome::failed(why),
-            };
-            self.set_outcome(slot, outcome);
-        }
-    }
-
-    /// The answer to a message that has made room for another.
-    fn displaced(&self, slot: u32) -> Outcome<H> {
-        let (entry, policy) = (&self.entries[slot as usize], &self.engine().pool.seam().policy);
-        if policy.judges(entry.priority.rank(), entry.deadline.is_some()) {
-            policy.revoked();
-        }
-        Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after(Duration::ZERO) })
-    }
-
-    /// The answer to a message is known.
-    pub(super) fn set_outcome(&mut self, slot: u32, outcome: Outcome<H>) {
-        let entry = &mut self.entries[slot as usize];
-        debug_assert!(entry.is_open(), "a message has one answer");
-        if let Some(timing) = outcome.timing {
-            self.part.correct(entry.charged, timing.service_time);
-        }
-        entry.outcome = Some(outcome);
-        self.part.open -= 1;
-        if self.options.order == Order::Completion {
-            self.leaving.push_back(slot);
-        }
-    }
-
-    /// Nobody else is at the slot any more.
-    pub(super) fn set_returned(&mut self, slot: u32) {
-        let entry = &mut self.entries[slot as usize];
-        entry.returned = true;
-        if entry.tag.is_none() {
-            self.free.push(slot);
-        }
-    }
-
-    /// Step 2: messages whose deadline has passed are answered, wherever they are.
-    fn expire(&mut self) {
-        if self.timer.is_empty() {
-            return;
-        }
-        let now = clock::now();
-        while let Some(slot) = self.timer.pop_due(now, Entry::open_among(&self.entries)) {
-            if self.mailbox.withdraw(slot, Interruption::DeadlineExceeded).is_some() {
-                self.set_outcome(slot, Outcome::failed(Interruption::DeadlineExceeded));
-                if let Some(held) = self.held.iter().position(|held| held.slot == slot) {
-                    reached!("stream: a deadline passes while the message waits for room");
-                    self.held.remove(held);
-                    self.set_returned(slot);
-                }
-            }
-        }
-    }
-
-    /// Step 4: the next answer, if the order allows one.
-    fn next_answer(&mut self) -> Option<Answer<H::Response, T>> {
-        let slot = *self.leaving.front()?;
-        let entry = &mut self.entries[slot as usize];
-        let outcome = entry.outcome.take()?;
-        let tag = entry.tag.take().expect("a message is answered once");
-        let (sequence, class, accepted) = (entry.sequence, entry.class, entry.accepted);
-        if entry.returned {
-            self.free.push(slot);
-        }
-        self.leaving.pop_front();
-        self.in_flight -= 1;
-        self.last_activity = clock::now();
-        let sojourn = self.last_activity - accepted;
-        let code = outcome.result.as_ref().err().map(OptimizationError::kind);
-        let engine = self.engine();
-        engine.monitor.record_sojourn(class, sojourn);
-        engine.monitor.answered(code.map_or(monitor::Outcome::Ok, monitor::Outcome::from));
-        if engine.config.enable_detailed_tracing {
-            tracing::debug!(
-                target: TRACED,
-                connection_id = self.context.connection_id,
-                sequence,
-                class = class.name(),
-                ?sojourn,
-                timing = ?outcome.timing,
-                cache_hit = outcome.cache_hit,
-                failure = ?code,
-                "answered"
-            );
-        }
-        let Outcome { result, cache_hit, timing, charge } = outcome;
-        drop(charge);
-        Some(Answer { sequence, tag, result, cache_hit, timing })
     }
 
     /// What a worker is to wake the task for.
@@ -467,16 +260,8 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
                 drop_logged(entry.outcome.take());
             }
             self.mailbox.engine.monitor.answered(monitor::Outcome::Cancelled);
-            if self.context.config.enable_detailed_tracing {
-                tracing::debug!(
-                    target: TRACED,
-                    connection_id = self.context.connection_id,
-                    sequence = entry.sequence,
-                    class = entry.class.name(),
-                    sojourn = ?(now - entry.accepted),
-                    "cancelled"
-                );
-            }
+            let Entry { sequence, class, accepted, .. } = *entry;
+            self.trace(sequence, class, now - accepted, None);
         }
     }
 }

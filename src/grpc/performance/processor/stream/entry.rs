@@ -1,0 +1,79 @@
+//! What the task of a stream knows of its messages.
+
+use std::time::{Duration, Instant};
+
+use super::super::{MessageHandler, slot::Outcome};
+use crate::grpc::performance::{
+    cache::CacheKey,
+    monitor::Class,
+    worker_pool::{Priority, Waiting},
+};
+
+/// What the task knows of a message in flight; the rest is in its [`Slot`](super::super::slot::Slot).
+pub(in super::super) struct Entry<H: MessageHandler, T> {
+    pub(in super::super) sequence: u64,
+    /// Taken with the answer: `None` when the message was answered, and when the slot is free.
+    pub(in super::super) tag: Option<T>,
+    pub(in super::super) class: Class,
+    pub(in super::super) priority: Priority,
+    pub(in super::super) key: Option<CacheKey>,
+    pub(in super::super) accepted: Instant,
+    pub(in super::super) deadline: Option<Instant>,
+    /// What the account of the stream was charged for it.
+    pub(in super::super) charged: Duration,
+    /// Its handler vouches for it: the task may run it.
+    pub(in super::super) vouched: bool,
+    /// Set once the answer is known, until it is given out.
+    pub(in super::super) outcome: Option<Outcome<H>>,
+    /// Nobody else is at the slot.
+    pub(in super::super) returned: bool,
+}
+
+impl<H: MessageHandler, T> Entry<H, T> {
+    /// What a slot holds that has not been used yet.
+    pub(in super::super) fn vacant(now: Instant) -> Self {
+        Self {
+            sequence: 0,
+            tag: None,
+            class: Class::DEFAULT,
+            priority: Priority::Normal,
+            key: None,
+            accepted: now,
+            deadline: None,
+            charged: Duration::ZERO,
+            vouched: false,
+            outcome: None,
+            returned: true,
+        }
+    }
+
+    /// The message still lacks an answer.
+    pub(in super::super) fn is_open(&self) -> bool {
+        self.tag.is_some() && self.outcome.is_none()
+    }
+
+    /// Says whether the message with this number, in this slot, still lacks an answer.
+    pub(in super::super) fn open_among(entries: &[Self]) -> impl Fn(u32, u64) -> bool {
+        |slot, sequence| {
+            let entry = &entries[slot as usize];
+            entry.sequence == sequence && entry.is_open()
+        }
+    }
+}
+
+/// A message that waits for room in the lanes.
+pub(in super::super) struct Held {
+    pub(in super::super) slot: u32,
+    pub(in super::super) waiting: Waiting,
+    pub(in super::super) bytes: usize,
+    pub(in super::super) then: AfterHold,
+}
+
+/// What a held message does when it has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum AfterHold {
+    /// Look whether an equal message is in work; else go to a lane.
+    Admission,
+    /// Go to a lane: its turn to compute has come.
+    Turn,
+}
