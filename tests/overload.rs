@@ -18,35 +18,26 @@ use millstream::{
 };
 
 /// A plane whose one worker is busy, with this many messages of some 20 ms queued behind it.
-async fn backlog(
-    admission: DeadlineAdmission,
-    queued: u64,
-) -> (millstream::OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+async fn backlog(admission: DeadlineAdmission, queued: u64) -> Busy {
     let setting = OptimizationConfig { deadline_admission: admission, ..OptimizationConfig::default() };
     backlog_under(setting, queued).await
 }
 
 /// The same, under other settings.
-async fn backlog_under(
-    setting: OptimizationConfig,
-    queued: u64,
-) -> (millstream::OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+async fn backlog_under(setting: OptimizationConfig, queued: u64) -> Busy {
     let processor = processor(OptimizationConfig { worker_count: 1, backpressure_threshold: 1.0, ..setting });
-    for n in 0..3 {
-        processor.process_one(request(n, Act::Busy(Duration::from_millis(20)))).await.expect("answered");
+    let work = |number| request(number, Act::Busy(Duration::from_millis(20)));
+    for number in 0..3 {
+        processor.process_one(work(number)).await.expect("answered");
     }
-    let (gate, keeper) = gate();
-    let waiting = (1..=queued).map(|n| request(n, Act::Busy(Duration::from_millis(20))));
-    let requests = std::iter::once(request(0, Act::Wait(gate))).chain(waiting);
-    let mut answers = processor.stream(ready(requests), StreamOptions::default()).expect("a stream may open");
-    stir(&mut answers).await;
-    keeper.await_begin();
-    (processor, answers, keeper)
+    let mut plane = Busy::on(processor, 1).await;
+    plane.send((1..=queued).map(|number| Message::new(work(number)))).await;
+    plane
 }
 
 #[tokio::test]
 async fn a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hint() {
-    let (processor, _answers, _keeper) = backlog(DeadlineAdmission::Enforce, 20).await;
+    let Busy { processor, .. } = &backlog(DeadlineAdmission::Enforce, 20).await;
     let message = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
     let refused = processor.answer(message(Duration::from_millis(100)), None).await.result.unwrap_err();
     let OptimizationError::Refused(Refusal::WouldBeLate { wait, budget, retry_after }) = refused else {
@@ -64,7 +55,8 @@ async fn a_message_that_would_be_late_is_refused_at_once_with_the_wait_and_a_hin
 async fn the_wait_may_take_its_share_of_the_time_left_and_no_more() {
     for (deadline_wait_share, refused) in [(0.5, true), (1.0, false)] {
         let setting = OptimizationConfig { deadline_wait_share, ..OptimizationConfig::default() };
-        let (processor, answers, keeper) = backlog_under(setting, 10).await;
+        let plane = backlog_under(setting, 10).await;
+        let processor = &plane.processor;
         let ask =
             |timeout| processor.answer(Message::new(request(99, Act::Answer)).timeout(Some(timeout)), None);
         let Err(OptimizationError::Refused(Refusal::WouldBeLate { wait, .. })) =
@@ -76,13 +68,14 @@ async fn the_wait_may_take_its_share_of_the_time_left_and_no_more() {
         let mut answer = Box::pin(ask(wait.mul_f64(1.5)));
         let at_once = poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
         assert_eq!(at_once, refused, "with a share of {deadline_wait_share}");
-        drop((answer, keeper, answers));
+        drop(answer);
     }
 }
 
 #[tokio::test]
 async fn in_a_dry_run_what_would_be_late_is_counted_and_accepted() {
-    let (processor, answers, keeper) = backlog(DeadlineAdmission::DryRun, 4).await;
+    let plane = backlog(DeadlineAdmission::DryRun, 4).await;
+    let processor = plane.processor.clone();
     let late = Message::new(request(99, Act::Answer)).timeout(Some(Duration::from_millis(100)));
     let mut late = Box::pin(processor.answer(late, None));
     poll_fn(|cx| {
@@ -91,14 +84,14 @@ async fn in_a_dry_run_what_would_be_late_is_counted_and_accepted() {
     })
     .await;
     assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 1);
-    drop((late, keeper));
-    assert_eq!(all(answers).await.len(), 5);
+    drop(late);
+    assert_eq!(plane.finish().await.len(), 5);
 }
 
 #[tokio::test]
 async fn without_a_deadline_nothing_is_too_late() {
-    let (processor, answers, keeper) = backlog(DeadlineAdmission::Enforce, 4).await;
-    drop(keeper);
+    let Busy { processor, answers, sender, keeper } = backlog(DeadlineAdmission::Enforce, 4).await;
+    drop((sender, keeper));
     assert_eq!(processor.process_one(request(9, Act::Answer)).await.unwrap(), 9);
     assert_eq!(all(answers).await.len(), 5);
     assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 0);
@@ -151,7 +144,7 @@ async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is
 
 #[tokio::test]
 async fn a_stream_that_leaves_gives_its_places_back_while_all_workers_are_busy() {
-    let (processor, answers, _keeper) = backlog(DeadlineAdmission::Enforce, 20).await;
+    let Busy { processor, answers, .. } = backlog(DeadlineAdmission::Enforce, 20).await;
     assert_eq!(processor.pool().queued(), 20);
     drop(answers);
     assert_eq!((processor.pool().queued(), processor.pool().bytes_in_flight()), (0, 1), "one is at work");
@@ -190,24 +183,16 @@ async fn the_sooner_of_the_calls_deadline_and_the_messages_own_is_the_handlers()
 
 #[tokio::test]
 async fn a_message_that_is_too_late_when_its_turn_comes_is_not_begun_though_nobody_looked_at_its_timer() {
-    let processor = processor(OptimizationConfig {
-        worker_count: 1,
-        deadline_admission: DeadlineAdmission::Off,
-        ..config()
-    });
-    let (busy, keeper) = gate();
+    let setting = OptimizationConfig { deadline_admission: DeadlineAdmission::Off, ..config() };
+    let mut plane = Busy::new(setting).await;
     let late = request(1, Act::Answer);
     let computed = std::sync::Arc::clone(&late.computed);
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
     let timeout = Duration::from_millis(20);
-    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    sender.send(Message::new(late).timeout(Some(timeout))).unwrap();
-    // Its time runs from here on at the latest.
-    stir(&mut answers).await;
-    keeper.await_begin();
+    plane.send([Message::new(late).timeout(Some(timeout))]).await;
+    // Its time has run from here on at the latest.
     passed(Instant::now() + timeout).await;
-    drop((keeper, sender));
+    let Busy { processor, answers, sender, keeper } = plane;
+    drop((sender, keeper));
     // The stream is not looked at until the worker has had its turn at both.
     eventually("the lanes are empty", || processor.pool().queued() == 0).await;
     let answers = all(answers).await;
@@ -284,14 +269,8 @@ async fn where_all_is_refused_for_want_of_room_the_hint_is_many_times_the_drain(
     for number in 0..3 {
         processor.process_one(request(number, Act::Busy(Duration::from_millis(20)))).await.expect("answered");
     }
-    let (busy, keeper) = gate();
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
-    (0..PLACES).for_each(|number| sender.send(Message::new(request(number, Act::Answer))).unwrap());
-    stir(&mut answers).await;
+    let mut plane = Busy::on(processor.clone(), 1).await;
+    plane.send((0..PLACES).map(|number| Message::new(request(number, Act::Answer)))).await;
     let hint = async || match processor.process_one(request(99, Act::Answer)).await {
         Err(OptimizationError::Refused(Refusal::Overloaded { retry_after, .. })) => retry_after,
         other => panic!("{other:?}"),
@@ -303,5 +282,4 @@ async fn where_all_is_refused_for_want_of_room_the_hint_is_many_times_the_drain(
     }
     // Twenty times the drain at most, spread by half of it.
     assert!(last > 10 * first, "{first:?} and {last:?}");
-    drop((keeper, answers));
 }

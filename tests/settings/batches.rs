@@ -2,54 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use millstream::{
-    OptimizationConfig, OptimizedStreamProcessor,
-    monitor::Counter,
-    processor::{Message, StreamOptions},
-};
-use tokio::sync::mpsc::UnboundedSender;
+use millstream::{OptimizationConfig, monitor::Counter, processor::Message};
 
-use crate::common::{self, *};
+use crate::common::*;
 
-/// A stream whose one worker is busy, so that messages gather behind it.
-struct Gathering {
-    processor: OptimizedStreamProcessor<Actor>,
-    answers: Answers,
-    sender: UnboundedSender<Message<common::Request>>,
-    sent: u64,
-    keeper: Keeper,
+/// Queues more messages.
+async fn queue(plane: &mut Busy, messages: u64) {
+    plane.send((1..=messages).map(|number| Message::new(request(number, Act::Answer)))).await;
 }
 
-impl Gathering {
-    async fn new(config: OptimizationConfig) -> Self {
-        let processor = processor(OptimizationConfig { worker_count: 1, ..config });
-        let (busy, keeper) = gate();
-        let (sender, feed) = feed();
-        let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-        sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-        stir(&mut answers).await;
-        keeper.await_begin();
-        Self { processor, answers, sender, sent: 1, keeper }
-    }
-
-    /// Queues more messages.
-    async fn queue(&mut self, messages: u64) {
-        for _ in 0..messages {
-            self.sender.send(Message::new(request(self.sent, Act::Answer))).unwrap();
-            self.sent += 1;
-        }
-        stir(&mut self.answers).await;
-    }
-
-    /// How many batches the messages make that were queued behind the busy worker, once all are answered.
-    async fn batches(self) -> u64 {
-        let Self { processor, answers, sender, sent, keeper } = self;
-        drop((sender, keeper));
-        assert_eq!(all(answers).await.len() as u64, sent);
-        let counts = processor.monitor().snapshot().counts;
-        assert_eq!(counts.of(Counter::BatchedMessages), sent);
-        counts.of(Counter::Batches) - 1
-    }
+/// How many batches the messages make that were queued behind the busy worker, once all are answered.
+async fn batches_of(plane: Busy) -> u64 {
+    let monitor = plane.processor.monitor().clone();
+    let answers = plane.finish().await.len() as u64;
+    let counts = monitor.snapshot().counts;
+    assert_eq!(counts.of(Counter::BatchedMessages), answers);
+    counts.of(Counter::Batches) - 1
 }
 
 /// Times that nobody waits out.
@@ -64,9 +32,9 @@ fn unhurried() -> OptimizationConfig {
 #[tokio::test]
 async fn no_more_messages_travel_together_than_a_batch_may_have() {
     for (batch_size, batches) in [(1, 10), (4, 3), (10, 1)] {
-        let mut gathering = Gathering::new(OptimizationConfig { batch_size, ..unhurried() }).await;
-        gathering.queue(10).await;
-        assert_eq!(gathering.batches().await, batches, "batch_size = {batch_size}");
+        let mut plane = Busy::new(OptimizationConfig { batch_size, ..unhurried() }).await;
+        queue(&mut plane, 10).await;
+        assert_eq!(batches_of(plane).await, batches, "batch_size = {batch_size}");
     }
 }
 
@@ -74,29 +42,29 @@ async fn no_more_messages_travel_together_than_a_batch_may_have() {
 async fn a_batch_takes_company_for_so_long_after_its_latest_message() {
     let short = Duration::from_millis(5);
     for (batch_timeout, batches) in [(short, 2), (Duration::from_secs(60), 1)] {
-        let mut gathering = Gathering::new(OptimizationConfig { batch_timeout, ..unhurried() }).await;
-        gathering.queue(1).await;
+        let mut plane = Busy::new(OptimizationConfig { batch_timeout, ..unhurried() }).await;
+        queue(&mut plane, 1).await;
         passed(Instant::now() + short).await;
-        gathering.queue(1).await;
-        assert_eq!(gathering.batches().await, batches, "batch_timeout = {batch_timeout:?}");
+        queue(&mut plane, 1).await;
+        assert_eq!(batches_of(plane).await, batches, "batch_timeout = {batch_timeout:?}");
     }
 }
 
 /// Three messages: the second comes within `step` of the first, the third later than `step` after the first, but within
 /// `step` of the second. Gives the batches that they make, or nothing when the machine was too busy for that.
 async fn three_in_time(config: OptimizationConfig, step: Duration) -> Option<u64> {
-    let mut gathering = Gathering::new(config).await;
+    let mut plane = Busy::new(config).await;
     let before_first = Instant::now();
-    gathering.queue(1).await;
+    queue(&mut plane, 1).await;
     let after_first = Instant::now();
     passed(after_first + step / 2).await;
     let before_second = Instant::now();
-    gathering.queue(1).await;
+    queue(&mut plane, 1).await;
     let second_in_time = before_first.elapsed() < step;
     passed(after_first + step).await;
-    gathering.queue(1).await;
+    queue(&mut plane, 1).await;
     let third_in_time = before_second.elapsed() < step;
-    let batches = gathering.batches().await;
+    let batches = batches_of(plane).await;
     (second_in_time && third_in_time).then_some(batches)
 }
 

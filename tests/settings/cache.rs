@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use millstream::{
     CacheKey, CacheStats, HandlerError, JobScope, MessageHandler, OptimizationConfig,
-    OptimizedStreamProcessor,
-    processor::{Message, StreamOptions},
+    OptimizedStreamProcessor, processor::Message,
 };
 
 use crate::common::{self, *};
@@ -88,15 +87,10 @@ async fn a_stale_answer_is_computed_anew_once_an_overload_is_over_though_nothing
         ..config()
     });
     assert!(!ask(&processor, 7).await);
-    let (busy, keeper) = gate();
-    let waiting = (1..100).map(|number| request(number, Act::Busy(ms)));
-    let requests = std::iter::once(request(0, Act::Wait(busy))).chain(waiting);
-    let mut answers = processor.stream(ready(requests), StreamOptions::default()).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
+    let mut busy = Busy::on(processor.clone(), 1).await;
+    busy.send((1..100).map(|number| Message::new(request(number, Act::Busy(ms))))).await;
     passed(Instant::now() + interval).await;
-    drop(keeper);
-    all(answers).await;
+    busy.finish().await;
     assert!(!processor.has_time_to_spare(), "all have waited for longer than twice the target");
     // A step down for each interval, and one in which nobody waited.
     passed(Instant::now() + 5 * interval).await;

@@ -22,22 +22,12 @@ fn urgent(priority: Priority) -> common::Request {
 }
 
 /// A plane whose one worker is busy, and whose lanes are full of messages of low priority.
-async fn full(config: OptimizationConfig) -> (OptimizedStreamProcessor<Actor>, Answers, Keeper) {
+async fn full(config: OptimizationConfig) -> Busy {
     const PLACES: u64 = 4;
-    let config = OptimizationConfig { worker_count: 1, worker_queue_capacity: PLACES as usize, ..config };
-    let processor = processor(config);
-    let (busy, keeper) = gate();
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
-    for number in 1..=PLACES {
-        let low = common::Request { priority: Priority::Low, ..request(number, Act::Answer) };
-        sender.send(Message::new(low)).unwrap();
-    }
-    stir(&mut answers).await;
-    (processor, answers, keeper)
+    let mut plane = Busy::new(OptimizationConfig { worker_queue_capacity: PLACES as usize, ..config }).await;
+    let low = |number| common::Request { priority: Priority::Low, ..request(number, Act::Answer) };
+    plane.send((1..=PLACES).map(|number| Message::new(low(number)))).await;
+    plane
 }
 
 /// Whether a message of this priority is refused at once for want of room.
@@ -63,12 +53,12 @@ async fn what_happens_for_want_of_room_is_told_for_each_priority() {
     for (when_full, when_full_high, when_full_low, expected) in cases {
         let make_room = MakeRoom::Off;
         let config = OptimizationConfig { when_full, when_full_high, when_full_low, make_room, ..config() };
-        let (processor, _answers, _keeper) = full(config).await;
+        let Busy { processor, .. } = &full(config).await;
         for (priority, expected) in
             [Priority::High, Priority::Normal, Priority::Low].into_iter().zip(expected)
         {
             let case = (when_full, when_full_high, when_full_low, priority);
-            assert_eq!(is_shed(&processor, priority).await, expected, "{case:?}");
+            assert_eq!(is_shed(processor, priority).await, expected, "{case:?}");
         }
     }
 }
@@ -78,7 +68,8 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
     let cases = [(MakeRoom::Off, 0), (MakeRoom::High, 1), (MakeRoom::Normal, 2), (MakeRoom::All, 2)];
     for (make_room, expected) in cases {
         let config = OptimizationConfig { make_room, when_full: WhenFull::Shed, ..config() };
-        let (processor, answers, keeper) = full(config).await;
+        let plane = full(config).await;
+        let processor = plane.processor.clone();
         let (mut high, mut normal, mut low) = (
             Box::pin(processor.process_one(urgent(Priority::High))),
             Box::pin(processor.process_one(urgent(Priority::Normal))),
@@ -92,8 +83,7 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
         }
         assert_eq!(refused, 3 - expected, "{make_room:?}");
         assert_eq!(processor.monitor().counts().of(Counter::Displaced), expected as u64, "{make_room:?}");
-        drop(keeper);
-        let answers = all(answers).await;
+        let answers = plane.finish().await;
         let displaced = |error: &OptimizationError| matches!(error, OptimizationError::Refused(Refusal::Displaced { retry_after }) if *retry_after >= MS);
         let left = answers.iter().filter(|answer| answer.result.as_ref().is_err_and(displaced)).count();
         assert_eq!((answers.len(), left), (5, expected), "{make_room:?}");
@@ -115,16 +105,10 @@ async fn who_would_be_late_itself_takes_nobodys_place() {
     for number in 0..3 {
         processor.process_one(request(number, Act::Busy(50 * MS))).await.unwrap();
     }
-    let (busy, keeper) = gate();
-    let (sender, feed) = feed();
-    let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    sender.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
+    let mut plane = Busy::on(processor.clone(), 1).await;
     let timed = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
     // The last of these have a second for a wait of two.
-    (0..PLACES).for_each(|_| sender.send(timed(Duration::from_secs(1))).unwrap());
-    stir(&mut answers).await;
+    plane.send((0..PLACES).map(|_| timed(Duration::from_secs(1)))).await;
     let displaced = || processor.monitor().counts().of(Counter::Displaced);
     for (timeout, in_stead) in [(Duration::from_secs(1), 0), (LONG, 1)] {
         let mut newcomer = Box::pin(processor.answer(timed(timeout), None));
@@ -135,7 +119,6 @@ async fn who_would_be_late_itself_takes_nobodys_place() {
             "{timeout:?}: {at_once:?}"
         );
     }
-    drop((keeper, answers));
 }
 
 /// Of which the messages of [`after_long_waits`] take several; and no pause that a machine makes among them is so long.
@@ -145,17 +128,12 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// refused for that.
 async fn after_long_waits(config: OptimizationConfig) -> (OptimizedStreamProcessor<Actor>, usize) {
     const MESSAGES: u64 = 100;
-    let processor = processor(OptimizationConfig { worker_count: 1, queue_target_max: MS, ..config });
-    let (busy, keeper) = gate();
-    let requests = (1..MESSAGES).map(|number| request(number, Act::Busy(MS)));
-    let requests = std::iter::once(request(0, Act::Wait(busy))).chain(requests);
-    let mut answers = processor.stream(ready(requests), StreamOptions::default()).unwrap();
-    stir(&mut answers).await;
-    keeper.await_begin();
+    let mut plane = Busy::new(OptimizationConfig { queue_target_max: MS, ..config }).await;
+    plane.send((1..MESSAGES).map(|number| Message::new(request(number, Act::Busy(MS))))).await;
     passed(Instant::now() + 20 * MS).await;
-    drop(keeper);
+    let processor = plane.processor.clone();
     let mut refused = 0;
-    for answer in all(answers).await {
+    for answer in plane.finish().await {
         match answer.result {
             Ok(_) => {}
             Err(OptimizationError::Refused(Refusal::WaitedTooLong { waited, target, .. })) => {
@@ -252,23 +230,18 @@ async fn is_held_back(fair_wait_share: f64) -> bool {
     const WORK: Duration = Duration::from_millis(20);
     let processor = processor(OptimizationConfig { worker_count: 1, fair_wait_share, ..config() });
     processor.process_one(request(0, Act::Busy(WORK))).await.unwrap();
-    let (busy, _keeper) = gate();
-    let (heavy, feed) = feed();
-    let mut heavy_answers = processor.stream(feed, StreamOptions::default()).unwrap();
-    heavy.send(Message::new(request(0, Act::Wait(busy)))).unwrap();
-    (1..=20).for_each(|n| heavy.send(Message::new(request(n, Act::Busy(WORK)))).unwrap());
-    stir(&mut heavy_answers).await;
+    let mut heavy = Busy::on(processor.clone(), 1).await;
+    heavy.send((1..=20).map(|number| Message::new(request(number, Act::Busy(WORK))))).await;
     // The wait may take 40% of the budget, and takes 20%.
     let budget = 5 * processor.forecast(millstream::Class::DEFAULT, Priority::Normal).queue_wait;
     let late = || processor.monitor().counts().of(Counter::WouldBeLate);
     let message = |number| Message::new(request(number, Act::Answer)).timeout(Some(budget));
-    let (light, feed) = common::feed();
+    let (light, feed) = feed();
     let mut light_answers = processor.stream(feed, StreamOptions::default()).unwrap();
     light.send(message(1)).unwrap();
     stir(&mut light_answers).await;
     assert_eq!(late(), 0, "a light stream is let in");
-    heavy.send(message(1)).unwrap();
-    stir(&mut heavy_answers).await;
+    heavy.send([message(1)]).await;
     late() == 1
 }
 

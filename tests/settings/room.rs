@@ -2,72 +2,45 @@
 
 use std::time::{Duration, Instant};
 
-use millstream::{
-    OptimizationConfig, OptimizedStreamProcessor,
-    processor::{Message, StreamOptions},
-};
-use tokio::sync::mpsc::UnboundedSender;
+use millstream::{OptimizationConfig, processor::Message};
 
 use crate::common::{self, *};
 
-/// A plane whose one worker is busy with a message of no weight, and a stream that others can be sent to.
-struct Busy {
-    processor: OptimizedStreamProcessor<Actor>,
-    answers: Answers,
-    sender: UnboundedSender<Message<common::Request>>,
-    keeper: Keeper,
+/// A plane whose one worker is busy with a message of no weight.
+async fn busy(config: OptimizationConfig) -> Busy {
+    Busy::on(processor(OptimizationConfig { worker_count: 1, ..config }), 0).await
 }
 
-impl Busy {
-    async fn new(config: OptimizationConfig) -> Self {
-        let processor = processor(OptimizationConfig { worker_count: 1, ..config });
-        let (busy, keeper) = gate();
-        let (sender, feed) = feed();
-        let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
-        let first = common::Request { weight: 0, ..request(0, Act::Wait(busy)) };
-        sender.send(Message::new(first)).unwrap();
-        stir(&mut answers).await;
-        keeper.await_begin();
-        Self { processor, answers, sender, keeper }
-    }
+/// So many messages of a weight.
+fn weighing(messages: u64, weight: usize) -> impl Iterator<Item = Message<common::Request>> {
+    (0..messages).map(move |number| Message::new(common::Request { weight, ..request(number, Act::Answer) }))
+}
 
-    /// Sends messages of a weight.
-    async fn send(&mut self, messages: u64, weight: usize) {
-        for number in 0..messages {
-            let more = common::Request { weight, ..request(number, Act::Answer) };
-            self.sender.send(Message::new(more)).unwrap();
-        }
-        stir(&mut self.answers).await;
+/// How many messages wait in the lanes. All are answered in the end.
+async fn queued(plane: Busy) -> usize {
+    let queued = plane.processor.pool().queued();
+    for answer in plane.finish().await {
+        answer.result.unwrap();
     }
-
-    /// How many messages wait in the lanes. All are answered in the end.
-    async fn queued(self) -> usize {
-        let Self { processor, answers, sender, keeper } = self;
-        let queued = processor.pool().queued();
-        drop((sender, keeper));
-        for answer in all(answers).await {
-            answer.result.unwrap();
-        }
-        queued
-    }
+    queued
 }
 
 #[tokio::test]
 async fn the_lanes_hold_as_many_messages_as_they_are_told_to() {
     for worker_queue_capacity in [3, 7] {
-        let mut plane = Busy::new(OptimizationConfig { worker_queue_capacity, ..config() }).await;
-        plane.send(20, 1).await;
-        assert_eq!(plane.queued().await, worker_queue_capacity);
+        let mut plane = busy(OptimizationConfig { worker_queue_capacity, ..config() }).await;
+        plane.send(weighing(20, 1)).await;
+        assert_eq!(queued(plane).await, worker_queue_capacity);
     }
 }
 
 #[tokio::test]
 async fn no_more_bytes_are_in_flight_than_may_be() {
     for (max_bytes_in_flight, messages) in [(1024, 2), (2048, 5)] {
-        let mut plane = Busy::new(OptimizationConfig { max_bytes_in_flight, ..config() }).await;
-        plane.send(20, 400).await;
+        let mut plane = busy(OptimizationConfig { max_bytes_in_flight, ..config() }).await;
+        plane.send(weighing(20, 400)).await;
         assert_eq!(plane.processor.pool().bytes_in_flight(), messages * 400);
-        assert_eq!(plane.queued().await, messages);
+        assert_eq!(queued(plane).await, messages);
     }
 }
 
@@ -79,12 +52,12 @@ async fn half_for_a_while_then_all(threshold: f64, window: Duration) -> usize {
         backpressure_window: window,
         ..config()
     };
-    let mut plane = Busy::new(config).await;
-    plane.send(5, 1).await;
+    let mut plane = busy(config).await;
+    plane.send(weighing(5, 1)).await;
     // Many times the shorter window.
     passed(Instant::now() + Duration::from_millis(50)).await;
-    plane.send(10, 1).await;
-    plane.queued().await
+    plane.send(weighing(10, 1)).await;
+    queued(plane).await
 }
 
 #[tokio::test]
