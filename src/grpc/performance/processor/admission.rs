@@ -80,6 +80,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             tag: Some(message.tag),
             class,
             priority,
+            weight,
             key,
             accepted: now,
             deadline,

@@ -39,6 +39,8 @@ pub(crate) struct Queued {
     pub(crate) start_by: Option<Duration>,
     /// When it will be started, by the forecast of that time.
     pub(crate) expected: Duration,
+    /// What it weighs.
+    pub(crate) bytes: usize,
 }
 
 impl Queued {
@@ -75,6 +77,13 @@ impl Roster {
         }
     }
 
+    /// What the first of those would leave whom [`make_room`](Self::make_room) would ask one after the other.
+    pub(super) fn bytes_of_worst(&self, newcomer: &Standing, most: usize, now: Duration) -> usize {
+        let pages = (newcomer.rank..self.0.len()).rev();
+        let worse = pages.flat_map(|rank| self.0[rank].worse_than(newcomer, now));
+        worse.take(most).map(|queued| queued.bytes).sum()
+    }
+
     /// Asks somebody strictly worse than the newcomer to leave; false when nobody is found.
     pub(super) fn make_room(&self, newcomer: &Standing, now: Duration) -> bool {
         // The least urgent first; nobody more urgent than the newcomer is worse.
@@ -84,6 +93,12 @@ impl Roster {
 
 impl Page {
     fn make_room(&self, newcomer: &Standing, now: Duration) -> bool {
+        self.worse_than(newcomer, now)
+            .any(|queued| queued.job.upgrade().is_some_and(|job| job.displace(queued.unit, queued.life)))
+    }
+
+    /// Who of the sample is strictly worse than the newcomer, the worst first.
+    fn worse_than(&self, newcomer: &Standing, now: Duration) -> impl Iterator<Item = Queued> {
         let next = self.next.load(Relaxed);
         let mut sample: [Option<(Standing, Queued)>; LOOKS] = [const { None }; LOOKS];
         for (back, seen) in (1..=self.lines.len().min(LOOKS)).zip(&mut sample) {
@@ -94,8 +109,6 @@ impl Page {
         let mut worse: Vec<_> =
             sample.into_iter().flatten().filter(|(standing, _)| standing.is_worse_than(newcomer)).collect();
         worse.sort_unstable_by(|(one, _), (other, _)| one.order_of_leaving(other));
-        worse
-            .into_iter()
-            .any(|(_, queued)| queued.job.upgrade().is_some_and(|job| job.displace(queued.unit, queued.life)))
+        worse.into_iter().map(|(_, queued)| queued)
     }
 }

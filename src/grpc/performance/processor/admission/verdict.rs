@@ -16,7 +16,8 @@ use crate::grpc::performance::{
     worker_pool::{Job, Level, Line, Priority, Queued},
 };
 
-/// Somebody who leaves may have less to leave than the newcomer needs; after so many it is refused all the same.
+/// Somebody who leaves may have less to leave than the newcomer needs, or leave it to another; after so many it is refused
+/// all the same.
 const MOST_DISPLACED: usize = 4;
 
 impl<H: MessageHandler> Engine<H> {
@@ -122,7 +123,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                     .is_none_or(|deadline| self.has_a_chance(class, priority, deadline - now)),
                 since: shared.since_epoch(now),
             };
-            for _ in 0..MOST_DISPLACED {
+            let most =
+                if shared.would_fit(&newcomer, bytes, MOST_DISPLACED, now) { MOST_DISPLACED } else { 0 };
+            for _ in 0..most {
                 if !shared.make_room(&newcomer, now) {
                     break;
                 }
@@ -159,6 +162,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             start_by: entry.deadline.map(|deadline| shared.since_epoch(deadline).saturating_sub(service)),
             expected: since
                 + shared.predicted_wait(shared.forecast.level(entry.class), self.line(entry.priority)),
+            bytes: entry.weight,
         });
     }
 }
