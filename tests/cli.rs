@@ -119,6 +119,15 @@ async fn a_configuration_that_cannot_work_is_usage_for_every_command_that_reads_
     let run = finish(millstream(&["config", "presets"]).env("MILLSTREAM_LOG", "what=[")).await;
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("MILLSTREAM_LOG"), "{run:?}");
+    #[cfg(unix)]
+    {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+        let garbled = OsStr::from_bytes(b"debug\xff");
+        let run = finish(millstream(&["config", "presets"]).env("MILLSTREAM_LOG", garbled)).await;
+        assert_eq!(run.code, Some(2));
+        assert_eq!(run.stderr, "millstream: MILLSTREAM_LOG = \"debug\\xFF\": it is not UTF-8\n");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     env,
+    fmt::Display,
     io::{self, IsTerminal, Write},
     panic::{self, PanicHookInfo},
     sync::{
@@ -92,10 +93,10 @@ pub(super) struct Logs {
 impl Logs {
     /// From now on what is said goes to stderr, in colour only on a terminal whose user has not set `NO_COLOR`.
     pub(super) fn to_stderr(default: &str) -> anyhow::Result<Self> {
-        let chosen = env::var(LOG_VARIABLE).ok();
-        let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(default)).map_err(|error| {
-            BadUsage(format!("{LOG_VARIABLE} = \"{}\": {error}", chosen.as_deref().unwrap_or(default)))
-        })?;
+        let chosen = env::var_os(LOG_VARIABLE).unwrap_or_else(|| default.into());
+        let wrong = |why: &dyn Display| BadUsage::new(format_args!("{LOG_VARIABLE} = {chosen:?}: {why}"));
+        let text = chosen.to_str().ok_or_else(|| wrong(&"it is not UTF-8"))?;
+        let filter = EnvFilter::try_new(text).map_err(|error| wrong(&error))?;
         let colour =
             io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let (logs, queue) = Self::to(LINES, io::stderr())?;
