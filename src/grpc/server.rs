@@ -177,7 +177,7 @@ impl Server {
         let routes = routes(service, &options, drain.subscribe(), &counts);
         let transport = Transport::new(&options, routes, drain.subscribe(), swamped, counts.clone());
         let failed = |error: &io::Error| {
-            counts.hit(Limit::Descriptors);
+            counts.hit(accept::limit(error));
             tracing::warn!(%error, "cannot accept connections for a moment");
         };
         let mut shutdown = pin!(shutdown);

@@ -4,6 +4,11 @@ use std::io;
 
 use tokio::net::TcpStream;
 
+/// Whether a call failed because the process, or the system, has no descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Has the system tell of bytes that have come once there are so many, or their sender is gone; with 1, as it does
 /// without. Bytes that were there before the mark was lowered may go untold: they have to be [received](receive).
 #[cfg(target_os = "linux")]

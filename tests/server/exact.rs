@@ -228,8 +228,9 @@ fn every_limit_has_a_row_or_a_test_elsewhere() {
         Limit::Read,
         Limit::Unread,
         Limit::Write,
-        // The system's: `tests/faults/scarcity.rs`.
+        // The system's: `tests/faults/scarcity.rs`, and `src/grpc/server/accept.rs`.
         Limit::Descriptors,
+        Limit::Accept,
     ];
     let rows = rows();
     for limit in Limit::ALL {

@@ -7,6 +7,9 @@
 
 use std::{io, time::Duration};
 
+use super::counts::Limit;
+use crate::platform::socket::is_out_of_descriptors;
+
 /// Long enough to cost nothing, short enough for a client not to notice.
 const REST: Duration = Duration::from_millis(50);
 
@@ -26,6 +29,11 @@ where
             }
         }
     }
+}
+
+/// What a failure that makes it rest is counted as.
+pub(super) fn limit(error: &io::Error) -> Limit {
+    if is_out_of_descriptors(error) { Limit::Descriptors } else { Limit::Accept }
 }
 
 fn broken_off(error: &io::Error) -> bool {
@@ -57,5 +65,12 @@ mod tests {
         assert_eq!(next(&mut listen, failed).await, 3);
         assert!(start.elapsed() >= 2 * REST, "{:?}", start.elapsed());
         assert_eq!(failures.get(), 2);
+    }
+
+    #[test]
+    fn what_fails_for_want_of_descriptors_is_told_apart_from_the_rest() {
+        let counted = |code| limit(&io::Error::from_raw_os_error(code));
+        assert_eq!([libc::EMFILE, libc::ENFILE].map(counted), [Limit::Descriptors; 2]);
+        assert_eq!([libc::ENOMEM, libc::ENOBUFS].map(counted), [Limit::Accept; 2]);
     }
 }

@@ -18,6 +18,8 @@ pub enum Limit {
     Connections,
     /// The system gave no descriptor for a connection.
     Descriptors,
+    /// The system gave no connection that had come for another reason, such as want of memory.
+    Accept,
     /// A connection did not speak HTTP/2 within `handshake_timeout`, and was closed.
     Handshake,
     /// A connection took no bytes for `write_timeout`, and was closed.
@@ -46,9 +48,10 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::Descriptors,
+        Self::Accept,
         Self::Handshake,
         Self::Write,
         Self::Unread,
@@ -69,6 +72,7 @@ impl Limit {
         match self {
             Self::Connections => "connections",
             Self::Descriptors => "descriptors",
+            Self::Accept => "accept",
             Self::Handshake => "handshake",
             Self::Write => "write",
             Self::Unread => "unread",
