@@ -53,7 +53,8 @@ pub(super) struct Args {
     /// Ask this server, such as http://127.0.0.1:50051; without it, one in this process.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "preset", "settings"])]
     server: Option<String>,
-    /// Write the results into this directory. Files there are replaced, inputs never.
+    /// Write the results into this directory. Files there are replaced, inputs never. What a run leaves behind that is
+    /// killed while it writes a result is called .millstream-PID-N.part, and may be removed.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// A parameter of the operation, such as level=19.

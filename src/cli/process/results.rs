@@ -1,4 +1,9 @@
 //! Where a result goes: a file, a line on stdout, or nowhere.
+//!
+//! A result is written to a new file beside the one that it is to be, `.millstream-PID-N.part`, which then takes its name.
+//! A process that is killed in between leaves that file, and no later run removes it: the directory may be shared with
+//! other machines or containers, where the number of a process says nothing of whether it lives, and a file that somebody
+//! else still writes is worth more than a clean directory. It is in nobody's way: who finds the name taken takes the next.
 
 use std::{
     fmt::Write as _,
