@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use millstream::{
-    OptimizationConfig, OptimizedStreamProcessor,
-    processor::{Message, StreamOptions},
+    WhenFull, OptimizationConfig, OptimizedStreamProcessor,
+    processor::{Answer, Message, StreamOptions},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -20,7 +20,10 @@ struct Busy {
 
 impl Busy {
     async fn new(config: OptimizationConfig) -> Self {
-        let processor = processor(OptimizationConfig { worker_count: 1, ..config });
+        Self::of(processor(OptimizationConfig { worker_count: 1, ..config })).await
+    }
+
+    async fn of(processor: OptimizedStreamProcessor<Actor>) -> Self {
         let (busy, keeper) = gate();
         let (sender, feed) = feed();
         let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
@@ -69,6 +72,39 @@ async fn no_more_bytes_are_in_flight_than_may_be() {
         assert_eq!(plane.processor.pool().bytes_in_flight(), messages * 400);
         assert_eq!(plane.queued().await, messages);
     }
+}
+
+/// A plane with 2,048 bytes, the answer to a key of which it has in its cache, and which is busy: and twenty messages that
+/// ask for that answer, while the one before them has none. How many bytes they hold, and how many have their answer in
+/// the end.
+async fn twenty_answers_of_the_cache(weight: usize, when_full: WhenFull) -> (usize, usize) {
+    let config = OptimizationConfig { max_bytes_in_flight: 2048, worker_count: 1, when_full, ..config() };
+    let keyed = || common::Request { key: Some(7), ..request(0, Act::Heavy(weight)) };
+    let processor = processor(config);
+    let first = processor.answer(Message::new(keyed()), None).await;
+    assert!(!first.cache_hit && first.result.is_ok());
+
+    let mut plane = Busy::of(processor).await;
+    for _ in 0..20 {
+        plane.sender.send(Message::new(keyed())).unwrap();
+    }
+    stir(&mut plane.answers).await;
+    let Busy { processor, answers, sender, keeper } = plane;
+    let held = processor.pool().bytes_in_flight();
+    drop((sender, keeper));
+    let answers = all(answers).await;
+    assert_eq!(answers.len(), 21);
+    assert_eq!(processor.pool().bytes_in_flight(), 0);
+    let well = |answer: &&Answer<u64>| answer.cache_hit && answer.result.is_ok();
+    (held, answers[1..].iter().filter(well).count())
+}
+
+#[tokio::test]
+async fn answers_of_the_cache_hold_bytes_like_others() {
+    assert_eq!(twenty_answers_of_the_cache(400, WhenFull::Wait).await, (5 * 400, 20));
+    assert_eq!(twenty_answers_of_the_cache(400, WhenFull::Shed).await, (5 * 400, 5));
+    // One that is heavier than all that may be in flight has all of it, and leaves before the next one comes.
+    assert_eq!(twenty_answers_of_the_cache(5000, WhenFull::Wait).await, (2048, 20));
 }
 
 /// Half of ten places is taken for a while, and then all would be: how many are.

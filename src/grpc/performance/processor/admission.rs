@@ -49,6 +49,15 @@ struct Inspection {
     vouched: bool,
 }
 
+/// What the cache has for a message.
+enum Cached<H: MessageHandler> {
+    /// Its answer; with the duty to compute it anew, if it is stale and nobody has that.
+    Answer(Outcome<H>, Option<Lead>),
+    /// An answer of so many bytes, for which there is no room now.
+    Large(usize),
+    Nothing,
+}
+
 /// Asks the handler, and the validator. Both are the user's code: a panic is the message's, and nobody else's.
 fn inspect<H: MessageHandler, T>(
     engine: &Engine<H>,
@@ -143,17 +152,27 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.leaving.push_back(slot);
         }
         let limit = engine.pool.seam().room.byte_capacity();
-        let mut refresh = None;
+        let budget = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let (mut refresh, mut bytes) = (None, weight);
         let stopped = if let Err(error) = verdict {
             Some(Outcome::failed(error))
-        } else if deadline.is_some_and(|deadline| deadline <= now) {
+        } else if budget.is_some_and(|budget| budget.is_zero()) {
             Some(Outcome::failed(Interruption::DeadlineExceeded))
         } else if weight > limit {
             Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
-        } else if let Some(answer) = key.and_then(|key| self.cached(key, &mut refresh)) {
-            Some(answer)
         } else {
-            self.objection(class, priority, deadline.map(|deadline| deadline - now), now).map(Outcome::failed)
+            match key.map_or(Cached::Nothing, |key| self.cached(key, priority, now)) {
+                Cached::Answer(answer, duty) => {
+                    refresh = duty;
+                    Some(answer)
+                }
+                Cached::Large(heavy) => {
+                    reached!("admission: an answer of the cache waits for room");
+                    bytes = weight.max(heavy.min(limit));
+                    None
+                }
+                Cached::Nothing => self.objection(class, priority, budget, now).map(Outcome::failed),
+            }
         };
         if let Some(outcome) = stopped {
             self.set_outcome(slot, outcome);
@@ -183,35 +202,45 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             charge: None,
             lead: None,
         });
-        self.find_room(slot, priority, weight, now);
+        self.find_room(slot, priority, bytes, now);
     }
 
-    /// An answer that is in the cache; with the duty to compute it anew, if it is stale and nobody has that.
-    fn cached(&self, key: CacheKey, refresh: &mut Option<Lead>) -> Option<Outcome<H>> {
+    /// What the cache has for a message. Its answers hold bytes like others: the cache may let go of what it shares with
+    /// them, and a compressed one is a copy.
+    fn cached(&self, key: CacheKey, priority: Priority, now: Instant) -> Cached<H> {
         let engine = self.engine();
         let (verdict, duty) = match engine.cache.look(key) {
-            Look::Nothing => return None,
+            Look::Nothing => return Cached::Nothing,
             Look::Hit(verdict) => (verdict, None),
             Look::Stale(verdict, duty) => (verdict, duty),
         };
-        let result = match verdict {
+        let (result, bytes) = match verdict {
             Verdict::Answer(stored) => {
-                let read = contain(|| H::from_cache(stored)).unwrap_or_else(|panic| {
+                let read = contain(|| {
+                    let response = H::from_cache(stored)?;
+                    Some((H::response_weight(&response), response))
+                });
+                let read = read.unwrap_or_else(|panic| {
                     tracing::error!(panic, "a handler panicked at a stored answer");
                     None
                 });
-                let Some(response) = read else {
+                let Some((bytes, response)) = read else {
                     // Whoever joins next would find it, too.
                     engine.cache.invalidate(&key);
-                    return None;
+                    return Cached::Nothing;
                 };
-                Ok(response)
+                (Ok(response), bytes)
             }
-            Verdict::Failure(packed) => Err(failed_before(&packed)),
+            Verdict::Failure(packed) => (Err(failed_before(&packed)), 0),
         };
+        let room = &engine.pool.seam().room;
+        if bytes > 0 && room.try_acquire_bytes(priority, bytes, now).is_err() {
+            drop_logged(result);
+            return Cached::Large(bytes);
+        }
         engine.monitor.count(Counter::CacheHits);
-        *refresh = duty;
-        Some(Outcome { result, cache_hit: true, timing: None, charge: None })
+        let charge = Charge::new(room, bytes);
+        Cached::Answer(Outcome { result, cache_hit: true, timing: None, charge }, duty)
     }
 
     /// Computes a stale answer anew, for those who ask later, once the message has its answer: on a worker, behind all
