@@ -4,8 +4,8 @@
 //! niceness). It reads what it is sent, or its flood would stop itself, and whenever it is cut off it comes again at once.
 //!
 //! A p99 of some seconds hangs on ten messages, and a neighbour on the machine delays as many. So every flood has several
-//! rounds, each beside a calm of its own with the same arrivals; what others disturbed is done again, and the ratio that
-//! counts is the median.
+//! rounds, each beside a calm of its own with the same arrivals, and the ratio that counts is the median. A calm that others
+//! disturbed is done again. A flood is not: what the kernel does for it looks like the work of others.
 
 use std::{
     fmt,
@@ -22,11 +22,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    children::children_cpu,
-    clock::process_cpu,
-    figures::median,
-    referee::Referee,
-    server::Server,
+    children::children_cpu, clock::process_cpu, figures::median, referee::Referee, server::Server,
     words::time,
 };
 
@@ -38,7 +34,7 @@ const BUSY_MS: f64 = 1.0;
 const FRAMES: u32 = 20_000;
 
 /// What may go into runs that others disturbed, and that are done again.
-const WASTE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(30));
+const WASTE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(15));
 
 /// A server that takes nothing for so long is not worth waiting for.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -206,7 +202,7 @@ pub(crate) struct Flood {
     /// Calls of the others that failed.
     pub(crate) failed: f64,
     pub(crate) cut_off_per_s: f64,
-    /// Runs that were disturbed, and done again.
+    /// Times of calm that were disturbed, and done again.
     pub(crate) discarded: usize,
 }
 
@@ -223,7 +219,7 @@ impl fmt::Display for Flood {
         write!(
             f,
             "While one connection floods with {kind}: p99 of the others {} where it is {} in peace, {ratios:.2?} of it in {} \
-             rounds ({discarded} runs that did not count aside), {failed:.0} failed; the flood was cut off {cut_off_per_s:.0} times \
+             rounds ({discarded} disturbed times of peace aside), {failed:.0} failed; the flood was cut off {cut_off_per_s:.0} times \
              a second.",
             time(p99_ms * 1e3),
             time(calm_p99_ms * 1e3),
@@ -269,11 +265,9 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Flood>, String> {
 fn one(kind: Kind, rounds: u32, length: Duration, referee: &mut Referee) -> Result<Flood, String> {
     let discarded = |referee: &Referee| referee.validity.discarded_noise + referee.validity.discarded_late;
     let before = discarded(referee);
-    let mut judged = |flood| {
-        let is_late = |run: &Result<Run, String>| run.as_ref().is_ok_and(|run| !run.valid);
-        referee.judge(is_late, || run(flood, length))
-    };
-    let pairs = (0..rounds).map(|_| Ok((judged(None)?, judged(Some(kind))?)));
+    let is_late = |run: &Result<Run, String>| run.as_ref().is_ok_and(|run| !run.valid);
+    let mut calm = || referee.judge(is_late, || run(None, length));
+    let pairs = (0..rounds).map(|_| Ok((calm()?, run(Some(kind), length)?)));
     let pairs = pairs.collect::<Result<Vec<_>, String>>()?;
     // The warm-up of the generator, a second, is under flood as well.
     let seconds = (length + Duration::from_secs(1)).as_secs_f64() * f64::from(rounds);

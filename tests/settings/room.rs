@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millstream::{
-    WhenFull, OptimizationConfig, OptimizedStreamProcessor,
+    OptimizationConfig, OptimizedStreamProcessor, WhenFull,
     processor::{Answer, Message, StreamOptions},
 };
 use tokio::sync::mpsc::UnboundedSender;
