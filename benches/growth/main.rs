@@ -22,7 +22,7 @@ mod work;
 
 #[path = "../common/arguments.rs"]
 mod arguments;
-#[path = "../grpc_tail/children.rs"]
+#[path = "../common/children.rs"]
 mod children;
 #[path = "../common/clock.rs"]
 mod clock;

@@ -17,7 +17,6 @@
 //! All share the cores of one machine, the generator at a priority that takes what it needs first, as if it were
 //! elsewhere. Figures are medians over rounds, and only ratios within one run say something.
 
-mod children;
 mod contenders;
 mod generator;
 mod goals;
@@ -29,6 +28,8 @@ mod scenarios;
 
 #[path = "../common/arguments.rs"]
 mod arguments;
+#[path = "../common/children.rs"]
+mod children;
 #[path = "../common/clock.rs"]
 mod clock;
 #[path = "../common/conclusion.rs"]

@@ -105,10 +105,7 @@ pub(crate) fn judge(
         Goal::new(
             0,
             "while one connection floods with frames, the p99 of the others is at most twice the calm one's",
-            floods
-                .iter()
-                .map(|flood| Part::at_most(flood.kind, Some(flood.p99_ms / flood.calm_p99_ms), 2.0))
-                .collect(),
+            floods.iter().map(|flood| Part::at_most(flood.kind, flood.ratio(), 2.0)).collect(),
         ),
     ]
 }

@@ -28,6 +28,8 @@ mod server;
 
 #[path = "../common/arguments.rs"]
 mod arguments;
+#[path = "../common/children.rs"]
+mod children;
 #[path = "../common/clock.rs"]
 mod clock;
 #[path = "../common/conclusion.rs"]

@@ -51,6 +51,8 @@ impl Server {
                 "--no-cache",
             ])
             .args(["--rate", &format!("{rate_per_s:.0}"), "--streams", &streams.to_string()])
+            // The same messages each time: runs are compared.
+            .args(["--seed", "1"])
             .args(["--duration", &format!("{}s", length.as_secs()), "--warm-up", "1s"])
             .args(["--payload", payload, "--param", &format!("busy={busy_ms}ms"), "--timeout", "50ms"])
             .args(["--json", &report.to_string_lossy()])

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use millstream::{OptimizationConfig, processor::Message};
+use millstream::{
+    OptimizationConfig, WhenFull,
+    processor::{Answer, Message},
+};
 
 use crate::common::{self, *};
 
@@ -42,6 +45,34 @@ async fn no_more_bytes_are_in_flight_than_may_be() {
         assert_eq!(plane.processor.pool().bytes_in_flight(), messages * 400);
         assert_eq!(queued(plane).await, messages);
     }
+}
+
+/// A plane with 2,048 bytes, the answer to a key of which it has in its cache, and which is busy: and twenty messages that
+/// ask for that answer, while the one before them has none. How many bytes they hold, and how many have their answer in
+/// the end.
+async fn twenty_answers_of_the_cache(weight: usize, when_full: WhenFull) -> (usize, usize) {
+    let config = OptimizationConfig { max_bytes_in_flight: 2048, worker_count: 1, when_full, ..config() };
+    let keyed = || common::Request { key: Some(7), ..request(0, Act::Heavy(weight)) };
+    let processor = processor(config);
+    let first = processor.answer(Message::new(keyed()), None).await;
+    assert!(!first.cache_hit && first.result.is_ok());
+
+    let mut plane = Busy::on(processor.clone(), 0).await;
+    plane.send((0..20).map(|_| Message::new(keyed()))).await;
+    let held = processor.pool().bytes_in_flight();
+    let answers = plane.finish().await;
+    assert_eq!(answers.len(), 21);
+    assert_eq!(processor.pool().bytes_in_flight(), 0);
+    let well = |answer: &&Answer<u64>| answer.cache_hit && answer.result.is_ok();
+    (held, answers[1..].iter().filter(well).count())
+}
+
+#[tokio::test]
+async fn answers_of_the_cache_hold_bytes_like_others() {
+    assert_eq!(twenty_answers_of_the_cache(400, WhenFull::Wait).await, (5 * 400, 20));
+    assert_eq!(twenty_answers_of_the_cache(400, WhenFull::Shed).await, (5 * 400, 5));
+    // One that is heavier than all that may be in flight has all of it, and leaves before the next one comes.
+    assert_eq!(twenty_answers_of_the_cache(5000, WhenFull::Wait).await, (2048, 20));
 }
 
 /// Half of ten places is taken for a while, and then all would be: how many are.

@@ -192,7 +192,8 @@ pub struct OptimizationConfig {
     pub overload_critical: f64,
     /// The load from which on the level is emergency.
     pub overload_emergency: f64,
-    /// Payload bytes that may be accepted and not yet answered, all streams together.
+    /// Payload bytes that may be accepted and not yet answered, all streams together; answers that have not left count as
+    /// well, those from the cache among them.
     pub max_bytes_in_flight: usize,
     /// Streams that may be open at a time.
     pub max_concurrent_connections: usize,

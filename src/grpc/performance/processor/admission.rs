@@ -19,7 +19,10 @@ use std::{
 
 use futures_core::Stream;
 
-use self::inspection::{Inspection, inspect};
+use self::{
+    equals::Cached,
+    inspection::{Inspection, inspect},
+};
 use super::{
     AnswerStream, Message, MessageHandler,
     mailbox::Mailbox,
@@ -93,17 +96,27 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.leaving.push_back(slot);
         }
         let limit = engine.pool.seam().room.byte_capacity();
-        let mut refresh = None;
+        let budget = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let (mut refresh, mut bytes) = (None, weight);
         let stopped = if let Err(error) = verdict {
             Some(Outcome::failed(error))
-        } else if deadline.is_some_and(|deadline| deadline <= now) {
+        } else if budget.is_some_and(|budget| budget.is_zero()) {
             Some(Outcome::failed(Interruption::DeadlineExceeded))
         } else if weight > limit {
             Some(Outcome::failed(Refusal::TooLarge { weight, limit }))
-        } else if let Some(answer) = key.and_then(|key| self.cached(key, &mut refresh)) {
-            Some(answer)
         } else {
-            self.objection(class, priority, deadline.map(|deadline| deadline - now), now).map(Outcome::failed)
+            match key.map_or(Cached::Nothing, |key| self.cached(key, priority, now)) {
+                Cached::Answer(answer, duty) => {
+                    refresh = duty;
+                    Some(answer)
+                }
+                Cached::Large(heavy) => {
+                    reached!("admission: an answer of the cache waits for room");
+                    bytes = weight.max(heavy.min(limit));
+                    None
+                }
+                Cached::Nothing => self.objection(class, priority, budget, now).map(Outcome::failed),
+            }
         };
         if let Some(outcome) = stopped {
             self.set_outcome(slot, outcome);
@@ -133,7 +146,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             charge: None,
             lead: None,
         });
-        self.find_room(slot, priority, weight, now);
+        self.find_room(slot, priority, bytes, now);
     }
 
     /// Answers a message that nobody else knows.

@@ -73,7 +73,10 @@ pub trait MessageHandler: Send + 'static {
     }
 
     /// Bytes that an answer keeps in memory until the client has taken it: they count as well, in place of the message's
-    /// when they are more. Not asked where the answer comes from the cache, whose bytes it shares as a rule.
+    /// when they are more. Where there is no room for an answer that the cache has, its message waits or is refused like one
+    /// that is to be computed; asked of that answer as well, on the thread that reads the stream.
+    ///
+    /// Those who join a computation share its answer, and are not asked.
     fn response_weight(_response: &Self::Response) -> usize {
         size_of::<Self::Response>()
     }

@@ -6,7 +6,8 @@
 //!
 //! The bound on bytes is exact for what is accepted. An answer that weighs more than its message is charged when it is
 //! there, and may exceed the bound; then nothing more is accepted, and nothing accepted is started
-//! ([`Room::is_overdrawn`]), until answers have left: so the excess is at most one answer for each worker.
+//! ([`Room::is_overdrawn`]), until answers have left: so the excess is at most one answer for each worker. An answer from
+//! the cache holds bytes as well, without a place ([`Room::try_acquire_bytes`]).
 //!
 //! **Fast path.** [`Room::try_acquire`] and [`Room::release`] are one compare-exchange each while nobody waits. Nothing
 //! overtakes a waiter of its own or a higher priority.
@@ -140,13 +141,27 @@ impl Room {
 
     /// Takes a place and `bytes`, at once or not at all.
     pub(crate) fn try_acquire(&self, priority: Priority, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+        self.acquire(priority, 1, bytes, now)
+    }
+
+    /// Takes `bytes`, at once or not at all, for an answer that needs no worker.
+    pub(crate) fn try_acquire_bytes(
+        &self,
+        priority: Priority,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), NoRoom> {
+        self.acquire(priority, 0, bytes, now)
+    }
+
+    fn acquire(&self, priority: Priority, places: usize, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         stage::point();
         let ahead = self.waiting[..=priority.rank()].iter().chain(&self.waiting[RETURNING..]);
         // SeqCst as everything that concerns waiters: see the module.
         if ahead.into_iter().any(|count| count.load(SeqCst) > 0) {
             return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
         }
-        self.take(bytes, now)
+        self.take(places, bytes, now)
     }
 
     /// Queues for a place and `bytes` (at most [`byte_capacity`](Self::byte_capacity)).
@@ -233,15 +248,15 @@ impl Room {
         self.release(1, bytes);
     }
 
-    fn take(&self, bytes: usize, now: Instant) -> Result<(), NoRoom> {
+    fn take(&self, places: usize, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         let share = self.open_share(now);
         // Sustained load leaves less than everything, but always room for one message when there is no other.
         let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
-        self.usage.take(bytes, self.places(share), byte_limit)
+        self.usage.take(places, bytes, self.places(share), byte_limit)
     }
 
     fn take_place(&self, now: Instant) -> Result<(), NoRoom> {
-        self.usage.take(0, self.places(self.open_share(now)), usize::MAX)
+        self.usage.take(1, 0, self.places(self.open_share(now)), usize::MAX)
     }
 
     fn places(&self, share: f64) -> usize {
@@ -283,7 +298,7 @@ impl Room {
             let Some(queue) = order.find(|&queue| desk.heads[queue].is_some()) else { return };
             let head = desk.heads[queue].as_ref().expect("the queue was chosen for its head");
             let returns = queue == RETURNING;
-            match if returns { self.take_place(now) } else { self.take(head.bytes(), now) } {
+            match if returns { self.take_place(now) } else { self.take(1, head.bytes(), now) } {
                 Ok(()) => {
                     stage::point();
                     self.promised.fetch_add(1, SeqCst);

@@ -23,33 +23,52 @@ use crate::{
     },
 };
 
+/// What the cache has for a message.
+pub(super) enum Cached<H: MessageHandler> {
+    /// Its answer; with the duty to compute it anew, if it is stale and nobody has that.
+    Answer(Outcome<H>, Option<Lead>),
+    /// An answer of so many bytes, for which there is no room now.
+    Large(usize),
+    Nothing,
+}
+
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
-    /// An answer that is in the cache; with the duty to compute it anew, if it is stale and nobody has that.
-    pub(super) fn cached(&self, key: CacheKey, refresh: &mut Option<Lead>) -> Option<Outcome<H>> {
+    /// What the cache has for a message. Its answers hold bytes like others: the cache may let go of what it shares with
+    /// them, and a compressed one is a copy.
+    pub(super) fn cached(&self, key: CacheKey, priority: Priority, now: Instant) -> Cached<H> {
         let engine = self.engine();
         let (verdict, duty) = match engine.cache.look(key) {
-            Look::Nothing => return None,
+            Look::Nothing => return Cached::Nothing,
             Look::Hit(verdict) => (verdict, None),
             Look::Stale(verdict, duty) => (verdict, duty),
         };
-        let result = match verdict {
+        let (result, bytes) = match verdict {
             Verdict::Answer(stored) => {
-                let read = contain(|| H::from_cache(stored)).unwrap_or_else(|panic| {
+                let read = contain(|| {
+                    let response = H::from_cache(stored)?;
+                    Some((H::response_weight(&response), response))
+                });
+                let read = read.unwrap_or_else(|panic| {
                     tracing::error!(panic, "a handler panicked at a stored answer");
                     None
                 });
-                let Some(response) = read else {
+                let Some((bytes, response)) = read else {
                     // Whoever joins next would find it, too.
                     engine.cache.invalidate(&key);
-                    return None;
+                    return Cached::Nothing;
                 };
-                Ok(response)
+                (Ok(response), bytes)
             }
-            Verdict::Failure(packed) => Err(failed_before(&packed)),
+            Verdict::Failure(packed) => (Err(failed_before(&packed)), 0),
         };
+        let room = &engine.pool.seam().room;
+        if bytes > 0 && room.try_acquire_bytes(priority, bytes, now).is_err() {
+            drop_logged(result);
+            return Cached::Large(bytes);
+        }
         engine.monitor.count(Counter::CacheHits);
-        *refresh = duty;
-        Some(Outcome { result, cache_hit: true, timing: None, charge: None })
+        let charge = Charge::new(room, bytes);
+        Cached::Answer(Outcome { result, cache_hit: true, timing: None, charge }, duty)
     }
 
     /// Computes a stale answer anew, for those who ask later, once the message has its answer: on a worker, behind all

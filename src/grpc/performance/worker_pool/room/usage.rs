@@ -51,18 +51,25 @@ impl Usage {
         messages as u64 | (bytes as u64) << MESSAGE_BITS
     }
 
-    /// One place and `bytes`, if afterwards neither is above its limit.
-    pub(super) fn take(&self, bytes: usize, message_limit: usize, byte_limit: usize) -> Result<(), NoRoom> {
+    /// Places and `bytes`, if afterwards neither is above its limit.
+    pub(super) fn take(
+        &self,
+        places: usize,
+        bytes: usize,
+        message_limit: usize,
+        byte_limit: usize,
+    ) -> Result<(), NoRoom> {
         let mut word = self.0.load(SeqCst);
         loop {
             let now = Self::unpack(word);
             if now.closed {
                 return Err(NoRoom::Closed);
             }
-            if now.messages >= message_limit || now.bytes.saturating_add(bytes) > byte_limit {
+            let fits = places == 0 || now.messages + places <= message_limit;
+            if !fits || now.bytes.saturating_add(bytes) > byte_limit {
                 return Err(NoRoom::Full);
             }
-            match self.0.compare_exchange_weak(word, word + Self::pack(1, bytes), SeqCst, SeqCst) {
+            match self.0.compare_exchange_weak(word, word + Self::pack(places, bytes), SeqCst, SeqCst) {
                 Ok(_) => return Ok(()),
                 Err(current) => word = current,
             }
@@ -95,19 +102,21 @@ mod tests {
     #[test]
     fn both_bounds_hold_and_a_refusal_takes_nothing() {
         let usage = Usage::new();
-        assert_eq!(usage.take(60, 2, 100), Ok(()));
-        assert_eq!(usage.take(41, 2, 100), Err(NoRoom::Full));
-        assert_eq!(usage.take(40, 2, 100), Ok(()));
-        assert_eq!(usage.take(0, 2, 100), Err(NoRoom::Full));
+        assert_eq!(usage.take(1, 60, 2, 100), Ok(()));
+        assert_eq!(usage.take(1, 41, 2, 100), Err(NoRoom::Full));
+        assert_eq!(usage.take(1, 30, 2, 100), Ok(()));
+        assert_eq!(usage.take(1, 0, 2, 100), Err(NoRoom::Full));
+        assert_eq!(usage.take(0, 10, 2, 100), Ok(()), "bytes alone need no place");
+        assert_eq!(usage.take(0, 1, 2, 100), Err(NoRoom::Full));
         assert_eq!(usage.read(), Reading { messages: 2, bytes: 100, closed: false });
     }
 
     #[test]
     fn closing_keeps_the_counts() {
         let usage = Usage::new();
-        usage.take(1 << 40, 2, 1 << 40).unwrap();
+        usage.take(1, 1 << 40, 2, 1 << 40).unwrap();
         usage.close();
-        assert_eq!(usage.take(0, 2, 1 << 40), Err(NoRoom::Closed));
+        assert_eq!(usage.take(1, 0, 2, 1 << 40), Err(NoRoom::Closed));
         usage.give(1, 0);
         usage.give(0, 1 << 40);
         assert_eq!(usage.read(), Reading { messages: 0, bytes: 0, closed: true });
