@@ -144,7 +144,7 @@ async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is
 
 #[tokio::test]
 async fn a_stream_that_leaves_gives_its_places_back_while_all_workers_are_busy() {
-    let Busy { processor, answers, .. } = backlog(DeadlineAdmission::Enforce, 20).await;
+    let Busy { processor, answers, keeper: _keeper, .. } = backlog(DeadlineAdmission::Enforce, 20).await;
     assert_eq!(processor.pool().queued(), 20);
     drop(answers);
     assert_eq!((processor.pool().queued(), processor.pool().bytes_in_flight()), (0, 1), "one is at work");

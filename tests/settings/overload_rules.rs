@@ -92,13 +92,13 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
 
 #[tokio::test]
 async fn nobody_makes_room_for_a_message_for_which_that_is_not_enough() {
-    let config = OptimizationConfig { max_bytes_in_flight: 1000, when_full: WhenFull::Shed, ..config() };
+    let config = OptimizationConfig { max_bytes_in_flight: 1024, when_full: WhenFull::Shed, ..config() };
     let mut plane = Busy::new(config).await;
     let weighing = |priority, weight| common::Request { priority, weight, ..request(99, Act::Answer) };
     plane.send((0..9).map(|_| Message::new(weighing(Priority::Low, 100)))).await;
     let displaced = || plane.processor.monitor().counts().of(Counter::Displaced);
     // Four may leave for one.
-    for (weight, expected) in [(501, 0), (499, 4)] {
+    for (weight, expected) in [(524, 0), (523, 4)] {
         let mut newcomer = Box::pin(plane.processor.process_one(weighing(Priority::Normal, weight)));
         let at_once = poll_fn(|cx| Poll::Ready(newcomer.as_mut().poll(cx))).await;
         assert_eq!((at_once.is_pending(), displaced()), (expected > 0, expected), "{weight}: {at_once:?}");
