@@ -82,6 +82,11 @@ pub(crate) struct Room {
     sleepers: Vec<Arc<Sleepers>>,
 }
 
+/// A share of a whole, which mostly is all of it.
+fn part(whole: usize, share: f64) -> usize {
+    if share < 1.0 { (whole as f64 * share) as usize } else { whole }
+}
+
 /// The heads of the queues, and whose turn it is.
 #[derive(Default)]
 struct Desk {
@@ -234,7 +239,7 @@ impl Room {
     fn take(&self, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         let share = self.open_share(now);
         // Sustained load leaves less than everything, but always room for one message when there is no other.
-        let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
+        let byte_limit = part(self.bytes, share).max(bytes.min(self.bytes));
         self.usage.take(bytes, self.places(share), byte_limit)
     }
 
@@ -243,12 +248,13 @@ impl Room {
     }
 
     fn places(&self, share: f64) -> usize {
-        ((self.messages as f64 * share) as usize).max(1)
+        part(self.messages, share).max(1)
     }
 
     fn open_share(&self, now: Instant) -> f64 {
         let usage = self.usage.read();
-        let load = (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
+        let load =
+            || (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
         self.pressure.open_share(load, now)
     }
 
