@@ -4,11 +4,13 @@
 //! Were that one count for all, threads that spawn at the same time would pass its cache line to and fro, twice for each
 //! job. So there are several counts, and each thread uses its own as far as there are enough. With the count goes a stash
 //! of jobs that are over.
+//!
+//! The counts tell, too, how much is under way ([`Anchor::company`]).
 
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -17,6 +19,7 @@ use crossbeam::utils::CachePadded;
 
 use super::{
     Shared,
+    lookout::Lookout,
     spawn::{ClosureJob, Stash},
 };
 
@@ -27,13 +30,27 @@ const ANCHORS: usize = 16;
 pub(super) struct Anchor {
     shared: CachePadded<Arc<Shared>>,
     pub(super) stash: CachePadded<Stash<ClosureJob>>,
+    /// Of all threads, this one among them.
+    all: OnceLock<Arc<[Weak<Anchor>]>>,
+}
+
+/// Handles of a count, of which one is the pool's own, until it is gone.
+fn handles(count: usize) -> usize {
+    count.saturating_sub(1)
 }
 
 impl Anchor {
-    /// Handles that hold this one, at about this moment: what its thread has under way.
-    pub(super) fn handles(self: &Arc<Self>) -> usize {
-        // One is the pool's own, until it is gone.
-        Arc::strong_count(self).saturating_sub(1).max(1)
+    /// How many messages its thread has under way, at about this moment: by what it has spawned, or by its part in what all
+    /// have, if that is more. Tasks go from thread to thread, so that who has spawned little may have much to await; and
+    /// where it is many threads that have little, no more of them than [may look out](super::lookout) have a part.
+    pub(super) fn company(self: &Arc<Self>) -> usize {
+        let own = handles(Arc::strong_count(self));
+        if !Lookout::suits(own) {
+            return own;
+        }
+        let all = self.all.get().into_iter().flat_map(|all| all.iter());
+        let all: usize = all.map(|anchor| handles(anchor.strong_count())).sum();
+        own.max(all.div_ceil(self.most_spinning))
     }
 }
 
@@ -49,9 +66,17 @@ pub(super) struct Anchors([Arc<Anchor>; ANCHORS]);
 
 impl Anchors {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        let anchor =
-            || Anchor { shared: CachePadded::new(Arc::clone(shared)), stash: CachePadded::new(Stash::new()) };
-        Self([(); ANCHORS].map(|()| Arc::new(anchor())))
+        let anchor = || Anchor {
+            shared: CachePadded::new(Arc::clone(shared)),
+            stash: CachePadded::new(Stash::new()),
+            all: OnceLock::new(),
+        };
+        let anchors = [(); ANCHORS].map(|()| Arc::new(anchor()));
+        let all: Arc<[_]> = anchors.iter().map(Arc::downgrade).collect();
+        for anchor in &anchors {
+            anchor.all.get_or_init(|| Arc::clone(&all));
+        }
+        Self(anchors)
     }
 
     /// The one of the calling thread.

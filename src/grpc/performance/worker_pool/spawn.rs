@@ -124,7 +124,7 @@ impl<T> JobHandle<T> {
     fn queue(&mut self, line: Line) {
         let job = self.claim.job();
         job.charge(&self.shared.room);
-        let prospect = self.shared.prospect(job.class, line, self.shared.handles());
+        let prospect = self.shared.prospect(job.class, line, self.shared.company());
         self.shared.forecast.queued(&job.share, job.class, line);
         let woke = self.shared.submit(Task { job: Arc::clone(job) as _, unit: 0, line }, prospect.side());
         self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
