@@ -81,12 +81,58 @@ impl Anchors {
 
     /// The one of the calling thread.
     pub(super) fn mine(&self) -> &Arc<Anchor> {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        static THREADS: Threads = Threads::new();
         thread_local! {
-            // Relaxed: a number that publishes nothing.
-            static NUMBER: usize = THREADS.fetch_add(1, Relaxed);
+            static NUMBER: Number = THREADS.join();
         }
         // A thread that is ending has no number any more, and may share one.
-        &self.0[NUMBER.try_with(|number| *number).unwrap_or_default() % ANCHORS]
+        &self.0[NUMBER.try_with(|number| number.number).unwrap_or_default()]
+    }
+}
+
+/// Which anchor of each pool is a thread's, for as long as it lives. The next thread may have it then, with what lies in its
+/// stash.
+struct Number {
+    number: usize,
+    threads: &'static Threads,
+}
+
+/// Threads that have each number. Relaxed, all of it: they publish nothing, and a thread that sees too few shares a number.
+struct Threads([AtomicUsize; ANCHORS]);
+
+impl Threads {
+    const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; ANCHORS])
+    }
+
+    /// A number that the fewest have.
+    fn join(&'static self) -> Number {
+        let number = (0..ANCHORS).min_by_key(|&number| self.0[number].load(Relaxed)).unwrap_or_default();
+        self.0[number].fetch_add(1, Relaxed);
+        Number { number, threads: self }
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        self.threads.0[self.number].fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_a_number_when_there_is_none_left_and_leave_it_to_those_who_come_later() {
+        static THREADS: Threads = Threads::new();
+        let mut numbers: Vec<_> = (0..ANCHORS).map(|_| THREADS.join()).collect();
+        assert!(numbers.iter().map(|number| number.number).eq(0..ANCHORS));
+        let shared = THREADS.join();
+        assert!(shared.number < ANCHORS);
+        drop(shared);
+        let left = numbers.swap_remove(5).number;
+        assert_eq!(THREADS.join().number, left);
     }
 }
