@@ -144,9 +144,9 @@ impl Room {
     /// Takes a place and `bytes`, at once or not at all.
     pub(crate) fn try_acquire(&self, priority: Priority, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         stage::point();
-        let ahead = self.waiting[..=priority.rank()].iter().chain(&self.waiting[RETURNING..]);
         // SeqCst as everything that concerns waiters: see the module.
-        if ahead.into_iter().any(|count| count.load(SeqCst) > 0) {
+        let waits = |count: &AtomicUsize| count.load(SeqCst) > 0;
+        if waits(&self.waiting[RETURNING]) || self.waiting[..=priority.rank()].iter().any(waits) {
             return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
         }
         self.take(bytes, now)
