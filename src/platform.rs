@@ -3,6 +3,7 @@
 pub(crate) mod affinity;
 pub(crate) mod atomic;
 pub(crate) mod barrier;
+pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod coarse_clock;
 pub(crate) mod contain;
@@ -21,5 +22,6 @@ pub(crate) mod stack;
 pub(crate) mod stage;
 pub(crate) mod sync;
 pub(crate) mod topology;
+pub(crate) mod try_lock;
 pub(crate) mod usage;
 pub(crate) mod whereabouts;

@@ -154,7 +154,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let finished = clock::now();
         let service_time = (finished - started).saturating_sub(interlude.lent());
         let timing = Timing { queue_wait: started - accepted, service_time };
-        forecast.learn_from(&effort, timing.service_time);
+        forecast.learn_from(&effort, || timing.service_time);
         if let Some(before) = own_time {
             forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
         }

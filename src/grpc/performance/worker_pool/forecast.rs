@@ -26,7 +26,7 @@ use crossbeam::utils::CachePadded;
 pub(crate) use self::{effort::Effort, share::Share};
 use self::{
     own_time::OwnTime,
-    service_times::ServiceTimes,
+    service_times::{Sample, ServiceTimes},
     share::{RANKS, lane, one_for_many},
 };
 use super::{crew::Level, line::Line, priority::Priority};
@@ -74,7 +74,7 @@ impl Forecast {
         let level = self.level_at(entry);
         let lane = lane(level, line.into().rank());
         let expected = one_for_many(self.times.expected_at(entry));
-        share.put(lane, entry.unwrap_or_default(), expected);
+        share.put(lane, entry, expected);
         if expected > 0 {
             self.waiting[lane].fetch_add(expected, Relaxed);
         }
@@ -119,7 +119,7 @@ impl Forecast {
         if expected > 0 {
             self.waiting[lane].fetch_sub(expected, Relaxed);
         }
-        if lane >= RANKS {
+        if let (true, Some(entry)) = (lane >= RANKS, entry) {
             self.times.in_background(entry).fetch_sub(1, Relaxed);
         }
         true
@@ -133,19 +133,31 @@ impl Forecast {
 
     /// A message is about to be worked on by this thread, and will be [learnt](Self::learn_from) from.
     pub(crate) fn begin(&self, class: Class) -> Effort {
-        let entry = self.times.find_or_take(class);
+        self.begin_at(self.times.find_or_take(class))
+    }
+
+    fn begin_at(&self, entry: Option<usize>) -> Effort {
         let brief = self.times.is_known_to_be_within(entry, UNWATCHED);
         if brief { Effort::unwatched(entry) } else { Effort::watched(entry) }
     }
 
-    /// A message was served, and took so long by the wall clock.
-    pub(crate) fn learn_from(&self, effort: &Effort, service: Duration) {
-        self.times.learn(effort.entry(), effort.of(service).as_nanos() as u64);
+    /// The same for one that was queued, by who does without its time where it is one of many that are brief. The class is
+    /// looked at only where it was not known yet.
+    pub(super) fn begin_queued(&self, share: &Share, class: &Class) -> Effort {
+        let entry = share.entry().or_else(|| self.times.find_or_take(*class));
+        if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) }
+    }
+
+    /// A message was served, and took so long by the wall clock, which is asked for only if anything is learnt of it.
+    pub(crate) fn learn_from(&self, effort: &Effort, service: impl FnOnce() -> Duration) {
+        if let Some(sample) = effort.sample() {
+            self.times.learn(effort.entry(), effort.of(service()).as_nanos() as u64, sample);
+        }
     }
 
     /// A message was served, and took so much.
     pub(crate) fn learn(&self, class: Class, service: Duration) {
-        self.times.learn(self.times.find_or_take(class), service.as_nanos() as u64);
+        self.times.learn(self.times.find_or_take(class), service.as_nanos() as u64, Sample::Any);
     }
 
     /// How long a message of this class is expected to run; zero while nothing is known of any.

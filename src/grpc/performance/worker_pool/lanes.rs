@@ -9,11 +9,8 @@
 //! only where who was to sweep has been stopped; then it sweeps itself.
 //!
 //! **Memory.** The lanes of modest streams are there from the start. The others are made for the first task that is
-//! queued there, since most pools never see one: whoever comes first makes it, and nobody waits for that.
-//!
-//! **Lines in use.** A bit for each line says that something was queued there once; workers look at no others. It is set
-//! before the first push, and both are SeqCst: who has registered as sleeping and then finds a line out of use comes,
-//! in the one order of all, before its first push, and is seen by the submitter that looks for sleepers after it.
+//! queued there, since most pools never see one: whoever comes first makes it, and nobody waits for that. Workers look at
+//! no lanes that were never used ([`in_use`]).
 //!
 //! **Order.** Within a lane first come, first served; a deadline moves nobody forward, for which `simulation::deadlines`
 //! has the figures. The rest of a batch that its worker cut off lies at the worker's seat, and counts as the head of its
@@ -24,12 +21,11 @@
 
 mod cells;
 mod hands;
+mod in_use;
 mod lane;
 mod order;
 mod ring;
 mod sweep;
-
-use std::sync::atomic::Ordering::SeqCst;
 
 use crossbeam::utils::CachePadded;
 use once_cell::race::OnceBox;
@@ -40,9 +36,9 @@ pub(crate) use self::lane::Lane;
 use self::lane::Lane;
 pub(crate) use self::order::order_of_service;
 pub(super) use self::order::{TURNS, priorities};
-use self::sweep::Deaths;
+use self::{in_use::InUse, sweep::Deaths};
 use super::{job::Task, line::Line, priority::Priority};
-use crate::platform::{atomic::AtomicU32, stage};
+use crate::platform::stage;
 
 /// Threads that have a cell of their own in each shared lane. More of them borrow.
 const CELLS_OF_THREADS: usize = 128;
@@ -57,8 +53,7 @@ pub(super) struct Lanes {
     shared: [OnceBox<Lane<Task>>; Line::COUNT],
     /// By seat, then by rank: at most one rest each.
     rests: Box<[CachePadded<[Lane<Task>; Line::COUNT]>]>,
-    /// A bit for each rank.
-    in_use: CachePadded<AtomicU32>,
+    in_use: CachePadded<InUse>,
     deaths: Deaths,
 }
 
@@ -69,7 +64,7 @@ impl Lanes {
             capacity,
             shared: [(); Line::COUNT].map(|()| OnceBox::new()),
             rests: (0..seats).map(|_| one()).collect(),
-            in_use: CachePadded::new(AtomicU32::new(0)),
+            in_use: CachePadded::new(InUse::default()),
             deaths: Deaths::default(),
         };
         for priority in Priority::ALL {
@@ -84,23 +79,11 @@ impl Lanes {
         self.shared[rank].get_or_init(|| Box::new(Lane::new(room, CELLS_OF_THREADS, LOANS)))
     }
 
-    fn uses(&self) -> u32 {
-        self.in_use.load(SeqCst)
-    }
-
-    /// Before something is queued in a line.
-    fn use_line(&self, rank: usize) {
-        if self.uses() & 1 << rank == 0 {
-            self.in_use.fetch_or(1 << rank, SeqCst);
-            stage::point();
-        }
-    }
-
     /// Queues a task. The caller holds a place in the room for it.
     pub(super) fn push(&self, task: Task) {
         let rank = task.line.rank();
         let lane = self.shared(rank);
-        self.use_line(rank);
+        self.in_use.add_line(rank);
         let mut task = task;
         while let Err(back) = lane.try_push(task) {
             sweep::clear(lane);
@@ -114,18 +97,23 @@ impl Lanes {
     /// the rest that lay there.
     pub(super) fn push_rest(&self, seat: usize, task: Task) {
         let rank = task.line.rank();
-        self.use_line(rank);
+        self.in_use.add_rests(rank);
         self.rests[seat][rank].push(task);
     }
 
     /// The next task for a worker, on its `turn`-th pick.
     pub(super) fn pick(&self, seat: usize, turn: usize) -> Option<Task> {
-        let uses = self.uses();
-        let mut lines = order_of_service(turn).filter(|rank| uses & 1 << rank != 0);
-        let mut others = lines.clone();
-        lines
-            .find_map(|rank| self.rests[seat][rank].pop().or_else(|| self.shared[rank].get()?.pop()))
-            .or_else(|| others.find_map(|rank| self.rests.iter().find_map(|seat| seat[rank].pop())))
+        let uses = self.in_use.look();
+        let rest = |seat: &[Lane<Task>; Line::COUNT], rank: usize| {
+            if uses.has_rests(rank) { seat[rank].pop() } else { None }
+        };
+        let queued = |rank: usize| if uses.has_line(rank) { self.shared[rank].get()?.pop() } else { None };
+        let found =
+            order_of_service(turn).find_map(|rank| rest(&self.rests[seat], rank).or_else(|| queued(rank)));
+        if found.is_some() || !uses.has_any_rests() {
+            return found;
+        }
+        order_of_service(turn).find_map(|rank| self.rests.iter().find_map(|seat| rest(seat, rank)))
     }
 
     /// Any task at all, for a shutdown that empties the lanes.
@@ -134,11 +122,11 @@ impl Lanes {
     }
 
     fn all(&self) -> impl Iterator<Item = &Lane<Task>> {
-        let uses = self.uses();
-        let in_use = (0..Line::COUNT).filter(move |rank| uses & 1 << rank != 0);
-        in_use.flat_map(|rank| {
-            let rests = self.rests.iter().map(move |seat| &seat[rank]);
-            self.shared[rank].get().into_iter().chain(rests)
+        let uses = self.in_use.look();
+        (0..Line::COUNT).flat_map(move |rank| {
+            let lane = if uses.has_line(rank) { self.shared[rank].get() } else { None };
+            let seats = if uses.has_rests(rank) { &self.rests[..] } else { &[] };
+            lane.into_iter().chain(seats.iter().map(move |seat| &seat[rank]))
         })
     }
 

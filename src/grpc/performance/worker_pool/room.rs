@@ -84,6 +84,11 @@ pub(crate) struct Room {
     tell: Box<dyn Fn() + Send + Sync>,
 }
 
+/// A share of a whole, which mostly is all of it.
+fn part(whole: usize, share: f64) -> usize {
+    if share < 1.0 { (whole as f64 * share) as usize } else { whole }
+}
+
 /// The heads of the queues, and whose turn it is.
 #[derive(Default)]
 struct Desk {
@@ -156,9 +161,9 @@ impl Room {
 
     fn acquire(&self, priority: Priority, places: usize, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         stage::point();
-        let ahead = self.waiting[..=priority.rank()].iter().chain(&self.waiting[RETURNING..]);
         // SeqCst as everything that concerns waiters: see the module.
-        if ahead.into_iter().any(|count| count.load(SeqCst) > 0) {
+        let waits = |count: &AtomicUsize| count.load(SeqCst) > 0;
+        if waits(&self.waiting[RETURNING]) || self.waiting[..=priority.rank()].iter().any(waits) {
             return Err(if self.usage.read().closed { NoRoom::Closed } else { NoRoom::Full });
         }
         self.take(places, bytes, now)
@@ -251,7 +256,7 @@ impl Room {
     fn take(&self, places: usize, bytes: usize, now: Instant) -> Result<(), NoRoom> {
         let share = self.open_share(now);
         // Sustained load leaves less than everything, but always room for one message when there is no other.
-        let byte_limit = ((self.bytes as f64 * share) as usize).max(bytes.min(self.bytes));
+        let byte_limit = part(self.bytes, share).max(bytes.min(self.bytes));
         self.usage.take(places, bytes, self.places(share), byte_limit)
     }
 
@@ -260,12 +265,13 @@ impl Room {
     }
 
     fn places(&self, share: f64) -> usize {
-        ((self.messages as f64 * share) as usize).max(1)
+        part(self.messages, share).max(1)
     }
 
     fn open_share(&self, now: Instant) -> f64 {
         let usage = self.usage.read();
-        let load = (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
+        let load =
+            || (usage.messages as f32 / self.messages as f32).max(usage.bytes as f32 / self.bytes as f32);
         self.pressure.open_share(load, now)
     }
 

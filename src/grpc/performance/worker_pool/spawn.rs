@@ -3,6 +3,8 @@
 //! One allocation holds the closure, its state and its outcome ([`closure`]), and serves one closure after the other
 //! ([`stash`]). Where the outcome is near, the future looks out for it before it registers anything.
 
+mod bell;
+mod claim;
 mod closure;
 mod parcel;
 mod stash;
@@ -23,6 +25,7 @@ use super::{
     anchor::Anchor,
     context::JobContext,
     job::Task,
+    line::Line,
     lookout::Prospect,
     room::{NoRoom, Waiting},
 };
@@ -34,8 +37,8 @@ use crate::{
     platform::clock,
 };
 
+use self::claim::Claim;
 pub(super) use self::{closure::ClosureJob, stash::Stash};
-use self::{closure::Work, parcel::Parcel};
 
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,13 +90,13 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 /// How far a job is on its way.
 enum Stage {
     /// There was no room yet.
-    Unqueued(Waiting, Task),
+    Unqueued(Waiting, Line),
     /// Was put into a lane just now, whether or not somebody was woken for it; its outcome is near.
     Near { woke: bool },
     /// In a lane, or further.
     Queued,
-    /// It was never accepted.
-    Refused(Refusal),
+    /// It was never accepted. Boxed, for handles are moved about, and this is rare.
+    Refused(Box<Refusal>),
     /// The outcome was given out.
     Over,
 }
@@ -105,64 +108,60 @@ enum Stage {
 #[must_use = "a dropped handle cancels its job"]
 pub struct JobHandle<T> {
     shared: Arc<Anchor>,
-    job: Arc<ClosureJob>,
-    /// Takes the outcome out of its parcel.
-    open: fn(Parcel) -> T,
+    claim: Claim<T>,
     stage: Stage,
-    deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobHandle").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("JobHandle").field("deadline", &self.claim.job().deadline()).finish_non_exhaustive()
     }
 }
 
 impl<T> JobHandle<T> {
     /// Queues the job, whose room has been acquired.
-    fn queue(&mut self, task: Task) {
-        self.job.charge(&self.shared.room);
-        let class = self.job.class;
-        let prospect = self.shared.prospect(class, task.line, self.shared.handles());
-        self.shared.forecast.queued(&self.job.share, class, task.line);
-        let woke = self.shared.submit(task, prospect.side());
+    fn queue(&mut self, line: Line) {
+        let job = self.claim.job();
+        job.charge(&self.shared.room);
+        let prospect = self.shared.prospect(job.class, line, self.shared.company());
+        self.shared.forecast.queued(&job.share, job.class, line);
+        let woke = self.shared.submit(Task { job: Arc::clone(job) as _, unit: 0, line }, prospect.side());
         self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
     }
 
     /// The outcome, if it is there, or comes while this looks out for it.
-    fn look(&mut self) -> Poll<Result<Parcel, OptimizationError>> {
-        let outcome = self.job.take_outcome();
+    fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
+        let outcome = self.claim.take_outcome();
         let Stage::Near { woke } = self.stage else { return outcome };
         self.stage = Stage::Queued;
-        if outcome.is_pending() && self.shared.await_briefly(&*self.job, woke) {
-            return self.job.take_outcome();
+        if outcome.is_pending() && self.shared.await_briefly(&**self.claim.job(), woke) {
+            return self.claim.take_outcome();
         }
         outcome
     }
 
     /// Takes the job away; its place, if it is queued, is free at once.
     fn withdraw(&self, why: Interruption) {
-        self.job.withdraw(why);
+        let job = self.claim.job();
+        job.withdraw(why);
         if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
-            self.shared.withdrawn(&self.job.share);
+            self.shared.withdrawn(&job.share);
         }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) {
-        let Stage::Unqueued(waiting, _) = &mut self.stage else { return };
+        let Stage::Unqueued(waiting, line) = &mut self.stage else { return };
         let Poll::Ready(room) = Pin::new(waiting).poll(cx) else { return };
-        let Stage::Unqueued(_, task) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            unreachable!("the stage was matched above")
-        };
+        let line = *line;
         match room {
-            Ok(()) => self.queue(task),
-            Err(_) => self.stage = Stage::Refused(Refusal::Draining),
+            Ok(()) => self.queue(line),
+            Err(_) => self.stage = Stage::Refused(Box::new(Refusal::Draining)),
         }
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(deadline) = self.claim.job().deadline() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         timer.as_mut().poll(cx)
     }
@@ -179,25 +178,25 @@ impl<T> Future for JobHandle<T> {
                 unreachable!("the stage was matched above")
             };
             // It never came to a worker, and keeps its closure for nobody.
-            this.job.withdraw(Interruption::Cancelled);
-            return Poll::Ready(Err(refusal.into()));
+            this.claim.job().withdraw(Interruption::Cancelled);
+            return Poll::Ready(Err((*refusal).into()));
         }
         assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
         // Outcomes that are there at once, again and again, are no reason to keep others from this thread.
         let progress = ready!(tokio::task::coop::poll_proceed(cx));
         let mut outcome = this.look();
         if outcome.is_pending() {
-            outcome = this.job.poll_outcome(cx);
+            outcome = this.claim.poll_outcome(cx);
         }
         if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
             this.withdraw(Interruption::DeadlineExceeded);
-            outcome = this.job.poll_outcome(cx);
+            outcome = this.claim.poll_outcome(cx);
         }
         if outcome.is_ready() {
             progress.made_progress();
             this.stage = Stage::Over;
         }
-        outcome.map_ok(this.open)
+        outcome
     }
 }
 
@@ -206,8 +205,9 @@ impl<T> Drop for JobHandle<T> {
         if !matches!(self.stage, Stage::Over) {
             self.withdraw(Interruption::Cancelled);
         }
-        self.job.forget();
-        self.shared.stash.put(Arc::clone(&self.job));
+        if let Some(job) = self.claim.give_up() {
+            self.shared.stash.put(job);
+        }
     }
 }
 
@@ -217,15 +217,16 @@ where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (task, mut handle) = prepare(shared, options, work);
+    let mut handle = prepare(shared, options, work);
     let (priority, weight, room) = (options.priority, options.weight, &shared.room);
     if weight > room.byte_capacity() {
-        handle.stage = Stage::Refused(Refusal::TooLarge { weight, limit: room.byte_capacity() });
+        let refusal = Refusal::TooLarge { weight, limit: room.byte_capacity() };
+        handle.stage = Stage::Refused(Box::new(refusal));
         return handle;
     }
-    match room.try_acquire(priority, weight, clock::now()) {
-        Ok(()) => handle.queue(task),
-        Err(_) => handle.stage = Stage::Unqueued(room.wait(priority, weight), task),
+    match room.try_acquire(priority, weight, clock::recently()) {
+        Ok(()) => handle.queue(priority.into()),
+        Err(_) => handle.stage = Stage::Unqueued(room.wait(priority, weight), priority.into()),
     }
     handle
 }
@@ -237,10 +238,10 @@ where
     T: Send + 'static,
 {
     let options = JobOptions::default();
-    match shared.room.try_acquire(options.priority, options.weight, clock::now()) {
+    match shared.room.try_acquire(options.priority, options.weight, clock::recently()) {
         Ok(()) => {
-            let (task, mut handle) = prepare(shared, options, move |_: &mut JobContext<'_>| work());
-            handle.queue(task);
+            let mut handle = prepare(shared, options, move |_: &mut JobContext<'_>| work());
+            handle.queue(options.priority.into());
             Ok(handle)
         }
         Err(NoRoom::Full) => Err(TrySpawnError::Full(work)),
@@ -248,28 +249,13 @@ where
     }
 }
 
-/// A job ready to be queued, and its handle.
-fn prepare<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> (Task, JobHandle<T>)
+/// The handle of a job that is ready to be queued.
+fn prepare<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> JobHandle<T>
 where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let work = Work::of(work);
-    let job = match shared.stash.take() {
-        Some(mut job) => {
-            let place = Arc::get_mut(&mut job).expect("nobody else holds what the stash gives");
-            *place = ClosureJob::new(&options, work);
-            job
-        }
-        None => Arc::new(ClosureJob::new(&options, work)),
-    };
-    let handle = JobHandle {
-        shared: Arc::clone(shared),
-        job: Arc::clone(&job),
-        open: |outcome| outcome.open().expect("the outcome is that of the closure"),
-        stage: Stage::Over,
-        deadline: options.deadline,
-        timer: None,
-    };
-    (Task { job, unit: 0, line: options.priority.into() }, handle)
+    let job = shared.stash.take().unwrap_or_else(|| Arc::new(ClosureJob::vacant()));
+    let claim = Claim::to(job, &options, work);
+    JobHandle { shared: Arc::clone(shared), claim, stage: Stage::Over, timer: None }
 }

@@ -8,10 +8,12 @@
 //! kept its core as far as it was let; one that waits for something counts as what it takes by the wall clock.
 //!
 //! To read it takes a system call before and after. That is nothing to a millisecond, and is left out where the class is
-//! known to be brief.
+//! known to be brief. Where messages are so brief that few of them are learnt from, it is chosen before they run which:
+//! then nobody reads a clock for the others.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
+use super::service_times::{ONE_IN, Sample};
 use crate::platform::usage::Usage;
 
 /// In times of the CPU time.
@@ -22,16 +24,39 @@ pub(crate) struct Effort {
     /// Where it is to be learnt, if there is room for its class.
     entry: Option<usize>,
     before: Option<Usage>,
+    /// `None`: it is not learnt from.
+    sample: Option<Sample>,
+}
+
+/// True once in [`ONE_IN`] times, and in step with nothing: multiples of the golden ratio spread evenly, and those of any
+/// number of steps do.
+fn chance() -> bool {
+    thread_local! {
+        static STATE: Cell<u64> = const { Cell::new(0) };
+    }
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    state < u64::MAX / ONE_IN
 }
 
 impl Effort {
     /// From now on.
     pub(super) fn watched(entry: Option<usize>) -> Self {
-        Self { entry, before: Usage::of_this_thread() }
+        Self { entry, before: Usage::of_this_thread(), sample: Some(Sample::Any) }
     }
 
     pub(super) fn unwatched(entry: Option<usize>) -> Self {
-        Self { entry, before: None }
+        Self { entry, before: None, sample: Some(Sample::Any) }
+    }
+
+    /// One of those that are brief.
+    pub(super) fn one_of_many(entry: Option<usize>) -> Self {
+        Self { entry, before: None, sample: chance().then_some(Sample::Chosen) }
+    }
+
+    /// How it is to be learnt from, if it is at all.
+    pub(super) fn sample(&self) -> Option<Sample> {
+        self.sample
     }
 
     pub(super) fn entry(&self) -> Option<usize> {
@@ -72,5 +97,19 @@ mod tests {
         nothing.recv_timeout(MS).expect_err("nobody sends");
         assert_eq!(effort.of(HOUR), HOUR);
         assert_eq!(Effort::unwatched(None).of(HOUR), HOUR);
+    }
+
+    #[test]
+    fn of_those_that_are_brief_each_has_the_same_chance_whatever_its_place_among_others() {
+        const ROUNDS: u64 = 1000;
+        for period in [1, 2, 3, ONE_IN, 3 * ONE_IN, 100] {
+            let chosen = (0..ROUNDS * ONE_IN * period)
+                .filter(|n| Effort::one_of_many(None).sample().is_some() && n % period == 0)
+                .count() as u64;
+            assert!(
+                (ROUNDS * 9 / 10..=ROUNDS * 11 / 10).contains(&chosen),
+                "{chosen} at a period of {period}"
+            );
+        }
     }
 }

@@ -26,10 +26,19 @@ const SAMPLES_OF_ALL: u64 = 255;
 const COUNT_BITS: u32 = 8;
 
 /// Where the mean is below this, one message in [`ONE_IN`] is learnt from: there are many, they are soon over, and what all
-/// workers write for each of them is passed from core to core. Which one is left to the last bits of its own time, on
-/// which its length has no influence to speak of: so long ones among them weigh as much as they should.
+/// workers write for each of them is passed from core to core. Which one is left to chance, or to the last bits of its own
+/// time, on which its length has no influence to speak of: so long ones among them weigh as much as they should.
 pub(super) const BRIEF: u64 = 1_000;
 pub(super) const ONE_IN: u64 = 16;
+
+/// How a message came to be learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sample {
+    /// As all are: where they are brief, by the last bits of its time.
+    Any,
+    /// It was chosen from among [`ONE_IN`] before it ran.
+    Chosen,
+}
 
 /// How long messages take, of a class or of all.
 struct Law {
@@ -63,9 +72,14 @@ impl Law {
         Self { mean: Mean::default(), spread: Histogram::new(), median: AtomicU64::new(0) }
     }
 
+    /// Whether messages are known to be brief, by so many samples.
+    fn is_brief(&self, samples: u64) -> bool {
+        self.mean.is_of(samples) && self.mean.get() < BRIEF
+    }
+
     /// Learns from a sample, with a mean of so many.
-    fn learn(&self, sample: u64, samples: u64) {
-        if self.mean.is_of(samples) && self.mean.get() < BRIEF && !sample.is_multiple_of(ONE_IN) {
+    fn learn(&self, sample: u64, samples: u64, how: Sample) {
+        if how == Sample::Any && self.is_brief(samples) && !sample.is_multiple_of(ONE_IN) {
             return;
         }
         self.mean.update(sample, samples);
@@ -151,11 +165,17 @@ impl ServiceTimes {
     }
 
     /// A message has taken so many, of the class with this entry, if that has one.
-    pub(super) fn learn(&self, entry: Option<usize>, nanoseconds: u64) {
+    pub(super) fn learn(&self, entry: Option<usize>, nanoseconds: u64, how: Sample) {
         if let Some(entry) = entry {
-            self.entries[entry].law.learn(nanoseconds, SAMPLES);
+            self.entries[entry].law.learn(nanoseconds, SAMPLES, how);
         }
-        self.all.learn(nanoseconds, SAMPLES_OF_ALL);
+        self.all.learn(nanoseconds, SAMPLES_OF_ALL, how);
+    }
+
+    /// Whether the messages of an entry are known to be brief, and all others too, in the mean.
+    pub(super) fn are_brief(&self, entry: Option<usize>) -> bool {
+        let of_class = entry.is_none_or(|entry| self.entries[entry].law.is_brief(SAMPLES));
+        of_class && self.all.is_brief(SAMPLES_OF_ALL)
     }
 
     /// Nanoseconds that this share of the messages of a class take at most; `None` while too few were seen to tell.
@@ -219,7 +239,7 @@ mod tests {
     }
 
     fn learn(times: &ServiceTimes, class: Class, nanoseconds: u64) {
-        times.learn(times.find_or_take(class), nanoseconds);
+        times.learn(times.find_or_take(class), nanoseconds, Sample::Any);
     }
 
     #[test]

@@ -8,24 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-#[cfg(millstream_loom)]
-use loom::cell::UnsafeCell;
-
-/// The standard library's, with the face of loom's, which sees two threads in one cell.
-#[cfg(not(millstream_loom))]
-struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-#[cfg(not(millstream_loom))]
-impl<T> UnsafeCell<T> {
-    fn new(value: T) -> Self {
-        Self(std::cell::UnsafeCell::new(value))
-    }
-
-    #[inline]
-    fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
-        access(self.0.get())
-    }
-}
+use crate::platform::cell::UnsafeCell;
 
 pub(super) struct Cells<T>(Box<[UnsafeCell<MaybeUninit<T>>]>);
 

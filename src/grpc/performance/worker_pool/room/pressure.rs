@@ -28,12 +28,12 @@ impl Pressure {
         Self { word: AtomicU64::new(0), start: clock::now(), threshold, window }
     }
 
-    /// Takes a sample of the load, and says which share of the capacity is open.
-    pub(super) fn open_share(&self, load: f32, now: Instant) -> f64 {
+    /// Takes a sample of the load, if it is time for one, and says which share of the capacity is open.
+    pub(super) fn open_share(&self, load: impl FnOnce() -> f32, now: Instant) -> f64 {
         if f64::from(self.average(load, now)) >= self.threshold { self.threshold } else { 1.0 }
     }
 
-    fn average(&self, load: f32, now: Instant) -> f32 {
+    fn average(&self, load: impl FnOnce() -> f32, now: Instant) -> f32 {
         let word = self.word.load(Relaxed);
         let average = f32::from_bits((word >> 32) as u32);
         // Wraps after 49 days, and then takes one sample at the wrong weight. A sample of a thread that was stopped on its way
@@ -44,7 +44,7 @@ impl Pressure {
             return average;
         }
         let weight = 1.0 - (-(elapsed as f32) / (self.window.as_secs_f32() * 1000.0)).exp();
-        let updated = average + (load - average) * weight;
+        let updated = average + (load() - average) * weight;
         let new_word = u64::from(updated.to_bits()) << 32 | u64::from(time);
         // Somebody else's sample of the same moment is as good.
         let _ = self.word.compare_exchange(word, new_word, Relaxed, Relaxed);
@@ -61,25 +61,25 @@ mod tests {
         let window = Duration::from_millis(100);
         let pressure = Pressure::new(0.5, window);
         let at = |ms| pressure.start + Duration::from_millis(ms);
-        assert_eq!(pressure.open_share(0.0, at(10)), 1.0);
-        assert_eq!(pressure.open_share(1.0, at(12)), 1.0, "2 ms of full load in a window of 100");
-        assert_eq!(pressure.open_share(1.0, at(312)), 0.5, "three windows of full load");
-        assert_eq!(pressure.open_share(0.0, at(612)), 1.0, "three windows of calm");
+        assert_eq!(pressure.open_share(|| 0.0, at(10)), 1.0);
+        assert_eq!(pressure.open_share(|| 1.0, at(12)), 1.0, "2 ms of full load in a window of 100");
+        assert_eq!(pressure.open_share(|| 1.0, at(312)), 0.5, "three windows of full load");
+        assert_eq!(pressure.open_share(|| 0.0, at(612)), 1.0, "three windows of calm");
     }
 
     #[test]
     fn a_pause_of_weeks_is_a_pause_and_a_sample_that_comes_late_is_none() {
         let pressure = Pressure::new(0.5, Duration::from_millis(100));
         let month = pressure.start + Duration::from_secs(30 * 24 * 3600);
-        assert_eq!(pressure.open_share(1.0, month), 0.5);
-        assert_eq!(pressure.open_share(0.0, month - Duration::from_secs(60)), 0.5);
-        assert_eq!(pressure.open_share(0.0, month + Duration::from_secs(1)), 1.0);
+        assert_eq!(pressure.open_share(|| 1.0, month), 0.5);
+        assert_eq!(pressure.open_share(|| 0.0, month - Duration::from_secs(60)), 0.5);
+        assert_eq!(pressure.open_share(|| 0.0, month + Duration::from_secs(1)), 1.0);
     }
 
     #[test]
     fn a_threshold_of_one_opens_everything_always() {
         let pressure = Pressure::new(1.0, Duration::from_millis(1));
         let late = pressure.start + Duration::from_secs(1);
-        assert_eq!(pressure.open_share(1.0, late), 1.0);
+        assert_eq!(pressure.open_share(|| 1.0, late), 1.0);
     }
 }

@@ -1,22 +1,25 @@
 //! A closure as a job: what its worker, its handle and the supervisor share.
 //!
-//! The worker writes the outcome and then moves the state to finished; the future registers its waker and then looks at
-//! the state: so either the future sees the outcome, or the worker sees the waker.
+//! The worker writes the outcome, then moves the state to finished, and then rings the [`Bell`]; the future looks at the
+//! state after it has registered: so either the future sees the outcome, or it is woken. Whoever withdraws a job rings in
+//! the worker's place.
 //!
-//! A job knows nothing of the closure's type, nor of its outcome's: both are [`Parcel`]s, so that one job may serve one
-//! closure after the other ([`stash`](super::stash)). They lie in the same place, since the one is gone when the other
-//! comes: a job passes from core to core four times, and each cache line of it costs more than what is done with it there.
+//! A job knows nothing of the closure's type, nor of its outcome's: so one job may serve one closure after the other
+//! ([`stash`](super::stash)). Both lie in the same [`Parcel`], since the one is gone when the other comes: a job passes
+//! from core to core four times, and each cache line of it costs more than what is done with it there.
+//!
+//! **Whose the parcel is** the state says, which gives the right to it to one thread at a time: to the worker that has
+//! begun the job; when that has finished it, to the handle; to who withdraws it before it was begun. Here is no lock that
+//! would see a mistake, since a message would be at it five times; loom does see one.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+#![allow(unsafe_code)]
 
-use super::{JobOptions, parcel::Parcel};
+use std::{sync::Arc, time::Instant};
+
+use super::{JobOptions, bell::Bell, parcel::Parcel};
 use crate::{
     grpc::performance::{
-        error::{Interruption, OptimizationError},
+        error::Interruption,
         monitor::Class,
         worker_pool::{
             context::JobContext,
@@ -31,79 +34,122 @@ use crate::{
         },
     },
     platform::{
+        cell::UnsafeCell,
         clock,
-        contain::{contain, drop_logged, wake_registered},
-        sync::AtomicWaker,
+        contain::{contain, drop_logged},
     },
 };
 
-/// A closure, and how it is called.
-#[repr(C)]
-pub(super) struct Work {
-    call: fn(Parcel, &mut JobContext<'_>) -> Parcel,
-    closure: Parcel,
-}
+/// Takes the closure out of a job's parcel, calls it, and leaves its outcome there, or what it panicked with.
+type Call = fn(&mut Parcel, &mut JobContext<'_>);
 
-/// What is in a job, by its state.
-pub(super) enum Content {
-    /// While it is queued.
-    Work(Work),
-    /// Once it is finished: what the closure gave, or what it panicked with.
-    Outcome(Result<Parcel, String>),
-}
-
-impl Work {
-    pub(super) fn of<F, T>(closure: F) -> Self
-    where
-        F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        Self { closure: Parcel::new(closure), call: call::<F, T> }
-    }
-}
-
-fn call<F, T>(closure: Parcel, context: &mut JobContext<'_>) -> Parcel
+fn call<F, T>(parcel: &mut Parcel, context: &mut JobContext<'_>)
 where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let closure: F = closure.open().expect("this call was chosen for the closure");
-    Parcel::new(closure(context))
+    let closure: F = parcel.take().expect("this call was chosen for the closure");
+    parcel.put(contain(|| closure(context)));
 }
 
-/// In the order in which it lies in memory: what everybody touches first, what small closures leave unused last.
+/// What [`call`] has left.
+pub(super) fn outcome<T: Send + 'static>(parcel: &mut Parcel) -> Result<T, String> {
+    parcel.take().expect("the outcome is that of the closure")
+}
+
+/// The closure while the job is queued, its outcome once it is finished.
+struct Content(UnsafeCell<Parcel>);
+
+// SAFETY: the parcel is touched by who has the right to it, as the callers of `ClosureJob::content` say: by one thread at a
+// time, each after the one before, since the right goes along with steps of the state that release and acquire. So it only
+// goes from thread to thread, and it is `Send`.
+unsafe impl Sync for Content {}
+
+/// In the order in which it lies in memory: what everybody touches first, then what small closures leave unused, then what
+/// is of interest to few.
 #[repr(C)]
 pub(in super::super) struct ClosureJob {
-    state: JobState,
+    pub(super) state: JobState,
     pub(super) share: Share,
-    waker: AtomicWaker,
+    pub(super) bell: Bell,
+    call: Call,
+    undivided: bool,
+    /// Whether it has a deadline, and whether it weighs anything: what they are lies further back.
+    is_due: bool,
+    has_weight: bool,
+    content: Content,
     pub(super) class: Class,
     deadline: Option<Instant>,
-    undivided: bool,
     weight: usize,
-    /// Only where it weighs anything.
     charge: Handoff<Charge>,
-    pub(super) content: Handoff<Content>,
 }
 
 impl ClosureJob {
-    pub(super) fn new(options: &JobOptions, work: Work) -> Self {
+    /// A place for closures; it has to be [filled](Self::fill) before it is anything else.
+    pub(super) fn vacant() -> Self {
+        let JobOptions { class, weight, deadline, undivided, .. } = JobOptions::default();
         Self {
             state: JobState::queued(),
             share: Share::default(),
-            waker: AtomicWaker::new(),
-            class: options.class,
-            deadline: options.deadline,
-            undivided: options.undivided,
-            weight: options.weight,
+            bell: Bell::new(),
+            call: |_, _| unreachable!("a vacant place is not queued"),
+            undivided,
+            is_due: deadline.is_some(),
+            has_weight: weight > 0,
+            content: Content(UnsafeCell::new(Parcel::empty())),
+            class,
+            deadline,
+            weight,
             charge: Handoff::empty(),
-            content: Handoff::new(Content::Work(work)),
+        }
+    }
+
+    /// Puts a closure there. What was there before is over, and nothing is left of it.
+    pub(super) fn fill<F, T>(&mut self, options: &JobOptions, closure: F)
+    where
+        F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.state = JobState::queued();
+        self.share = Share::default();
+        self.bell = Bell::new();
+        self.call = call::<F, T>;
+        self.undivided = options.undivided;
+        self.is_due = options.deadline.is_some();
+        self.has_weight = options.weight > 0;
+        // SAFETY: nobody else has the job.
+        unsafe { self.content(|parcel| parcel.put(closure)) };
+        self.class = options.class;
+        self.deadline = options.deadline;
+        self.weight = options.weight;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.is_due { self.deadline } else { None }
+    }
+
+    /// # Safety
+    /// The parcel is the caller's, by the state.
+    #[inline]
+    pub(super) unsafe fn content<R>(&self, touch: impl FnOnce(&mut Parcel) -> R) -> R {
+        // SAFETY: the caller says so.
+        self.content.0.with_mut(|parcel| touch(unsafe { &mut *parcel }))
+    }
+
+    /// Drops what is in the parcel.
+    ///
+    /// # Safety
+    /// As for [`content`](Self::content).
+    pub(super) unsafe fn clear(&self) {
+        // SAFETY: the caller says so.
+        if let Some(left) = unsafe { self.content(Parcel::take_all) } {
+            drop_logged(left);
         }
     }
 
     /// What it weighs is free.
     fn discharge(&self) {
-        if self.weight > 0 {
+        if self.has_weight {
             drop(self.charge.take());
         }
     }
@@ -115,44 +161,18 @@ impl ClosureJob {
         }
     }
 
-    /// The outcome, if it is there.
-    pub(super) fn take_outcome(&self) -> Poll<Result<Parcel, OptimizationError>> {
-        if self.state.is_finished() {
-            let Some(Content::Outcome(outcome)) = self.content.take() else {
-                unreachable!("a finished job has one outcome, for one future")
-            };
-            return Poll::Ready(outcome.map_err(OptimizationError::Panicked));
-        }
-        match self.state.withdrawn() {
-            Some(why) => Poll::Ready(Err(why.into())),
-            None => Poll::Pending,
-        }
-    }
-
-    /// The same, for who wants to be woken if it is not.
-    pub(super) fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<Parcel, OptimizationError>> {
-        self.waker.register(cx.waker());
-        self.take_outcome()
-    }
-
     /// Takes the job away, if it has no outcome yet, nor was taken away before: true then.
     pub(super) fn withdraw(&self, why: Interruption) -> bool {
         let withdrawn = self.state.withdraw(why);
         if withdrawn == Some(WithdrawnFrom::Queued) {
-            drop_logged(self.content.take());
+            // SAFETY: who withdraws a job that nobody has begun has the right to its input.
+            unsafe { self.clear() };
             self.discharge();
         }
-        wake_registered(&self.waker);
-        withdrawn.is_some()
-    }
-
-    /// Nobody wants to know of it any more, and no waker will be registered: what its future has left here goes.
-    /// An outcome that nobody took, that is, and the waker of a future that was not woken.
-    pub(super) fn forget(&self) {
-        drop(self.waker.take());
-        if self.state.is_finished() {
-            drop_logged(self.content.take());
+        if withdrawn.is_some() {
+            self.bell.ring();
         }
+        withdrawn.is_some()
     }
 }
 
@@ -166,29 +186,27 @@ impl Job for ClosureJob {
     }
 
     fn run(&self, _unit: u32, started: Instant, forecast: &Forecast, interlude: &Interlude<'_>) {
-        if self.deadline.is_some_and(|deadline| deadline <= started) {
+        let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| deadline <= started) {
             self.withdraw(Interruption::DeadlineExceeded);
         }
         if self.state.begin().is_err() {
             return;
         }
-        let Some(Content::Work(Work { call, closure })) = self.content.take() else {
-            unreachable!("the input of a job that has begun is the worker's")
-        };
-        let effort = forecast.begin(self.class);
-        let outcome = contain(|| {
-            let context = JobContext::new(&self.state, self.deadline);
-            call(closure, &mut if self.undivided { context } else { context.lending(interlude) })
-        });
-        let service_time = (clock::now() - started).saturating_sub(interlude.lent());
-        forecast.learn_from(&effort, service_time);
-        self.content.put(Content::Outcome(outcome));
+        let effort = forecast.begin_queued(&self.share, &self.class);
+        let context = JobContext::new(&self.state, deadline);
+        let mut context = if self.undivided { context } else { context.lending(interlude) };
+        // SAFETY: the worker has begun the job, and has yet to finish it.
+        unsafe { self.content(|parcel| (self.call)(parcel, &mut context)) };
+        forecast.learn_from(&effort, || (clock::now() - started).saturating_sub(interlude.lent()));
         // The charge before the outcome is told: who awaits it finds its bytes free.
         self.discharge();
-        if self.state.finish().is_err() {
-            drop_logged(self.content.take());
+        if self.state.finish().is_ok() {
+            self.bell.ring();
+        } else {
+            // SAFETY: what was withdrawn while it ran stays its worker's.
+            unsafe { self.clear() };
         }
-        wake_registered(&self.waker);
     }
 
     fn refuse(&self, _unit: u32, why: Interruption) {

@@ -6,33 +6,34 @@
 //!
 //! **Nobody is at a job that is taken out.** When the handle is dropped its worker may still be there: it has told the
 //! outcome, and has yet to leave its post; or the job was withdrawn, and lies in a lane. Each of them holds an `Arc`, and
-//! what is given out is a job that the stash alone holds, which `Arc::get_mut` knows. Those who still have one leave in
-//! their own time; of the jobs that were put back last some are tried, more than there are likely to be workers that are
-//! just leaving. No weak reference to a job is ever made.
+//! what is given out is a job that the stash alone holds: its count says so, and can only be too high by then, since
+//! nobody can clone what nobody else has. Who takes the job makes sure of it, with `Arc::get_mut`. Those who still have
+//! one leave in their own time; of the jobs that were put back last some are tried, more than there are likely to be
+//! workers that are just leaving. No weak reference to a job is ever made.
 //!
 //! **Nobody waits**: a stash that another thread is at is passed by, to the allocator.
 
 use std::sync::Arc;
 
-use crate::platform::sync::Mutex;
+use crate::platform::try_lock::TryLock;
 
 /// Jobs that one stash keeps.
 const MOST: usize = 1024;
 /// Jobs that are tried for one that nobody is at.
 const TRIES: usize = 16;
 
-pub(in super::super) struct Stash<J>(Mutex<Vec<Arc<J>>>);
+pub(in super::super) struct Stash<J>(TryLock<Vec<Arc<J>>>);
 
 impl<J> Stash<J> {
     pub(in super::super) fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(TryLock::new(Vec::new()))
     }
 
     /// A job that nobody else holds.
     pub(super) fn take(&self) -> Option<Arc<J>> {
         let mut kept = self.0.try_lock()?;
         let last = kept.len().checked_sub(1)?;
-        let back = kept.iter_mut().rev().take(TRIES).position(|job| Arc::get_mut(job).is_some())?;
+        let back = kept.iter().rev().take(TRIES).position(|job| Arc::strong_count(job) == 1)?;
         Some(kept.swap_remove(last - back))
     }
 
@@ -70,8 +71,8 @@ mod tests {
     fn it_keeps_so_many_and_passes_by_whom_it_would_wait_for() {
         let stash = Stash::new();
         (0..2 * MOST).for_each(|job| stash.put(Arc::new(job)));
-        assert_eq!(stash.0.lock().len(), MOST);
-        let held = stash.0.lock();
+        let held = stash.0.try_lock().unwrap();
+        assert_eq!(held.len(), MOST);
         assert!(stash.take().is_none());
         stash.put(Arc::new(0));
         assert_eq!(held.len(), MOST);
