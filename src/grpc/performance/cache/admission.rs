@@ -46,11 +46,20 @@ impl Followed {
     }
 
     /// The place of a key that is followed, and what it is recognised by: never 0, the lowest bit is free.
-    fn place(&self, key: &CacheKey) -> Option<(usize, u64)> {
-        let bits = choice(key);
-        let [_, _, third, fourth] = words(key);
-        (bits & self.mask.load(Relaxed) == 0).then_some((third as usize % PLACES, fourth << 1 | 1 << 63))
+    #[inline]
+    pub(super) fn mark(&self, key: &CacheKey) -> Option<Mark> {
+        let [_, choice, third, fourth] = words(key);
+        (choice & self.mask.load(Relaxed) == 0)
+            .then_some(Mark { place: third as usize % PLACES, bits: fourth << 1 | 1 << 63 })
     }
+}
+
+/// The place of a key that is followed, and what it is recognised by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    place: usize,
+    /// Never 0, and the lowest one is free.
+    bits: u64,
 }
 
 fn mask(entries: usize) -> u64 {
@@ -99,20 +108,18 @@ impl Reuse {
 
     /// An answer is stored.
     pub(super) fn stored(&self, key: &CacheKey, followed: &Followed) {
-        if let Some((place, mark)) = followed.place(key) {
-            let before = self.places[place].swap(mark, Relaxed);
+        if let Some(Mark { place, bits }) = followed.mark(key) {
+            let before = self.places[place].swap(bits, Relaxed);
             if before != 0 && before & HIT == 0 {
                 self.judge(false);
             }
         }
     }
 
-    /// An answer was asked for.
-    #[inline]
-    pub(super) fn hit(&self, key: &CacheKey, followed: &Followed) {
-        if let Some((place, mark)) = followed.place(key)
-            && self.places[place].load(Relaxed) == mark
-            && self.places[place].compare_exchange(mark, mark | HIT, Relaxed, Relaxed).is_ok()
+    /// An answer was asked for whose key is followed.
+    pub(super) fn hit(&self, Mark { place, bits }: Mark) {
+        if self.places[place].load(Relaxed) == bits
+            && self.places[place].compare_exchange(bits, bits | HIT, Relaxed, Relaxed).is_ok()
         {
             self.judge(true);
         }
@@ -153,7 +160,7 @@ mod tests {
             if admitted {
                 reuse.stored(&key(*n), followed);
                 if hit_every.is_some_and(|every| n.is_multiple_of(every)) {
-                    reuse.hit(&key(*n), followed);
+                    followed.mark(&key(*n)).into_iter().for_each(|mark| reuse.hit(mark));
                 }
             }
             admitted
@@ -203,7 +210,7 @@ mod tests {
         let reuse = Reuse::default();
         let followed = &Followed { mask: AtomicU64::new(0) };
         reuse.stored(&key(1), followed);
-        (0..10).for_each(|_| reuse.hit(&key(1), followed));
+        (0..10).for_each(|_| reuse.hit(followed.mark(&key(1)).unwrap()));
         assert_eq!((reuse.verdicts.load(Relaxed), reuse.hits.load(Relaxed)), (1, 1));
         reuse.stored(&key(1), followed);
         assert_eq!(reuse.verdicts.load(Relaxed), 1);

@@ -90,8 +90,10 @@ impl Classes {
 
     /// Somebody asked for an answer, and got it.
     #[inline]
-    pub(super) fn hit(&self, key: &CacheKey, place: Place) {
-        self.book(place).reuse.hit(key, &self.followed);
+    pub(super) fn hit(&self, key: &CacheKey, place: impl FnOnce() -> Place) {
+        if let Some(mark) = self.followed.mark(key) {
+            self.book(place()).reuse.hit(mark);
+        }
     }
 
     /// The answer that the bytes are.

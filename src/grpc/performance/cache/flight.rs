@@ -199,7 +199,7 @@ impl Flights {
     ) -> Sighting {
         let Meta { begun, scopes, failure, place, .. } = meta;
         let stale = self.is_stale(&meta, now);
-        self.classes.hit(key, place);
+        self.classes.hit(key, || place);
         let bytes = self.classes.unpack(place, packed);
         let verdict = if failure { Verdict::Failure(bytes) } else { Verdict::Answer(bytes) };
         Sighting { finding: Finding { verdict, begun, scopes }, stale }
@@ -268,13 +268,22 @@ impl Flights {
         found: Option<Found<'_>>,
         now: impl FnOnce() -> Instant,
     ) -> Option<Bytes> {
-        let Some(found) = found.filter(|found| self.serves(found.meta(), Wanted::Answer)) else {
+        let missed = || {
             self.store.counters().add(Count::Misses, 1);
-            return None;
+            None
         };
+        let Some(found) = found else { return missed() };
+        if let Some(bytes) = found.as_simple() {
+            self.count_hit(found.counters(), false);
+            self.classes.hit(key, || found.meta().place);
+            return Some(bytes.clone());
+        }
+        if !self.serves(found.meta(), Wanted::Answer) {
+            return missed();
+        }
         let meta = found.meta();
         self.count_hit(found.counters(), self.is_stale(meta, now));
-        self.classes.hit(key, meta.place);
+        self.classes.hit(key, || meta.place);
         if let Some(bytes) = found.as_plain() {
             return Some(bytes.clone());
         }

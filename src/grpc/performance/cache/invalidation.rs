@@ -101,6 +101,11 @@ impl Scopes {
         self.count = (self.count + 1).min(MOST as u8 + 1);
     }
 
+    /// An answer that depends on nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     fn listed(&self) -> &[Scope] {
         self.places.get(..usize::from(self.count)).unwrap_or(&self.places)
     }

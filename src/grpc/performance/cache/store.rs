@@ -251,7 +251,7 @@ impl Store {
         let (mark, home) = (Mark::of(key), Home::of(key, self.books.shards().len()));
         for (_, table) in self.tables.in_use() {
             if let Some(resident) = table.set(home).read(key, mark, &self.books) {
-                if is_to_come(resident.entry().stored.meta.expires) {
+                if is_to_come(resident.entry().stored.expires()) {
                     resident.touch();
                     return Some(Found(resident));
                 }
@@ -444,6 +444,12 @@ impl Found<'_> {
     #[inline]
     pub(super) fn meta(&self) -> &Meta {
         &self.0.entry().stored.meta
+    }
+
+    /// The answer, if it is one that lies there as it is, and nothing but its age makes worthless.
+    #[inline]
+    pub(super) fn as_simple(&self) -> Option<&Bytes> {
+        self.0.entry().stored.is_simple().then(|| self.0.bytes())
     }
 
     /// The answer, if it lies there as it is.

@@ -1,6 +1,6 @@
 //! An answer as it lies in the cache: a copy of its own, plain or as an LZ4 block.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{mem::offset_of, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 
@@ -10,8 +10,8 @@ use super::{
     store::Uptime,
 };
 
-/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (40), the bytes (24),
-/// the handle on them (32) and its count, 144 in all; its part of a set (18, and more where sets are hardly filled); the
+/// Bytes that an entry takes beside its value: its node, with the key (32), what is known of the answer (48), the bytes (24),
+/// the handle on them (32) and its count, 152 in all; its part of a set (18, and more where sets are hardly filled); the
 /// heap's own headers (about 32); and what waits to be freed. `store::tests` holds the table's part against what it really uses.
 pub(super) const ENTRY_OVERHEAD: usize = 272;
 
@@ -118,16 +118,47 @@ impl Meta {
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(super) struct Stored {
+    brief: Brief,
+    pub(super) meta: Meta,
     /// As in [`Body`].
     inflated: Option<NonZeroUsize>,
-    pub(super) meta: Meta,
     data: Box<[u8]>,
 }
 
+/// What each hit looks at, and most look at nothing else: when the answer expires, up to 292 years, and in the highest bit
+/// whether there is more to be known of it. One word, so that it lies in the cache lines that the key lies in.
+#[derive(Debug, Clone, Copy)]
+struct Brief(u64);
+
+impl Brief {
+    const MORE: u64 = 1 << 63;
+
+    fn of(meta: &Meta, inflated: Option<NonZeroUsize>) -> Self {
+        let more = inflated.is_some() || meta.failure || meta.stale > 0 || !meta.scopes.is_empty();
+        let expires = meta.expires.nanoseconds().min(!Self::MORE);
+        Self(if more { expires | Self::MORE } else { expires })
+    }
+}
+
 impl Stored {
+    /// Where what a hit looks at ends.
+    pub(super) const BRIEF_END: usize = offset_of!(Self, brief) + size_of::<Brief>();
+
     pub(super) fn new(body: Body, meta: Meta) -> Self {
         let Body { data, inflated } = body;
-        Self { inflated, meta, data }
+        Self { brief: Brief::of(&meta, inflated), meta, inflated, data }
+    }
+
+    /// From then on it is never served.
+    #[inline]
+    pub(super) fn expires(&self) -> Uptime {
+        Uptime::from_nanoseconds(self.brief.0 & !Brief::MORE)
+    }
+
+    /// Whether the bytes are an answer as it is, which is never stale, and depends on nothing.
+    #[inline]
+    pub(super) fn is_simple(&self) -> bool {
+        self.brief.0 & Brief::MORE == 0
     }
 
     pub(super) fn data(&self) -> &[u8] {
@@ -189,5 +220,24 @@ mod tests {
         let read = stored.packed(&handle).open();
         assert_eq!(read, [7; 10][..]);
         assert_eq!(read.as_ptr(), handle.as_ptr());
+    }
+
+    #[test]
+    fn what_is_known_in_brief_is_when_it_expires_and_whether_there_is_more_to_know() {
+        let meta = Meta::until(Uptime::from_nanoseconds(1_000_000));
+        let mut scopes = Scopes::default();
+        scopes.add_tag("prices");
+        assert!(Stored::new(Body::plain(&[7; 10]), meta).is_simple());
+        let others = [
+            Stored::new(Body::compressed(&[7; 10_000]).unwrap(), meta),
+            Stored::new(Body::plain(&[7; 10]), Meta { failure: true, ..meta }),
+            Stored::new(Body::plain(&[7; 10]), Meta { stale: 1, ..meta }),
+            Stored::new(Body::plain(&[7; 10]), Meta { scopes, ..meta }),
+        ];
+        for stored in others {
+            assert!(!stored.is_simple(), "{stored:?}");
+            assert_eq!(stored.expires(), meta.expires);
+        }
+        assert!(Stored::new(Body::plain(&[]), Meta::until(Uptime::NEVER)).expires() > meta.expires);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::{
     cell::{Cell, UnsafeCell},
-    mem::{ManuallyDrop, MaybeUninit},
+    mem::{ManuallyDrop, MaybeUninit, offset_of},
     ops::Deref,
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
@@ -34,6 +34,9 @@ pub(super) struct Node<T> {
 unsafe impl<T: Send> Send for Node<T> {}
 
 impl<T> Node<T> {
+    /// From the count of the handles to the value.
+    pub(super) const BEFORE_VALUE: usize = size_of::<usize>() + offset_of!(Self, value);
+
     /// # Safety
     /// The node is there for as long as what is returned is used, and nobody has it [`Owned`] but to keep it.
     #[inline]
@@ -45,8 +48,8 @@ impl<T> Node<T> {
     /// It is looked at soon, whether it is there or not.
     #[inline]
     pub(super) fn prefetch(node: NonNull<Self>) {
-        // What is looked at are the first hundred bytes, as a rule.
-        let start = node.as_ptr().cast::<u8>();
+        // What a hit looks at begins with the count of the handles, which lies just before this.
+        let start = node.as_ptr().cast::<u8>().wrapping_sub(size_of::<usize>());
         prefetch(start);
         prefetch(start.wrapping_add(64));
     }

@@ -25,7 +25,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    mem,
+    mem::{self, offset_of},
     ptr::{self, NonNull},
     sync::atomic::Ordering::{Relaxed, SeqCst},
 };
@@ -56,6 +56,8 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Entry>();
     assert!(align_of::<Node<Entry>>() >= 4);
+    // What a hit looks at lies in two cache lines, on whichever multiple of 16 the heap puts the node.
+    assert!(Node::<Entry>::BEFORE_VALUE + offset_of!(Entry, stored) + Stored::BRIEF_END <= 2 * 64 - 48);
 };
 
 /// Beside the pointer: the entry is found only by those who look for what is hidden, too.

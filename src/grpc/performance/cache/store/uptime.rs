@@ -18,7 +18,13 @@ impl Uptime {
     /// Later than any moment.
     pub(in super::super) const NEVER: Self = Self(u64::MAX);
 
-    pub(super) fn nanoseconds(self) -> u64 {
+    #[inline]
+    pub(in super::super) fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    #[inline]
+    pub(in super::super) fn nanoseconds(self) -> u64 {
         self.0
     }
 
