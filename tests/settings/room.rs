@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use millstream::{OptimizationConfig, processor::Message};
 
-use crate::common::{self, *};
+use crate::common::{self, busy::Busy, *};
 
 /// A plane whose one worker is busy with a message of no weight.
 async fn busy(config: OptimizationConfig) -> Busy {
