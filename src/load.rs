@@ -27,6 +27,9 @@
 //! - Time that a message waits because the server's flow control holds the stream back is latency. Time that it waits
 //!   for the generator's own threads is [lateness](LoadReport::generator_late_p99_us), and too much of it makes the run
 //!   [invalid](Invalidity).
+//!   What cannot be told from a server that holds back is a transport that never comes to wait, for the one task of its
+//!   connection writes and reads all the time: one core's worth for each connection. More
+//!   [connections](field@LoadOptions::connections) show which it was.
 //! - An answer to what was answered, or never asked, is a fault of the server, and counted as such.
 //!
 //! Memory is bounded by the messages of the run, rate × length, and reaches that only if the server reads nothing.

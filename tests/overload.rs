@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::*;
+use common::{busy::Busy, *};
 use millstream::{
     DeadlineAdmission, HandlerError, Interruption, JobScope, MessageHandler, OptimizationConfig,
     OptimizationError, OptimizedStreamProcessor, Priority, Refusal, WhenFull,

@@ -71,8 +71,12 @@ impl Overloaded {
 /// assert!(served(Rule::None) < 0.02);
 /// assert!(served(Rule::PredictedWait) > 0.48);
 /// ```
+///
+/// # Panics
+/// When an arrival is earlier than the one before it.
 #[must_use]
 pub fn simulate_overload(rule: Rule, servers: NonZeroUsize, deadline: Duration, trace: &[Job]) -> Overloaded {
+    assert!(trace.is_sorted_by_key(|job| job.arrival), "sort the trace by arrival");
     let mut plant = Plant::new(rule, servers, deadline);
     for job in trace {
         plant.run_until(job.arrival);
@@ -299,6 +303,13 @@ mod tests {
         let exponential = |rule| overload(rule, 2.0, ServiceTimes::Exponential(MS)).0;
         let (newest, predicted) = (exponential(Rule::NewestFirst), exponential(Rule::PredictedWait));
         assert!((newest - predicted).abs() < 0.01, "{newest} {predicted}");
+    }
+
+    #[test]
+    #[should_panic(expected = "sort the trace by arrival")]
+    fn a_trace_that_goes_back_in_time_is_refused() {
+        let trace = [Job { arrival: MS, service: MS }, Job { arrival: Duration::ZERO, service: MS }];
+        let _ = simulate_overload(Rule::None, NonZeroUsize::MIN, DEADLINE, &trace);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A handler whose messages say what happens to them, and what the tests need around it.
 #![allow(unreachable_pub, dead_code, missing_docs)]
 
-mod busy;
+pub(crate) mod busy;
 pub(crate) mod number;
 
 use std::{
@@ -23,8 +23,6 @@ use millstream::{
     processor::{Answer, AnswerStream, Message},
     proof::thread_cpu_time,
 };
-
-pub use self::busy::Busy;
 
 /// Longer than any test takes: a wait that lasts this long has failed.
 pub const LONG: Duration = Duration::from_secs(60);

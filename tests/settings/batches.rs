@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use millstream::{OptimizationConfig, monitor::Counter, processor::Message};
 
-use crate::common::*;
+use crate::common::{busy::Busy, *};
 
 /// Queues more messages.
 async fn queue(plane: &mut Busy, messages: u64) {

@@ -8,7 +8,7 @@ use millstream::{
     OptimizedStreamProcessor, processor::Message,
 };
 
-use crate::common::{self, *};
+use crate::common::{self, busy::Busy, *};
 
 /// Asks for the answer to a key; whether the cache had it.
 async fn ask(processor: &OptimizedStreamProcessor<Actor>, key: u64) -> bool {

@@ -13,7 +13,7 @@ use millstream::{
     processor::{Message, StreamOptions},
 };
 
-use crate::common::{self, *};
+use crate::common::{self, busy::Busy, *};
 
 const MS: Duration = Duration::from_millis(1);
 

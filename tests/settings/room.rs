@@ -7,7 +7,7 @@ use millstream::{
     processor::{Answer, Message},
 };
 
-use crate::common::{self, *};
+use crate::common::{self, busy::Busy, *};
 
 /// A plane whose one worker is busy with a message of no weight.
 async fn busy(config: OptimizationConfig) -> Busy {

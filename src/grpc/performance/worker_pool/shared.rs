@@ -328,7 +328,7 @@ impl Shared {
     }
 
     /// Whether so many at most of those who would [make room](Self::make_room) would leave as many bytes as the newcomer
-    /// lacks. An estimate, to refuse nobody in vain: by what was noted, and some of it may have gone.
+    /// lacks. An estimate, so that nobody leaves in vain: by what was noted, and some of it may have gone.
     pub(crate) fn would_fit(&self, newcomer: &Standing, bytes: usize, most: usize, now: Instant) -> bool {
         let lacking = (self.room.bytes_held() + bytes).saturating_sub(self.room.byte_capacity());
         lacking == 0 || self.roster.bytes_of_worst(newcomer, most, self.since_epoch(now)) >= lacking

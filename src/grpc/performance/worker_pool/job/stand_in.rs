@@ -5,9 +5,7 @@ use std::time::Instant;
 use super::{Description, Forecast, Interlude, Interruption, Job, Life, Share};
 
 /// What a test says of its job; the rest is as of one that nobody withdraws.
-pub(in crate::grpc::performance::worker_pool) trait StandIn:
-    Send + Sync
-{
+pub(crate) trait StandIn: Send + Sync {
     fn share(&self, unit: u32) -> &Share;
 
     fn split(&self, _unit: u32) -> Option<u32> {
