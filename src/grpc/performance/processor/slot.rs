@@ -21,7 +21,7 @@ use crate::{
         monitor::Class,
         worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
-    platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex},
+    platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex, try_lock::TryLock},
 };
 
 /// What a worker needs of a message.
@@ -61,7 +61,7 @@ pub(super) struct Slot<H: MessageHandler> {
     pub(super) outcome: Handoff<Outcome<H>>,
     /// What the message is, for a report of who does not know it: its life, class, and position in its stream. Written
     /// before it is queued, and read when it overstays.
-    pub(super) label: Mutex<(Life, Class, u64)>,
+    label: TryLock<(Life, Class, u64)>,
     /// What it adds to the work that waits.
     pub(super) share: Share,
     /// The slot queued behind this one, as a batch.
@@ -82,13 +82,27 @@ impl<H: MessageHandler> Slot<H> {
             state: JobState::queued(),
             input: Handoff::empty(),
             outcome: Handoff::empty(),
-            label: Mutex::new((Life::ONLY, Class::DEFAULT, 0)),
+            label: TryLock::new((Life::ONLY, Class::DEFAULT, 0)),
             share: Share::default(),
             link: Link::new(),
             below: AtomicU32::new(0),
             turn: Mutex::new(None),
             watch: Mutex::new(None),
         }
+    }
+
+    /// Says what the message is, in the life that it begins. While somebody reads what one before it was, that is left, and
+    /// this one is not known: nobody waits.
+    pub(super) fn label(&self, class: Class, number: u64) {
+        if let Some(mut label) = self.label.try_lock() {
+            *label = (self.state.life(), class, number);
+        }
+    }
+
+    /// Class and number of the message of that life, if they are known.
+    pub(super) fn labelled(&self, life: Life) -> Option<(Class, u64)> {
+        let (labelled, class, number) = *self.label.try_lock()?;
+        (labelled == life).then_some((class, number))
     }
 }
 
