@@ -235,3 +235,36 @@ impl Returned {
 mod loom_tests;
 #[cfg(all(test, any(millstream_loom, millstream_shuttle)))]
 pub(super) mod stand_ins;
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+    use crate::grpc::performance::{error::HandlerError, processor::JobScope};
+
+    struct Nothing;
+
+    impl MessageHandler for Nothing {
+        type Request = ();
+        type Response = ();
+
+        fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<(), HandlerError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_label_is_of_one_life_and_nobody_waits_for_who_reads_it() {
+        let slot = Slot::<Nothing>::new();
+        slot.label(Class::DEFAULT, 7);
+        let first = slot.state.life();
+        assert_eq!(slot.labelled(first), Some((Class::DEFAULT, 7)));
+        slot.state.reset();
+        assert_eq!(slot.labelled(slot.state.life()), None, "it is the one of the message before");
+        let reads = slot.label.try_lock();
+        slot.label(Class::DEFAULT, 8);
+        assert_eq!(slot.labelled(first), None, "somebody is at it");
+        drop(reads);
+        assert_eq!(slot.labelled(first), Some((Class::DEFAULT, 7)));
+    }
+}
