@@ -68,9 +68,11 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// Accepts a message into a slot, and takes it as far as it gets.
     fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) {
         let now = clock::now();
-        let engine = Arc::clone(&self.mailbox.engine);
+        // Once for each message: all streams and workers count what they hold of it.
+        let mailbox = Arc::clone(&self.mailbox);
+        let engine = &*mailbox.engine;
         engine.monitor.count(Counter::Accepted);
-        let (inspection, verdict) = inspect(&engine, &mut message, now);
+        let (inspection, verdict) = inspect(engine, &mut message, now);
         let Inspection { class, priority, weight, deadline, key, vouched } = inspection;
         let deadline = [deadline, self.options.deadline].into_iter().flatten().min();
         let sequence = self.context.message_count;
@@ -133,9 +135,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.timer.add(deadline, slot, sequence);
             self.timer.sweep(self.in_flight, Entry::open_among(&self.entries));
         }
-        let place = self.mailbox.slots.get(slot);
+        let place = mailbox.slots.get(slot);
         place.state.reset();
-        *place.label.lock() = (place.state.life(), class, sequence);
+        place.label(class, sequence);
         place.input.put(Input {
             request: message.request,
             class,
@@ -146,7 +148,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             charge: None,
             lead: None,
         });
-        self.find_room(slot, priority, bytes, now);
+        self.find_room(&mailbox, slot, bytes, now);
     }
 
     /// Answers a message that nobody else knows.
@@ -163,15 +165,15 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// Takes a place and the bytes, or waits for them, or refuses, as configured.
-    fn find_room(&mut self, slot: u32, priority: Priority, bytes: usize, now: Instant) {
-        let engine = Arc::clone(&self.mailbox.engine);
-        let shared = engine.pool.seam();
+    fn find_room(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, bytes: usize, now: Instant) {
+        let shared = mailbox.engine.pool.seam();
+        let priority = self.entries[slot as usize].priority;
         match shared.room.try_acquire(priority, bytes, now) {
-            Ok(()) => self.enter(slot, bytes, AfterHold::Admission, now),
+            Ok(()) => self.enter(mailbox, slot, bytes, AfterHold::Admission, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             Err(NoRoom::Full) if shared.policy.sheds(priority.rank()) => {
                 match self.place_at_any_rate(slot, bytes, now) {
-                    Ok(()) => self.enter(slot, bytes, AfterHold::Admission, now),
+                    Ok(()) => self.enter(mailbox, slot, bytes, AfterHold::Admission, now),
                     Err(refusal) => self.withdraw_and_settle(slot, Outcome::failed(refusal)),
                 }
             }
@@ -185,8 +187,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// A message has a place in the lanes and its bytes.
-    fn enter(&mut self, slot: u32, bytes: usize, then: AfterHold, now: Instant) {
-        let mailbox = Arc::clone(&self.mailbox);
+    fn enter(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, bytes: usize, then: AfterHold, now: Instant) {
         let shared = mailbox.engine.pool.seam();
         let place = mailbox.slots.get(slot);
         if then == AfterHold::Admission {
@@ -203,7 +204,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 return;
             }
         }
-        self.queue(&mailbox, slot, now);
+        self.queue(mailbox, slot, now);
     }
 
     /// Puts what a message is expected to take to the account of its stream; says in which line it stands.
@@ -274,7 +275,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             let held = self.held.remove(position);
             let Held { slot, bytes, then, .. } = held.expect("it was polled");
             match room {
-                Ok(()) => self.enter(slot, bytes, then, clock::now()),
+                Ok(()) => {
+                    let mailbox = Arc::clone(&self.mailbox);
+                    self.enter(&mailbox, slot, bytes, then, clock::now());
+                }
                 Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             }
         }

@@ -254,9 +254,9 @@ impl<H: MessageHandler> Job for Mailbox<H> {
 
     fn describe(&self, slot: u32, life: Life) -> Option<Description> {
         let place = self.slots.get(slot);
-        let (labelled, class, number) = *place.label.lock();
+        let (class, number) = place.labelled(life)?;
         let passed = place.state.passed();
-        (labelled == life).then(|| Description { class, stream: self.name.clone(), number, passed })
+        Some(Description { class, stream: self.name.clone(), number, passed })
     }
 
     fn displace(&self, slot: u32, life: Life) -> bool {

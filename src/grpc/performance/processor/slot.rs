@@ -21,7 +21,7 @@ use crate::{
         monitor::Class,
         worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
-    platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex},
+    platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex, try_lock::TryLock},
 };
 
 /// What a worker needs of a message.
@@ -61,7 +61,7 @@ pub(super) struct Slot<H: MessageHandler> {
     pub(super) outcome: Handoff<Outcome<H>>,
     /// What the message is, for a report of who does not know it: its life, class, and position in its stream. Written
     /// before it is queued, and read when it overstays.
-    pub(super) label: Mutex<(Life, Class, u64)>,
+    label: TryLock<(Life, Class, u64)>,
     /// What it adds to the work that waits.
     pub(super) share: Share,
     /// The slot queued behind this one, as a batch.
@@ -82,13 +82,27 @@ impl<H: MessageHandler> Slot<H> {
             state: JobState::queued(),
             input: Handoff::empty(),
             outcome: Handoff::empty(),
-            label: Mutex::new((Life::ONLY, Class::DEFAULT, 0)),
+            label: TryLock::new((Life::ONLY, Class::DEFAULT, 0)),
             share: Share::default(),
             link: Link::new(),
             below: AtomicU32::new(0),
             turn: Mutex::new(None),
             watch: Mutex::new(None),
         }
+    }
+
+    /// Says what the message is, in the life that it begins. While somebody reads what one before it was, that is left, and
+    /// this one is not known: nobody waits.
+    pub(super) fn label(&self, class: Class, number: u64) {
+        if let Some(mut label) = self.label.try_lock() {
+            *label = (self.state.life(), class, number);
+        }
+    }
+
+    /// Class and number of the message of that life, if they are known.
+    pub(super) fn labelled(&self, life: Life) -> Option<(Class, u64)> {
+        let (labelled, class, number) = *self.label.try_lock()?;
+        (labelled == life).then_some((class, number))
     }
 }
 
@@ -221,3 +235,36 @@ impl Returned {
 mod loom_tests;
 #[cfg(all(test, any(millstream_loom, millstream_shuttle)))]
 pub(super) mod stand_ins;
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+    use crate::grpc::performance::{error::HandlerError, processor::JobScope};
+
+    struct Nothing;
+
+    impl MessageHandler for Nothing {
+        type Request = ();
+        type Response = ();
+
+        fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<(), HandlerError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_label_is_of_one_life_and_nobody_waits_for_who_reads_it() {
+        let slot = Slot::<Nothing>::new();
+        slot.label(Class::DEFAULT, 7);
+        let first = slot.state.life();
+        assert_eq!(slot.labelled(first), Some((Class::DEFAULT, 7)));
+        slot.state.reset();
+        assert_eq!(slot.labelled(slot.state.life()), None, "it is the one of the message before");
+        let reads = slot.label.try_lock();
+        slot.label(Class::DEFAULT, 8);
+        assert_eq!(slot.labelled(first), None, "somebody is at it");
+        drop(reads);
+        assert_eq!(slot.labelled(first), Some((Class::DEFAULT, 7)));
+    }
+}

@@ -11,9 +11,10 @@
 //!
 //! **Bounds.** Nobody looks who cannot win much ([`Prospect`]): the class has to be learnt, its service time and the
 //! predicted wait have to be within `await_spin`, no more than one such message may be ahead, hardly anything may wait for
-//! workers, whoever looks has hardly anything else under way (with many in flight a thread serves all better by sending
-//! the next one, or by taking an answer that is there), and something must have gone on lately: when everybody sleeps, a
-//! worker that is woken on the core of a task that is about to sleep is there before one on a core that is asleep. Nobody
+//! workers, whoever looks has hardly anything else under way, nor has it much of what others have (with many in flight a
+//! thread serves all better by sending the next one, or by taking an answer that is there), and something must have gone
+//! on lately: when everybody sleeps, a worker that is woken on the core of a task that is about to sleep is there before
+//! one on a core that is asleep. Nobody
 //! looks for longer than that, twice: once until the message is begun, once more until it is done. No more threads look
 //! than half of the workers, so that workers have cores to work on. And looking lives on what it has won lately (see
 //! `credit`): where it keeps losing, it is let be, and tried again now and then.

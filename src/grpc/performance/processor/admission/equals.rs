@@ -97,7 +97,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         (entry.priority, entry.deadline) = (Priority::Low, None);
         let place = mailbox.slots.get(slot);
         place.state.reset();
-        *place.label.lock() = (place.state.life(), entry.class, entry.sequence);
+        place.label(entry.class, entry.sequence);
         place.input.put(Input {
             request,
             class: entry.class,
@@ -150,7 +150,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         Self::give_lead(&mailbox, slot, lead);
         let (room, now) = (&mailbox.engine.pool.seam().room, clock::now());
         match room.try_return(now) {
-            Ok(()) => self.enter(slot, 0, AfterHold::Turn, now),
+            Ok(()) => self.enter(&mailbox, slot, 0, AfterHold::Turn, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
             Err(NoRoom::Full) => {
                 reached!("admission: a message whose turn has come waits for a place");

@@ -18,8 +18,9 @@ use std::{
     mem::{self, MaybeUninit},
 };
 
-/// Words that lie in the parcel itself: a closure with a handful of captures, or a result with a string or two.
-const WORDS: usize = 12;
+/// Words that lie in the parcel itself: a closure with a handful of captures, or a result with a string or two, and the
+/// word that tells an outcome from a panic.
+const WORDS: usize = 13;
 /// The same in bytes.
 const ROOM: usize = size_of::<[usize; WORDS]>();
 
