@@ -12,6 +12,7 @@ use super::{
     budget::Budget,
     hazards::{ENOUGH, Hazards, Unlinked},
     nodes::Sole,
+    nursery,
     slot::{Entry, Fresh},
     table::Home,
 };
@@ -65,7 +66,10 @@ impl Books {
             let lines = next.stored.data().chunks(LINE).take(LINES_AHEAD);
             lines.for_each(|line| prefetch_to_write(line.as_ptr()));
         };
-        self.hazards.spare(next).into_iter().for_each(|old| self.free(old));
+        match self.hazards.spare(next) {
+            Some(old) => self.free(old),
+            None => nursery::make_place(),
+        }
         Fresh::new(entry)
     }
 
