@@ -19,6 +19,7 @@ const IN_A_ROW: usize = 30;
 type Place = MaybeUninit<(usize, Node<Entry>)>;
 
 thread_local! {
+    #[allow(clippy::vec_box, reason = "each is given back to the heap by itself")]
     static PLACES: RefCell<Vec<Box<Place>>> = const { RefCell::new(Vec::new()) };
 }
 
