@@ -56,12 +56,13 @@
 //! third, which was fetched when it was looked at, a hit took 64 ns in place of 54. Bits of the key are beside the pointer,
 //! since one look-up in six finds the tag of another key, and had its entry come from memory to be told so: 10% more look-ups.
 //! And nodes lie side by side, in few pages (see `nursery`): 51 ns in place of 58. (These are lower quartiles of CPU time, in
-//! turns with each other; a look-up of quick_cache takes 44 to 55.)
+//! turns with each other. A look-up of quick_cache took 39 to 43 where one thread did them, and 57, as one here, on each of
+//! two, where its locks go to and fro.) Without the fence a hit took as long.
 //!
 //! An insertion waited for the clock (a tenth of its time), and for what it writes to: with the first read seldom, and the
 //! old entry fetched before it is wanted, a thread alone did 7.0 million operations a second, half of them insertions, in place
-//! of 5.8. And what the heap will give for the next value is fetched, too, to be written to (see `books`): 133 ns for one such
-//! operation in place of 140.
+//! of 5.8. And what the heap will give for the next value is fetched, too, to be written to (see `books`): 160 ns for one such
+//! operation on each of two threads, in place of 173.
 //!
 //! Tried, and not to be told from noise: an exchange in place of a store and a fence, a pointer to its record that each thread
 //! keeps, the look-up inlined into its caller, spare entries freed four at a time, the clock read while the entry comes from
