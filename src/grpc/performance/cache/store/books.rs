@@ -12,13 +12,18 @@ use super::{
     budget::Budget,
     hazards::{ENOUGH, Hazards, Unlinked},
     nodes::Sole,
+    nursery,
     slot::{Entry, Fresh},
     table::Home,
 };
-use crate::platform::prefetch::prefetch;
+use crate::platform::prefetch::{prefetch, prefetch_to_write};
 
 /// Part of its shard that a thread may let wait.
 const WAITING: u64 = 64;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Those of a value that is to be stored which are fetched ahead; 1 KiB, of which a core can have them all on their way.
+const LINES_AHEAD: usize = 16;
 
 /// A part of the cache that has a budget of its own.
 pub(super) struct Shard {
@@ -54,9 +59,17 @@ impl Books {
     }
 
     /// An entry that is to be stored. Frees one that this thread has found to be spare, if there is
-    /// any: so the heap gets back what it is about to be asked for.
+    /// any: so the heap gets back what it is about to be asked for. What the next one will get comes from memory until then,
+    /// to be written to.
     pub(super) fn fresh(&self, entry: Entry) -> Fresh {
-        self.hazards.spare().into_iter().for_each(|old| self.free(old));
+        let next = |next: &Entry| {
+            let lines = next.stored.data().chunks(LINE).take(LINES_AHEAD);
+            lines.for_each(|line| prefetch_to_write(line.as_ptr()));
+        };
+        match self.hazards.spare(next) {
+            Some(old) => self.free(old),
+            None => nursery::make_place(),
+        }
         Fresh::new(entry)
     }
 
@@ -68,8 +81,10 @@ impl Books {
 
     /// An entry has left its slot to another one.
     pub(super) fn retire(&self, entry: Unlinked<Entry>) {
-        // Soon it goes back to the heap, which looks at what it has noted just before it.
-        prefetch(entry.stored.data().as_ptr().wrapping_sub(size_of::<usize>()));
+        // Soon it goes back to the heap, which looks at what it has noted just before it, and writes to its beginning.
+        let start = entry.stored.data().as_ptr();
+        prefetch(start.wrapping_sub(size_of::<usize>()));
+        prefetch(start);
         // A few large ones are as much as many small ones.
         let part = self.of(&entry.key).byte_limit() / (WAITING * u64::from(ENOUGH));
         let weight = 1 + entry.stored.size() / part.max(1);

@@ -140,10 +140,10 @@ impl<T: Send + Sync> Hazards<T> {
         weight >= ENOUGH
     }
 
-    /// One that this thread has found to be spare, if there is any.
-    pub(super) fn spare(&self) -> Option<Sole<T>> {
+    /// One that this thread has found to be spare, if there is any; and a look at the one that comes next.
+    pub(super) fn spare(&self, next: impl FnOnce(&T)) -> Option<Sole<T>> {
         // SAFETY: what is spare nobody looks at.
-        self.own().spare.pop().map(|spare| unsafe { spare.into_sole() })
+        self.own().spare.pop(next).map(|spare| unsafe { spare.into_sole() })
     }
 
     /// Finds out which of those that this thread has retired are spare by now. Frees what was so before.

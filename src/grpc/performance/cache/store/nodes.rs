@@ -54,6 +54,12 @@ impl<T> Node<T> {
         prefetch(start.wrapping_add(64));
     }
 
+    /// All of it is looked at soon, and it is taken out: that also writes to its end.
+    pub(super) fn prefetch_whole(node: NonNull<Self>) {
+        Self::prefetch(node);
+        prefetch(node.as_ptr().cast::<u8>().wrapping_add(offset_of!(Self, below)));
+    }
+
     /// # Safety
     /// As for [`value`](Self::value).
     #[inline]
@@ -169,6 +175,11 @@ impl<T> Chain<T> {
         node.below().set(self.0);
         self.0 = node.as_raw().as_ptr();
     }
+
+    fn peek(&self) -> Option<&T> {
+        // SAFETY: it is the chain's.
+        NonNull::new(self.0).map(|top| unsafe { Node::value(top) })
+    }
 }
 
 impl<T> Iterator for Chain<T> {
@@ -205,10 +216,11 @@ impl<T> Stack<T> {
         }
     }
 
-    /// By the one thread: the last that was pushed.
-    pub(super) fn pop(&self) -> Option<Owned<T>> {
+    /// By the one thread: the last that was pushed; and a look at the one that comes next, while that is the caller's, too.
+    pub(super) fn pop(&self, next: impl FnOnce(&T)) -> Option<Owned<T>> {
         let mut all = self.take();
         let top = all.next()?;
+        all.peek().map(next);
         self.refill(all);
         Some(top)
     }

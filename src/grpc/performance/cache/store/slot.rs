@@ -179,7 +179,7 @@ impl Slot {
         if Check::in_word(word) == check
             && let Some(node) = Ask::Open.admits(word)
         {
-            Node::prefetch(node);
+            Node::prefetch_whole(node);
         }
     }
 

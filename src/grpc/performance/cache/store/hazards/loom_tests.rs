@@ -81,7 +81,7 @@ impl Room {
     /// Frees one that is spare, if there is one.
     fn free_one(&self) {
         self.hazards.reclaim(|probe| probe.0.free());
-        self.hazards.spare().into_iter().for_each(|probe| probe.0.free());
+        self.hazards.spare(|_| ()).into_iter().for_each(|probe| probe.0.free());
     }
 
     fn reclaim_all(&self) {

@@ -66,12 +66,12 @@ fn what_is_spare_is_freed_one_by_one_or_with_the_next() {
     }
     hazards.reclaim(drop);
     assert_eq!(there.load(SeqCst), 2, "spare, and not yet freed");
-    let freed = hazards.spare().unwrap().1;
+    let freed = hazards.spare(|_| ()).unwrap().1;
     assert!([1, 2].contains(&freed));
     assert_eq!(there.load(SeqCst), 1);
     hazards.reclaim(|old| assert_eq!(old.1, 3 - freed));
     assert_eq!(there.load(SeqCst), 0);
-    assert!(hazards.spare().is_none());
+    assert!(hazards.spare(|_| ()).is_none());
 }
 
 #[test]
