@@ -17,7 +17,7 @@ use crate::{
         fairness::{self, Setting, Shared},
         idle,
         open_loop::{self, Outcome},
-        probe,
+        probe::{self, Probed},
         round_trip::{self, Rhythm},
         spawning, tiny_jobs,
     },
@@ -170,7 +170,7 @@ impl Bench<'_> {
         }
         let seed = self.seed();
         for entry in self.entries(PROBE) {
-            let probed = self.referee.judge(never_late, || probe::run(entry, seed));
+            let probed = self.referee.judge(Probed::is_mostly_disturbed, || probe::run(entry, seed));
             self.results.probes.entry(entry.name).or_default().push(probed);
         }
     }

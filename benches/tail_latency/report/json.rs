@@ -123,6 +123,7 @@ pub(crate) struct ProbeRow {
     pub(crate) name: &'static str,
     pub(crate) late_p50_us: f64,
     pub(crate) late_p99_us: f64,
+    pub(crate) disturbed: f64,
     pub(crate) jobs_per_s: f64,
 }
 
@@ -189,6 +190,7 @@ impl Report {
                     name,
                     late_p50_us: of(over(rounds, |probed| probed.late_p50_us)),
                     late_p99_us: of(over(rounds, |probed| probed.late_p99_us)),
+                    disturbed: of(over(rounds, |probed| probed.disturbed)),
                     jobs_per_s: of(over(rounds, |probed| probed.jobs_per_s)),
                 })
                 .collect(),

@@ -108,11 +108,13 @@ fn closed_loops(text: &mut String, report: &Report) {
         line(
             text,
             format_args!(
-                "  {:<26} half runs within {:>7}, 99% within {:>7}; {:>5.0} jobs of 1 ms a second meanwhile",
+                "  {:<26} half runs within {:>7}, 99% within {:>7}; {:>5.0} jobs of 1 ms a second meanwhile; {:>2.0}% \
+                 of the wakes not counted, since others had a core",
                 row.name,
                 time(row.late_p50_us),
                 time(row.late_p99_us),
-                row.jobs_per_s
+                row.jobs_per_s,
+                100.0 * row.disturbed
             ),
         );
     }
