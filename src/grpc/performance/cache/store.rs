@@ -24,8 +24,8 @@
 //! a second truth about what is stored. Its policy is simple enough to be kept in notes beside the slots instead. Within
 //! sets of 48 entries it answers as much: from 0.3 points more than quick_cache to 0.1 less on Zipf's traces with and
 //! without scans, 0.7 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). What it costs is
-//! speed where nobody is stopped: the best peer of each case does 1.0 to 2.1 times as many look-ups a second on two cores.
-//! Where some insert it does 1.0 to 1.5 times as many operations, and 0.9 times as many with more threads than cores.
+//! speed where nobody is stopped: the best peer of each case does 1.0 to 1.4 times as many look-ups a second on two cores.
+//! Where some insert it does 0.9 to 1.4 times as many operations, and 0.7 times as many with more threads than cores.
 //!
 //! What the sets cost in memory beside keys and values is in the 272 bytes that an entry is counted with, but for the
 //! slots of entries that never come. So a table has room for one entry in [`LEAST_ENTRY`] bytes at most, however many are
@@ -56,12 +56,13 @@
 //! third, which was fetched when it was looked at, a hit took 64 ns in place of 54. Bits of the key are beside the pointer,
 //! since one look-up in six finds the tag of another key, and had its entry come from memory to be told so: 10% more look-ups.
 //! And nodes lie side by side, in few pages (see `nursery`): 51 ns in place of 58. (These are lower quartiles of CPU time, in
-//! turns with each other; a look-up of quick_cache takes 44 to 55.)
+//! turns with each other. A look-up of quick_cache took 39 to 43 where one thread did them, and 57, as one here, on each of
+//! two, where its locks go to and fro.) Without the fence a hit took as long.
 //!
 //! An insertion waited for the clock (a tenth of its time), and for what it writes to: with the first read seldom, and the
 //! old entry fetched before it is wanted, a thread alone did 7.0 million operations a second, half of them insertions, in place
-//! of 5.8. And what the heap will give for the next value is fetched, too, to be written to (see `books`): 133 ns for one such
-//! operation in place of 140.
+//! of 5.8. And what the heap will give for the next value is fetched, too, to be written to (see `books`): 160 ns for one such
+//! operation on each of two threads, in place of 173.
 //!
 //! Tried, and not to be told from noise: an exchange in place of a store and a fence, a pointer to its record that each thread
 //! keeps, the look-up inlined into its caller, spare entries freed four at a time, the clock read while the entry comes from
