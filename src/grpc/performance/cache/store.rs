@@ -24,8 +24,8 @@
 //! a second truth about what is stored. Its policy is simple enough to be kept in notes beside the slots instead. Within
 //! sets of 48 entries it answers as much: from 0.3 points more than quick_cache to 0.1 less on Zipf's traces with and
 //! without scans, 0.7 less where a loop is larger than the cache (`cargo bench --bench cache -- --quick`). What it costs is
-//! speed where nobody is stopped: the best peer of each case does 1.0 to 2.1 times as many look-ups a second on two cores.
-//! Where some insert it does 1.0 to 1.5 times as many operations, and 0.9 times as many with more threads than cores.
+//! speed where nobody is stopped: the best peer of each case does 1.0 to 1.4 times as many look-ups a second on two cores.
+//! Where some insert it does 0.9 to 1.4 times as many operations, and 0.7 times as many with more threads than cores.
 //!
 //! What the sets cost in memory beside keys and values is in the 272 bytes that an entry is counted with, but for the
 //! slots of entries that never come. So a table has room for one entry in [`LEAST_ENTRY`] bytes at most, however many are
