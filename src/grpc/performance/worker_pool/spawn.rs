@@ -23,7 +23,7 @@ use super::{
     anchor::Anchor,
     context::JobContext,
     job::Task,
-    lookout::Prospect,
+    lookout::Look,
     room::{NoRoom, Waiting},
 };
 use crate::{
@@ -88,8 +88,8 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 enum Stage {
     /// There was no room yet.
     Unqueued(Waiting, Task),
-    /// Was put into a lane just now, whether or not somebody was woken for it; its outcome is near.
-    Near { woke: bool },
+    /// Was put into a lane just now; its outcome is near.
+    Near(Look),
     /// In a lane, or further.
     Queued,
     /// It was never accepted.
@@ -127,15 +127,15 @@ impl<T> JobHandle<T> {
         let prospect = self.shared.prospect(class, task.line, self.shared.handles());
         self.shared.forecast.queued(&self.job.share, class, task.line);
         let woke = self.shared.submit(task, prospect.side());
-        self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
+        self.stage = prospect.look(woke).map_or(Stage::Queued, Stage::Near);
     }
 
     /// The outcome, if it is there, or comes while this looks out for it.
     fn look(&mut self) -> Poll<Result<Parcel, OptimizationError>> {
         let outcome = self.job.take_outcome();
-        let Stage::Near { woke } = self.stage else { return outcome };
+        let Stage::Near(look) = self.stage else { return outcome };
         self.stage = Stage::Queued;
-        if outcome.is_pending() && self.shared.await_briefly(&*self.job, woke) {
+        if outcome.is_pending() && self.shared.await_briefly(&*self.job, look) {
             return self.job.take_outcome();
         }
         outcome
@@ -144,7 +144,7 @@ impl<T> JobHandle<T> {
     /// Takes the job away; its place, if it is queued, is free at once.
     fn withdraw(&self, why: Interruption) {
         self.job.withdraw(why);
-        if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
+        if matches!(self.stage, Stage::Near(_) | Stage::Queued) {
             self.shared.withdrawn(&self.job.share);
         }
     }

@@ -34,7 +34,7 @@ async fn nobody_looks_out_for_a_message_that_has_its_answer() {
         let answer = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await;
         assert!(answer.is_some_and(|answer| answer.is_ok()));
         // It was near, and came while another answer left.
-        answers.near = Some((0, true));
+        answers.near = Some((0, Look::Awake { woke: true }));
         let start = Instant::now();
         assert!(!answers.look_out());
         quickest = quickest.min(start.elapsed());
