@@ -74,7 +74,7 @@ pub(crate) use self::{
     job::{Job, Task},
     lanes::order_of_service,
     line::Line,
-    lookout::{Expected, Prospect},
+    lookout::{Expected, Look},
     overstay::Description,
     room::{Charge, NoRoom, Waiting},
     roster::Queued,

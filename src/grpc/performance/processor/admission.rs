@@ -33,7 +33,7 @@ use crate::grpc::performance::{
     error::{Interruption, Refusal},
     monitor::Counter,
     overload::Appetite,
-    worker_pool::{Charge, Level, Line, NoRoom, Priority, Prospect, Task},
+    worker_pool::{Charge, Level, Line, NoRoom, Priority, Task},
 };
 use crate::platform::{clock, contain::drop_logged, stage::reached};
 
@@ -253,7 +253,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             engine.monitor.count(Counter::Batches);
             let task = Task { job: Arc::clone(mailbox) as _, unit: slot, line };
             let woke = shared.submit(task, prospect.side());
-            self.near = (prospect == Prospect::Near).then_some((slot, woke));
+            self.near = prospect.look(woke).map(|look| (slot, look));
         }
     }
 

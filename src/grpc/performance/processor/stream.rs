@@ -52,7 +52,7 @@ use crate::grpc::performance::{
     OptimizationContext,
     error::{Interruption, OptimizationError},
     monitor,
-    worker_pool::Expected,
+    worker_pool::{Expected, Look},
 };
 use crate::platform::{clock, contain::drop_logged};
 
@@ -101,8 +101,8 @@ pub struct AnswerStream<H: MessageHandler, S, T, E> {
     pub(super) last_activity: Instant,
     /// Room for what comes back, kept between polls.
     pub(super) back: Vec<u32>,
-    /// The message queued last, if its outcome is near, and whether a worker was woken for it.
-    pub(super) near: Option<(u32, bool)>,
+    /// The message queued last, if its outcome is near, and how to look out for it.
+    pub(super) near: Option<(u32, Look)>,
     _permit: Option<Arc<StreamPermit>>,
 }
 
@@ -170,14 +170,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// Looks out for a message that is near; true when something has come back.
     fn look_out(&mut self) -> bool {
-        let Some((slot, woke)) = self.near.take() else { return false };
+        let Some((slot, look)) = self.near.take() else { return false };
         // It may have come while another answer left; and who has a stale answer does not wait for the fresh one.
         if !self.entries[slot as usize].is_open() {
             return false;
         }
         self.mailbox.completions.ignore();
         let near = Near { mailbox: &self.mailbox, slot };
-        self.engine().pool.seam().await_briefly(&near, woke)
+        self.engine().pool.seam().await_briefly(&near, look)
     }
 
     /// When the stream has been silent for too long. Not while it rests: something may have come that it has not read.

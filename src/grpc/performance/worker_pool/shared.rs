@@ -20,7 +20,7 @@ use super::{
     haste::Haste,
     job::Task,
     line::Line,
-    lookout::{Expected, Lookout, Prospect},
+    lookout::{Expected, Look, Lookout, Prospect},
     priority::Priority,
     room::Room,
     roster::{Queued, Roster},
@@ -179,13 +179,13 @@ impl Shared {
         self.lookout.prospect(self.forecast.service(class), wait)
     }
 
-    /// Looks out for a message that was queued just now; true when it is over. `woke`: whether somebody was woken for it.
-    pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), woke: bool) -> bool {
+    /// Looks out for a message that was queued just now; true when it is over.
+    pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), look: Look) -> bool {
         // What is long is never near, and so never looked out for.
         let nudge = || {
             self.front.sleepers.wake_one(Side::Elsewhere);
         };
-        self.lookout.await_briefly(message, (!woke).then_some(nudge))
+        self.lookout.await_briefly(message, look, nudge)
     }
 
     /// Tasks in the lanes, for who sees to it that none is forgotten.

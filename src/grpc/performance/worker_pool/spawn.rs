@@ -26,7 +26,7 @@ use super::{
     context::JobContext,
     job::Task,
     line::Line,
-    lookout::Prospect,
+    lookout::Look,
     room::{NoRoom, Waiting},
 };
 use crate::{
@@ -91,8 +91,8 @@ impl<F> fmt::Debug for TrySpawnError<F> {
 enum Stage {
     /// There was no room yet.
     Unqueued(Waiting, Line),
-    /// Was put into a lane just now, whether or not somebody was woken for it; its outcome is near.
-    Near { woke: bool },
+    /// Was put into a lane just now; its outcome is near.
+    Near(Look),
     /// In a lane, or further.
     Queued,
     /// It was never accepted. Boxed, for handles are moved about, and this is rare.
@@ -127,15 +127,15 @@ impl<T> JobHandle<T> {
         let prospect = self.shared.prospect(job.class, line, self.shared.company());
         self.shared.forecast.queued(&job.share, job.class, line);
         let woke = self.shared.submit(Task { job: Arc::clone(job) as _, unit: 0, line }, prospect.side());
-        self.stage = if prospect == Prospect::Near { Stage::Near { woke } } else { Stage::Queued };
+        self.stage = prospect.look(woke).map_or(Stage::Queued, Stage::Near);
     }
 
     /// The outcome, if it is there, or comes while this looks out for it.
     fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
         let outcome = self.claim.take_outcome();
-        let Stage::Near { woke } = self.stage else { return outcome };
+        let Stage::Near(look) = self.stage else { return outcome };
         self.stage = Stage::Queued;
-        if outcome.is_pending() && self.shared.await_briefly(&**self.claim.job(), woke) {
+        if outcome.is_pending() && self.shared.await_briefly(&**self.claim.job(), look) {
             return self.claim.take_outcome();
         }
         outcome
@@ -145,7 +145,7 @@ impl<T> JobHandle<T> {
     fn withdraw(&self, why: Interruption) {
         let job = self.claim.job();
         job.withdraw(why);
-        if matches!(self.stage, Stage::Near { .. } | Stage::Queued) {
+        if matches!(self.stage, Stage::Near(_) | Stage::Queued) {
             self.shared.withdrawn(&job.share);
         }
     }

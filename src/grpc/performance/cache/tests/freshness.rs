@@ -111,13 +111,16 @@ fn compression_stops_for_answers_that_do_not_shrink_and_starts_again_when_they_d
         assert_eq!(cache.get(&key(99)).unwrap(), value);
         cache.stats().compressed - before
     };
-    assert_eq!(compressed(&zeros), 100);
-    // What zeros have saved has to fade first.
-    for _ in 0..10 {
-        compressed(&noise);
-    }
-    assert!(compressed(&zeros) < 100, "it had stopped");
-    assert_eq!(compressed(&zeros), 100);
+    // Time decides, and a busy machine takes some from whom it likes: so each has a few rounds.
+    let comes =
+        |what: &str, holds: &dyn Fn() -> bool| assert!((0..50).any(|_| holds()), "never came: {what}");
+    comes("zeros are compressed", &|| compressed(&zeros) == 100);
+    comes("it stops", &|| {
+        // What zeros have saved has to fade first.
+        (0..10).for_each(|_| assert_eq!(compressed(&noise), 0));
+        compressed(&zeros) < 100
+    });
+    comes("it starts again", &|| compressed(&zeros) == 100);
 }
 
 #[test]

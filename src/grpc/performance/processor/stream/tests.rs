@@ -45,10 +45,10 @@ async fn nobody_looks_out_for_a_message_that_has_its_answer() {
     assert!(answer.is_some_and(|answer| answer.is_ok()));
     for _ in 0..MANY {
         // It was near, and came while another answer left.
-        answers.near = Some((0, true));
+        answers.near = Some((0, Look::Awake { woke: true }));
         assert!(!answers.look_out());
     }
-    let still_allowed = answers.engine().pool.seam().await_briefly(&Over, true);
+    let still_allowed = answers.engine().pool.seam().await_briefly(&Over, Look::Awake { woke: true });
     assert!(still_allowed, "each has looked, and lost");
 }
 
