@@ -2,9 +2,16 @@
 
 use std::{mem::MaybeUninit, time::Duration};
 
+use crate::clock::process_cpu;
+
+/// What a bench has used so far: this process, and those from here once they have ended.
+pub(crate) fn own_cpu() -> Duration {
+    process_cpu() + children_cpu()
+}
+
 /// Of all that have ended and were waited for.
 #[allow(unsafe_code)]
-pub(crate) fn children_cpu() -> Duration {
+fn children_cpu() -> Duration {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: `usage` has room for what the call writes, and outlives it.
     let failed = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };

@@ -51,6 +51,7 @@ use std::{env, process::ExitCode, time::Duration};
 use serde_json::json;
 
 use arguments::Arguments;
+use children::own_cpu;
 use conclusion::conclude;
 use referee::Referee;
 
@@ -63,11 +64,6 @@ fn main() -> ExitCode {
         (Some(naive::ARGUMENT), Some(how)) => naive::serve(&how),
         _ => bench(&Arguments::of_this_process()),
     })
-}
-
-/// What this bench has used so far: servers, once they have ended, and this process.
-fn own_cpu() -> Duration {
-    clock::process_cpu() + children::children_cpu()
 }
 
 fn bench(arguments: &Arguments) -> Result<(), String> {

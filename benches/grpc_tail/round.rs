@@ -14,8 +14,7 @@ use std::{
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::SliceRandom};
 
 use crate::{
-    children::children_cpu,
-    clock::process_cpu,
+    children::own_cpu,
     contenders::{CONTENDERS, Contender},
     generator::{self, Offer, Seen},
     naive,
@@ -84,11 +83,6 @@ impl ScenarioResults {
         };
         Self { scenario, rate_per_s, rounds: vec![Vec::new(); CONTENDERS.len()] }
     }
-}
-
-/// What this bench has used so far: servers and generators, once they have ended, and this process.
-fn own_cpu() -> Duration {
-    process_cpu() + children_cpu()
 }
 
 /// One run that counts.

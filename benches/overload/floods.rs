@@ -21,10 +21,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{
-    children::children_cpu, clock::process_cpu, figures::median, referee::Referee, server::Server,
-    words::time,
-};
+use crate::{children::own_cpu, figures::median, referee::Referee, server::Server, words::time};
 
 /// What the well-behaved client asks for: a quarter of what two workers can do.
 const RATE: f64 = 500.0;
@@ -248,11 +245,6 @@ fn run(flood: Option<Kind>, length: Duration) -> Result<Run, String> {
         cut_off: hostile.map_or(0, |hostile| hostile.cut_off.load(Relaxed)),
         valid: report["valid"].as_bool().ok_or("the generator does not say whether it was in time")?,
     })
-}
-
-/// What this bench has used so far: servers and generators, once they have ended, and this process.
-fn own_cpu() -> Duration {
-    process_cpu() + children_cpu()
 }
 
 /// Each flood beside peace, in turn, several times.

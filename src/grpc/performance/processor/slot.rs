@@ -233,29 +233,17 @@ impl Returned {
 
 #[cfg(all(test, millstream_loom))]
 mod loom_tests;
-#[cfg(all(test, any(millstream_loom, millstream_shuttle)))]
+#[cfg(test)]
 pub(super) mod stand_ins;
 
 #[cfg(test)]
 #[cfg(not(millstream_loom))]
 mod tests {
-    use super::*;
-    use crate::grpc::performance::{error::HandlerError, processor::JobScope};
-
-    struct Nothing;
-
-    impl MessageHandler for Nothing {
-        type Request = ();
-        type Response = ();
-
-        fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<(), HandlerError> {
-            Ok(())
-        }
-    }
+    use super::{stand_ins::Idle, *};
 
     #[test]
     fn a_label_is_of_one_life_and_nobody_waits_for_who_reads_it() {
-        let slot = Slot::<Nothing>::new();
+        let slot = Slot::<Idle>::new();
         slot.label(Class::DEFAULT, 7);
         let first = slot.state.life();
         assert_eq!(slot.labelled(first), Some((Class::DEFAULT, 7)));

@@ -6,20 +6,8 @@ use super::*;
 use crate::grpc::performance::{
     OptimizedStreamProcessor,
     config::OptimizationConfig,
-    error::HandlerError,
-    processor::{JobScope, Once},
+    processor::{Once, slot::stand_ins::Idle},
 };
-
-struct Nothing;
-
-impl MessageHandler for Nothing {
-    type Request = ();
-    type Response = ();
-
-    fn handle(&mut self, (): (), _: &mut JobScope<'_>) -> Result<(), HandlerError> {
-        Ok(())
-    }
-}
 
 /// A message that is over whenever one looks.
 struct Over;
@@ -38,7 +26,7 @@ impl Expected for Over {
 async fn nobody_looks_out_for_a_message_that_has_its_answer() {
     // More look-outs than may be in vain, one after the other, before looking is let be.
     const MANY: usize = 20;
-    let processor = OptimizedStreamProcessor::new(OptimizationConfig::default(), || Nothing).unwrap();
+    let processor = OptimizedStreamProcessor::new(OptimizationConfig::default(), || Idle).unwrap();
     let message = Once(Some(Message::new(())));
     let mut answers = processor.stream(message, StreamOptions::default()).unwrap();
     let answer = poll_fn(|cx| Pin::new(&mut answers).poll_next(cx)).await;
@@ -56,7 +44,7 @@ async fn nobody_looks_out_for_a_message_that_has_its_answer() {
 async fn a_stream_that_rests_is_not_idle_before_it_has_read_what_came_meanwhile() {
     let config =
         OptimizationConfig { stream_timeout: Duration::from_millis(1), ..OptimizationConfig::default() };
-    let processor = OptimizedStreamProcessor::new(config, || Nothing).unwrap();
+    let processor = OptimizedStreamProcessor::new(config, || Idle).unwrap();
     let message = Once(Some(Message::new(())));
     let mut answers = processor.stream(message, StreamOptions::default()).unwrap();
     // For four milliseconds.
