@@ -64,6 +64,12 @@ pub(crate) fn judge(
             "what expires while all workers are busy is answered within 2 ms of its deadline (p99), and holds nothing",
             vec![
                 Part::at_most("p99 of the lateness, ms", Some(expiry.late_p99_ms), 2.0),
+                Part::at_most(
+                    "those included that others disturbed, ms",
+                    Some(expiry.late_p99_of_all_ms),
+                    2.0,
+                )
+                .informative(),
                 Part::at_most("places held", Some(expiry.held as f64), 0.0),
             ],
         ),

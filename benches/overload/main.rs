@@ -34,6 +34,8 @@ mod children;
 mod clock;
 #[path = "../common/conclusion.rs"]
 mod conclusion;
+#[path = "../common/foreign.rs"]
+mod foreign;
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../common/noise.rs"]

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    num::NonZero,
     pin::Pin,
     sync::{
         Arc,
@@ -23,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    foreign::{Foreign, Readings},
     plant::{Plane, SERVICE, Work},
     priority,
 };
@@ -77,6 +79,30 @@ impl Stream for Input {
 
 /// Offers the phases, one after the other, each message of use for `timeout`; gives all answers.
 pub(crate) fn offer(plane: &Plane, phases: &[Phase], timeout: Option<Duration>, seed: u64) -> Vec<Sample> {
+    paced(plane, phases, timeout, seed, || ()).1
+}
+
+/// The same to workers that are never without work, with when it began and when somebody else had one of their cores.
+pub(crate) fn offer_to_busy(
+    plane: &Plane,
+    phase: Phase,
+    timeout: Duration,
+    seed: u64,
+) -> (Instant, Vec<Sample>, Foreign) {
+    let mut readings = Readings::default();
+    let (start, samples) = paced(plane, &[phase], Some(timeout), seed, || readings.take());
+    let cores = NonZero::new(plane.pool().workers()).expect("a pool has a worker");
+    (start, samples, readings.foreign(cores))
+}
+
+/// Offers them, and calls `beside` in the pacer's thread whenever a message is due.
+fn paced(
+    plane: &Plane,
+    phases: &[Phase],
+    timeout: Option<Duration>,
+    seed: u64,
+    mut beside: impl FnMut() + Send,
+) -> (Instant, Vec<Sample>) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build();
     let runtime = runtime.expect("the system has two threads more");
     let start = Instant::now();
@@ -97,27 +123,29 @@ pub(crate) fn offer(plane: &Plane, phases: &[Phase], timeout: Option<Duration>, 
         messages.extend(schedule.map(|due| begin + due).zip(services));
         begin += phase.length;
     }
-    let plane = plane.clone();
-    let pacer = thread::spawn(move || {
+    let pacer = move || {
         priority::raise();
         for (number, (due, time)) in messages.into_iter().enumerate() {
             await_moment(start + due);
+            beside();
             let predicted = Arc::new(AtomicU64::new(0));
             let work = Work { time, plane: plane.clone(), predicted: Arc::clone(&predicted) };
             let message = Message::new(work).tag(Tag { due, predicted }).timeout(timeout);
             // A stream that has ended shows in what is missing.
             senders[number % STREAMS].send(message).ok();
         }
-    });
-    pacer.join().expect("the pacer does not panic");
-    runtime.block_on(async {
+    };
+    // It takes the senders along, and with it they end.
+    thread::scope(|scope| scope.spawn(pacer).join()).expect("the pacer does not panic");
+    let samples = runtime.block_on(async {
         let mut samples = Vec::new();
         for answers in answers {
             let stream = tokio::time::timeout(PATIENCE, answers).await.expect("every message is answered");
             samples.extend(stream.expect("no stream panics"));
         }
         samples
-    })
+    });
+    (start, samples)
 }
 
 async fn answers(plane: Plane, input: Input, start: Instant) -> Vec<Sample> {

@@ -29,6 +29,8 @@ mod work;
 mod clock;
 #[path = "../common/conclusion.rs"]
 mod conclusion;
+#[path = "../common/foreign.rs"]
+mod foreign;
 #[path = "../common/goal.rs"]
 mod goal;
 #[path = "../common/noise.rs"]

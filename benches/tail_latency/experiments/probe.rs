@@ -2,12 +2,10 @@
 //!
 //! A run has some 340 wakes, so that its p99 is the fourth longest: a process that others start, and that has a core for a
 //! millisecond, makes as much of it as the contender does, and a run that counts may have dozens of those. So the wakes
-//! during which somebody else had a core are left out ([`foreign`]), by the same rule for everybody.
+//! during which somebody else had a core are left out ([`foreign`](crate::foreign)), by the same rule for everybody.
 //!
 //! tokio's timers tick in milliseconds, so the task is woken as by a socket: a thread in real time sends to it the
 //! instant at which it did.
-
-mod foreign;
 
 use std::{
     sync::{
@@ -22,11 +20,11 @@ use millstream::simulation::{Arrivals, Schedule};
 use serde::Serialize;
 use tokio::sync::mpsc::unbounded_channel;
 
-use self::foreign::Readings;
 use super::open_loop::us;
 use crate::{
     arrivals::wait_until,
     contenders::{Entry, workers},
+    foreign::Readings,
     priority,
     stats::quantile,
     work::Work,
@@ -84,7 +82,7 @@ pub(crate) fn run(entry: &Entry, seed: u64) -> Probed {
                 break;
             }
         }
-        readings.foreign()
+        readings.foreign(workers())
     });
     let waker = waker.expect("the system gives a thread for the probe");
     let flood = contender.flood(WORK, DEPTH * workers().get(), LENGTH);

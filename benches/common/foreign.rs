@@ -1,14 +1,17 @@
 //! When somebody else had a core, while every core was ours to be busy on.
 //!
-//! With the queues never empty all cores are busy, so what the threads of this process have not had of them went to
-//! other processes, to the kernel's own threads, to interrupts or to the hypervisor. CPU time is counted to the
-//! nanosecond, and of a thread that works as [`Work`](crate::work::Work) does it is never older than a reading of its own
-//! clock, some 300 ns. So the moments between two readings can be told apart one by one, where the ticks of `/proc/stat`
-//! ([`noise`](crate::noise)) tell seconds apart.
+//! While the workers always have something to do all cores are busy, so what the threads of this process have not had of
+//! them went to other processes, to the kernel's own threads, to interrupts or to the hypervisor. CPU time is counted to the
+//! nanosecond, and of a thread that reads its own clock while it works it is never older than that reading. So the
+//! moments between two readings can be told apart one by one, where the ticks of `/proc/stat` ([`noise`](crate::noise))
+//! tell seconds apart.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZero,
+    time::{Duration, Instant},
+};
 
-use crate::{clock::process_cpu, contenders::workers};
+use crate::clock::process_cpu;
 
 /// What others may have of the cores between two readings, as a share and on top of that: interrupts, a timer tick,
 /// a hand over of a core. A thread that somebody starts, such as a command of a shell, takes ten times as much.
@@ -23,18 +26,18 @@ struct Reading {
 
 /// Readings of the clocks, one after the other.
 #[derive(Default)]
-pub(super) struct Readings(Vec<Reading>);
+pub(crate) struct Readings(Vec<Reading>);
 
 impl Readings {
-    pub(super) fn take(&mut self) {
+    pub(crate) fn take(&mut self) {
         self.0.push(Reading { at: Instant::now(), own: process_cpu() });
     }
 
-    /// The moments in which others had more than they may, from the first reading to the last.
-    pub(super) fn foreign(&self) -> Foreign {
+    /// The moments in which others had more than they may of so many cores, from the first reading to the last.
+    pub(crate) fn foreign(&self, cores: NonZero<usize>) -> Foreign {
         let had_a_core = |moment: &&[Reading]| {
             let [before, after] = moment else { return false };
-            let available = (after.at - before.at) * workers().get() as u32;
+            let available = (after.at - before.at) * cores.get() as u32;
             let foreign = available.saturating_sub(after.own - before.own);
             foreign > BESIDE + available.mul_f64(SHARE)
         };
@@ -44,11 +47,11 @@ impl Readings {
 }
 
 /// Moments that were not ours alone, in their order.
-pub(super) struct Foreign(Vec<(Instant, Instant)>);
+pub(crate) struct Foreign(Vec<(Instant, Instant)>);
 
 impl Foreign {
     /// Whether any of them touches what lasted from the one instant to the other.
-    pub(super) fn touches(&self, from: Instant, to: Instant) -> bool {
+    pub(crate) fn touches(&self, from: Instant, to: Instant) -> bool {
         let first = self.0.partition_point(|&(_, end)| end <= from);
         self.0.get(first).is_some_and(|&(start, _)| start <= to)
     }
