@@ -1,18 +1,19 @@
 //! The tonic service: `millstream.v1.DataPlane` over a processor. A few lines a method; what the wire says is translated
-//! in `wire`, what the figures are in `stats`.
+//! in `wire`, what the figures are in `stats`, and when they are read in `readings`.
 
+mod readings;
 mod request;
 mod stats;
 mod wire;
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding};
 
 pub use self::request::{DataPlaneHandler, DataPlaneRequest, OperationInfo, ParameterInfo, PeerIdentity};
 use self::{
-    stats::StatsStream,
+    stats::{Stats, StatsStream},
     wire::{Requests, Responses},
 };
 use super::{
@@ -32,6 +33,7 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct DataPlaneService<H: DataPlaneHandler> {
     processor: OptimizedStreamProcessor<H>,
     max_message_size: usize,
+    stats: Arc<Stats<H>>,
 }
 
 impl<H: DataPlaneHandler> DataPlaneService<H> {
@@ -39,7 +41,8 @@ impl<H: DataPlaneHandler> DataPlaneService<H> {
     /// RESOURCE_EXHAUSTED in its place: the transport could only end the whole stream for it.
     #[must_use]
     pub fn new(processor: OptimizedStreamProcessor<H>, max_message_size: usize) -> Self {
-        Self { processor, max_message_size }
+        let stats = Arc::new(Stats::new(processor.clone()));
+        Self { processor, max_message_size, stats }
     }
 
     /// What the transport compresses, if it does at all, while there is CPU time for it.
@@ -98,7 +101,7 @@ impl<H: DataPlaneHandler> proto::data_plane_server::DataPlane for DataPlaneServi
         &self,
         _request: Request<GetStatsRequest>,
     ) -> Result<Response<GetStatsResponse>, Status> {
-        stats::read_once(&self.processor).map(Response::new)
+        self.stats.once().await.map(Response::new)
     }
 
     async fn watch_stats(
@@ -109,6 +112,6 @@ impl<H: DataPlaneHandler> proto::data_plane_server::DataPlane for DataPlaneServi
             Some(interval) => stats::interval(interval)?,
             None => USUAL_INTERVAL,
         };
-        Ok(Response::new(Box::pin(StatsStream::new(self.processor.clone(), interval))))
+        Ok(Response::new(Box::pin(StatsStream::new(Arc::clone(&self.stats), interval))))
     }
 }

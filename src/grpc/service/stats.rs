@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use hdrhistogram::{
 use tokio::time::{Interval, MissedTickBehavior};
 use tonic::Status;
 
-use super::{DataPlaneHandler, wire};
+use super::{DataPlaneHandler, readings::Readings, wire};
 use crate::{
     grpc::{
         performance::{
@@ -26,7 +27,7 @@ use crate::{
     platform::memory::resident_bytes,
 };
 
-/// The shortest time between two looks: each merges every histogram.
+/// The shortest time between two looks of one watch: each is sent all histograms.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often a watch that reports more seldom looks whether it is over.
@@ -46,11 +47,52 @@ struct LastLook {
     busy: Duration,
 }
 
-/// All figures. Utilization is since the `last` look.
-fn read<H: DataPlaneHandler>(
-    processor: &OptimizedStreamProcessor<H>,
-    last: &mut LastLook,
-) -> Result<GetStatsResponse, Status> {
+/// All figures at one moment, but for the utilization, which is since somebody's last look.
+#[derive(Debug)]
+struct Figures {
+    stats: GetStatsResponse,
+    uptime: Duration,
+    busy: Duration,
+}
+
+/// What a reading gives: there may be several who asked for it.
+type Reading = Result<Arc<Figures>, Status>;
+
+/// The figures of a processor, for all who ask for them.
+pub(super) struct Stats<H: DataPlaneHandler> {
+    processor: OptimizedStreamProcessor<H>,
+    readings: Readings<Reading>,
+}
+
+impl<H: DataPlaneHandler> Stats<H> {
+    pub(super) fn new(processor: OptimizedStreamProcessor<H>) -> Self {
+        Self { processor, readings: Readings::new() }
+    }
+
+    /// The figures once; utilization is since the start.
+    pub(super) async fn once(&self) -> Result<GetStatsResponse, Status> {
+        Ok(self.current().await?.since(&mut LastLook::default()))
+    }
+
+    async fn current(&self) -> Reading {
+        let processor = self.processor.clone();
+        let reading = self.readings.current(move || read(&processor).map(Arc::new)).await;
+        reading.unwrap_or_else(|error| Err(Status::internal(format!("the figures cannot be read: {error}"))))
+    }
+}
+
+impl Figures {
+    fn since(&self, last: &mut LastLook) -> GetStatsResponse {
+        let Self { stats, uptime, busy } = self;
+        let worked = busy.saturating_sub(last.busy).as_secs_f64();
+        let available = uptime.saturating_sub(last.uptime).as_secs_f64() * f64::from(stats.workers);
+        *last = LastLook { uptime: *uptime, busy: *busy };
+        let worker_utilization = if available > 0.0 { (worked / available).min(1.0) } else { 0.0 };
+        GetStatsResponse { worker_utilization, ..stats.clone() }
+    }
+}
+
+fn read<H: DataPlaneHandler>(processor: &OptimizedStreamProcessor<H>) -> Result<Figures, Status> {
     let snapshot = processor.monitor().snapshot();
     let cached = processor.cache().stats();
     let pool = processor.pool();
@@ -61,10 +103,7 @@ fn read<H: DataPlaneHandler>(
         .filter(|&outcome| outcome != Outcome::Ok && counts.answered(outcome) > 0)
         .map(|outcome| (outcome.as_grpc_name().to_string(), counts.answered(outcome)))
         .collect();
-    let busy = (snapshot.busy - last.busy).as_secs_f64();
-    let workers_time = (snapshot.uptime - last.uptime).as_secs_f64() * pool.workers() as f64;
-    *last = LastLook { uptime: snapshot.uptime, busy: snapshot.busy };
-    Ok(GetStatsResponse {
+    let stats = GetStatsResponse {
         uptime: wire::duration(snapshot.uptime),
         accepted: counts.of(Counter::Accepted),
         answered_ok: counts.answered(Outcome::Ok),
@@ -77,7 +116,7 @@ fn read<H: DataPlaneHandler>(
         queued: pool.queued() as u64,
         bytes_in_flight: pool.bytes_in_flight() as u64,
         workers: pool.workers() as u32,
-        worker_utilization: if workers_time > 0.0 { (busy / workers_time).min(1.0) } else { 0.0 },
+        worker_utilization: 0.0,
         resident_bytes: resident_bytes() as u64,
         histograms: snapshot.histograms.iter().map(stage).collect::<Result<_, _>>()?,
         overload_level: proto::OverloadLevel::from(overload.level).into(),
@@ -87,14 +126,8 @@ fn read<H: DataPlaneHandler>(
         waited_too_long: counts.of(Counter::WaitedTooLong),
         displaced: counts.of(Counter::Displaced),
         not_urgent: counts.of(Counter::NotUrgent),
-    })
-}
-
-/// The figures once; utilization is since the start.
-pub(super) fn read_once<H: DataPlaneHandler>(
-    processor: &OptimizedStreamProcessor<H>,
-) -> Result<GetStatsResponse, Status> {
-    read(processor, &mut LastLook::default())
+    };
+    Ok(Figures { stats, uptime: snapshot.uptime, busy: snapshot.busy })
 }
 
 fn stage(times: &StageHistogram) -> Result<proto::StageHistogram, OptimizationError> {
@@ -127,21 +160,23 @@ fn serialized(histogram: &Histogram<u64>) -> Result<Vec<u8>, OptimizationError> 
 
 /// The figures again and again, until the data plane drains. A client that reads slowly gets fewer, not later ones.
 pub(super) struct StatsStream<H: DataPlaneHandler> {
-    processor: OptimizedStreamProcessor<H>,
+    stats: Arc<Stats<H>>,
     ticks: Interval,
     /// Whoever watches is not to hold up the drain, however seldom he is told something.
     looks: Interval,
+    /// What was asked for at the last tick.
+    asked: Option<Pin<Box<dyn Future<Output = Reading> + Send>>>,
     last: LastLook,
 }
 
 impl<H: DataPlaneHandler> StatsStream<H> {
-    pub(super) fn new(processor: OptimizedStreamProcessor<H>, interval: Duration) -> Self {
+    pub(super) fn new(stats: Arc<Stats<H>>, interval: Duration) -> Self {
         let [ticks, looks] = [interval, LOOK].map(|interval| {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks
         });
-        Self { processor, ticks, looks, last: LastLook::default() }
+        Self { stats, ticks, looks, asked: None, last: LastLook::default() }
     }
 }
 
@@ -151,10 +186,19 @@ impl<H: DataPlaneHandler> Stream for StatsStream<H> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         while this.looks.poll_tick(cx).is_ready() {}
-        if this.processor.pool().is_draining() {
+        if this.stats.processor.pool().is_draining() {
             return Poll::Ready(None);
         }
-        ready!(this.ticks.poll_tick(cx));
-        Poll::Ready(Some(read(&this.processor, &mut this.last)))
+        let asked = match &mut this.asked {
+            Some(asked) => asked,
+            none => {
+                ready!(this.ticks.poll_tick(cx));
+                let stats = Arc::clone(&this.stats);
+                none.insert(Box::pin(async move { stats.current().await }))
+            }
+        };
+        let reading = ready!(asked.as_mut().poll(cx));
+        this.asked = None;
+        Poll::Ready(Some(reading.map(|figures| figures.since(&mut this.last))))
     }
 }
