@@ -126,6 +126,10 @@ async fn who_would_be_late_itself_takes_nobodys_place() {
     let mut plane = Busy::on(processor.clone(), 1).await;
     let timed = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
     plane.send((0..PLACES).map(|_| timed(TIME))).await;
+    // Each poll admits a part.
+    while processor.pool().queued() < PLACES as usize {
+        plane.send([]).await;
+    }
     let displaced = || processor.monitor().counts().of(Counter::Displaced);
     for (timeout, in_stead) in [(TIME, 0), (Duration::from_secs(3600), 1)] {
         let mut newcomer = Box::pin(processor.answer(timed(timeout), None));
