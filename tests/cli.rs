@@ -365,9 +365,10 @@ async fn a_file_above_the_embedded_limit_is_told_which_setting_raises_it() {
 async fn a_server_that_is_not_there_is_a_failure() {
     let files = Files::new();
     let file = files.write("x", "x");
-    // A port that was just free.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
+    // Taken by somebody who does not listen, so that nobody else does.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", taken.local_addr().unwrap());
     for arguments in [&["process", "digest", &file][..], &["top"]] {
         let done = run(&[arguments, &["--server", &url]].concat()).await;
         assert_eq!(done.code, Some(1));

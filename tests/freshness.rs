@@ -219,14 +219,29 @@ async fn a_stale_answer_is_given_at_once_while_one_message_computes_it_anew() {
     }
     assert_eq!(world.computed.load(SeqCst), 2, "one computes");
     drop(keeper);
-    eventually("the fresh one is stored", || processor.cache().stats().insertions == 2).await;
-    assert_eq!(read(&processor, &stale).await, (2, true));
+    let deadline = Instant::now() + LONG;
+    loop {
+        let (version, hit) = read(&processor, &stale).await;
+        assert!(hit && Instant::now() < deadline, "{version}");
+        if version == 2 {
+            break;
+        }
+    }
     assert_eq!(world.computed.load(SeqCst), 2);
 }
 
 #[tokio::test]
 async fn a_stale_answer_is_not_computed_anew_while_there_is_no_room() {
-    let one = OptimizationConfig { worker_count: 1, worker_queue_capacity: 1, ..config() };
+    // On a busy machine messages wait for so long that it might count as an overload, in which nothing is computed ahead.
+    let never = 1e6;
+    let one = OptimizationConfig {
+        worker_count: 1,
+        worker_queue_capacity: 1,
+        overload_warning: never,
+        overload_critical: never,
+        overload_emergency: never,
+        ..config()
+    };
     let (processor, world) = (processor(one), Arc::default());
     let brief = Duration::from_millis(5);
     let freshness = Freshness::new().ttl(brief).stale_while_revalidate(LONG);

@@ -1,5 +1,5 @@
 //! Room that one thread at a time has to itself, by some protocol: the standard library's, or loom's when the crate is built
-//! with `--cfg millstream_loom`, which sees two threads in one cell.
+//! with `cfg(millstream_loom)`, which sees two threads in one cell.
 
 #[cfg(millstream_loom)]
 pub(crate) use loom::cell::UnsafeCell;

@@ -44,8 +44,13 @@ mod tests {
     #[test]
     fn the_coarse_clock_goes_as_the_fine_one_and_lags_by_less_than_a_second() {
         let (fine, coarse) = (Instant::now(), kernels());
-        thread::park_timeout(Duration::from_millis(30));
-        let passed = kernels() - coarse;
-        assert!(passed > Duration::ZERO && passed < fine.elapsed() + Duration::from_secs(1), "{passed:?}");
+        let passed = || kernels() - coarse;
+        while passed() < Duration::from_millis(30) {
+            assert!(fine.elapsed() < Duration::from_secs(60), "it goes on by {:?} only", passed());
+            thread::yield_now();
+        }
+        // At the beginning it may have lagged, and not do so now.
+        let passed = passed();
+        assert!(passed < fine.elapsed() + Duration::from_secs(1), "{passed:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the concurrent parts take from other crates: themselves, or, with `--cfg millstream_loom`, stand-ins that loom
+//! What the concurrent parts take from other crates: themselves, or, with `cfg(millstream_loom)`, stand-ins that loom
 //! can see into. To shuttle what does not wait is one step; so that it needs a stand-in for the lock only.
 
 #[cfg(any(millstream_loom, millstream_shuttle))]

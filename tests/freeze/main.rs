@@ -31,8 +31,11 @@ use rig::{Kind, Progress, Rig, Row};
 const INJECTIONS: usize = 30;
 /// Rounds until it is said that a structure stalls others, or that a lock does not.
 const ROUNDS: usize = 4;
-/// What two counts may differ by if they are of the same thing, in standard deviations of their difference.
+/// What two counts may differ by if they are of the same thing, in standard deviations of their difference: once in a thousand
+/// times it is more, and then one looks again.
 const CHANCE: f64 = 3.0;
+/// The same where it is not looked again: it is more once in a billion times.
+const NO_CHANCE: f64 = 6.0;
 
 /// The pauses of one structure that stalled somebody, in all rounds.
 #[derive(Debug, Default)]
@@ -49,10 +52,15 @@ impl Tally {
         self.operations += row.operations;
     }
 
-    /// Whether more pauses stalled somebody than the machine's doing explains. Counts of rare events vary as their root.
+    /// Whether more pauses seem to have stalled somebody than the machine's doing explains.
     fn stalls_others(&self) -> bool {
+        self.deviations() > CHANCE
+    }
+
+    /// By how much more pauses stalled somebody than those of the control. Counts of rare events vary as their root.
+    fn deviations(&self) -> f64 {
         let (stalls, control) = (self.stalls as f64, self.control as f64);
-        stalls - control > CHANCE * (stalls + control).sqrt()
+        (stalls - control) / (stalls + control).max(1.0).sqrt()
     }
 }
 
@@ -82,7 +90,7 @@ fn no_part_of_ours_stalls_others_when_a_thread_is_stopped_and_a_lock_would() {
         let ours = measure(part, |row| row.name.starts_with("millstream"), |tally| !tally.stalls_others());
         judged += ours.len();
         for (structure, tally) in ours {
-            assert!(tally.operations > 0 && !tally.stalls_others(), "{structure:?}: {tally:?}");
+            assert!(tally.operations > 0 && tally.deviations() <= NO_CHANCE, "{structure:?}: {tally:?}");
         }
     }
     assert_eq!(judged, 7, "single flight, two queues at both ends, a pool, a histogram");

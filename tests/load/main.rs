@@ -164,10 +164,20 @@ async fn a_server_that_never_ends_a_stream_is_waited_for_no_longer_than_the_drai
         _ => answer(&request),
     })
     .await;
-    let report = run(LoadOptions { drain: Some(Duration::from_secs(2)), ..options(&server) }).await;
-    assert_eq!(counts(&report), (300, 200, 0, 100));
-    assert_eq!((report.streams_cut, report.streams_failed), (2, 0));
-    server.until(|server| server.open_streams() == 0).await;
+    // A machine that stops the server for all of that time makes more of them lost.
+    let mut drain = Duration::from_millis(500);
+    loop {
+        let report = run(LoadOptions { drain: Some(drain), ..options(&server) }).await;
+        assert_eq!((report.sent, report.failed(), report.answered_ok + report.lost), (300, 0, 300));
+        assert_eq!((report.streams_cut, report.streams_failed), (2, 0));
+        assert!(report.answered_ok <= 200, "{report:?}");
+        server.until(|server| server.open_streams() == 0).await;
+        if report.answered_ok == 200 {
+            break;
+        }
+        assert!(drain < Duration::from_secs(60), "{report:?}");
+        drain *= 2;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,8 +250,10 @@ async fn a_run_that_is_dropped_lets_go_of_its_streams() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = format!("http://{free}");
+    // Taken by somebody who does not listen, so that nobody else does.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let server = format!("http://{}", taken.local_addr().unwrap());
     let error = load::run(LoadOptions::new(&server, WeightedMessage::new("echo"))).await.unwrap_err();
     assert!(matches!(error, LoadError::Connect { .. }), "{error:?}");
     assert_eq!(error.to_string(), format!("cannot connect to {server}"));

@@ -193,13 +193,15 @@ impl Running {
         let mut client = self.client().await;
         let (stop, mut stopped) = oneshot::channel();
         let calling = tokio::spawn(async move {
-            let mut answered = 0;
-            while stopped.try_recv() == Err(TryRecvError::Empty) {
+            loop {
+                // One call more after the end, so that there is one however soon that comes.
+                let is_last = stopped.try_recv() != Err(TryRecvError::Empty);
                 let called = timeout(PATIENCE, client.process(request_of(10))).await;
                 assert_eq!(result(called.expect("an answer comes").unwrap().into_inner()), "8");
-                answered += 1;
+                if is_last {
+                    break;
+                }
             }
-            answered
         });
         Bystander { stop, calling }
     }
@@ -212,14 +214,14 @@ impl Running {
 
 struct Bystander {
     stop: oneshot::Sender<()>,
-    calling: JoinHandle<usize>,
+    calling: JoinHandle<()>,
 }
 
 impl Bystander {
     /// Each of its calls was answered.
     async fn noticed_nothing(self) {
         self.stop.send(()).unwrap();
-        assert!(self.calling.await.unwrap() > 0);
+        self.calling.await.unwrap();
     }
 }
 
@@ -297,12 +299,20 @@ async fn options_that_cannot_work_are_not_bound() {
 
 #[tokio::test]
 async fn a_server_without_calls_drains_at_once_and_frees_its_port() {
-    let server = start(|options| options.drain_timeout = Duration::from_secs(3600)).await;
-    let addr = server.addr;
-    let mut client = server.client().await;
-    client.process(request_of(10)).await.unwrap();
-    assert_eq!(server.drained().await, Drained::Clean);
-    assert!(TcpStream::connect(addr).await.is_err());
+    let is_reached = async || {
+        let server = start(|options| options.drain_timeout = Duration::from_secs(3600)).await;
+        let addr = server.addr;
+        let mut client = server.client().await;
+        client.process(request_of(10)).await.unwrap();
+        assert_eq!(server.drained().await, Drained::Clean);
+        TcpStream::connect(addr).await.is_ok()
+    };
+    // Another test may have been given the port by then, but not each time.
+    let mut tries = 0;
+    while is_reached().await {
+        tries += 1;
+        assert!(tries < 5, "the port is not free");
+    }
 }
 
 #[tokio::test]

@@ -76,22 +76,29 @@ async fn a_stale_answer_is_served_for_so_long_while_it_is_computed_anew() {
 #[tokio::test]
 async fn a_stale_answer_is_computed_anew_once_an_overload_is_over_though_nothing_else_comes() {
     let (ms, interval) = (Duration::from_millis(1), Duration::from_millis(20));
-    let processor = processor(OptimizationConfig {
-        worker_count: 1,
-        cache_ttl: interval,
-        cache_stale_ttl: Duration::from_secs(3600),
-        enable_metrics: false,
-        enable_length_scheduling: false,
-        queue_target_max: ms,
-        queue_interval: interval,
-        ..config()
-    });
-    assert!(!ask(&processor, 7).await);
-    let mut busy = Busy::on(processor.clone(), 1).await;
-    busy.send((1..100).map(|number| Message::new(request(number, Act::Busy(ms))))).await;
-    passed(Instant::now() + interval).await;
-    busy.finish().await;
-    assert!(!processor.has_time_to_spare(), "all have waited for longer than twice the target");
+    let deadline = Instant::now() + LONG;
+    let processor = loop {
+        let processor = processor(OptimizationConfig {
+            worker_count: 1,
+            cache_ttl: interval,
+            cache_stale_ttl: Duration::from_secs(3600),
+            enable_metrics: false,
+            enable_length_scheduling: false,
+            queue_target_max: ms,
+            queue_interval: interval,
+            ..config()
+        });
+        assert!(!ask(&processor, 7).await);
+        let mut busy = Busy::on(processor.clone(), 1).await;
+        busy.send((1..100).map(|number| Message::new(request(number, Act::Busy(ms))))).await;
+        passed(Instant::now() + interval).await;
+        busy.finish().await;
+        if !processor.has_time_to_spare() {
+            break processor;
+        }
+        // A machine that holds up the look has let the level fall again.
+        assert!(Instant::now() < deadline, "all have waited for longer than twice the target");
+    };
     // A step down for each interval, and one in which nobody waited.
     passed(Instant::now() + 5 * interval).await;
     assert!(ask(&processor, 7).await, "it is stale");

@@ -105,9 +105,11 @@ async fn nobody_makes_room_for_a_message_for_which_that_is_not_enough() {
     }
 }
 
-#[tokio::test]
-async fn who_would_be_late_itself_takes_nobodys_place() {
+/// Whether one with a second, and then one with a minute, is let in where all places are taken by messages that have a second for
+/// a wait of two, and how many have left for it by then; nothing where the machine has held that up for too long.
+async fn let_in_among_the_late() -> Option<[(bool, u64); 2]> {
     const PLACES: u64 = 40;
+    const TIME: Duration = Duration::from_secs(1);
     let config = OptimizationConfig {
         worker_count: 1,
         worker_queue_capacity: PLACES as usize,
@@ -122,21 +124,30 @@ async fn who_would_be_late_itself_takes_nobodys_place() {
     }
     let mut plane = Busy::on(processor.clone(), 1).await;
     let timed = |timeout| Message::new(request(99, Act::Answer)).timeout(Some(timeout));
-    // The last of these have a second for a wait of two.
-    plane.send((0..PLACES).map(|_| timed(Duration::from_secs(1)))).await;
-    let displaced = || processor.monitor().counts().of(Counter::Displaced);
-    for (timeout, in_stead) in [(Duration::from_secs(1), 0), (LONG, 1)] {
+    let begun = Instant::now();
+    plane.send((0..PLACES).map(|_| timed(TIME))).await;
+    let mut seen = [(false, 0); 2];
+    for (timeout, seen) in [TIME, LONG].into_iter().zip(&mut seen) {
         let mut newcomer = Box::pin(processor.answer(timed(timeout), None));
         let at_once = poll_fn(|cx| Poll::Ready(newcomer.as_mut().poll(cx))).await;
-        assert_eq!(
-            (at_once.is_pending(), displaced()),
-            (in_stead == 1, in_stead),
-            "{timeout:?}: {at_once:?}"
-        );
+        *seen = (at_once.is_pending(), processor.monitor().counts().of(Counter::Displaced));
     }
+    (begun.elapsed() < TIME).then_some(seen)
 }
 
-/// Of which the messages of [`after_long_waits`] take several; and no pause that a machine makes among them is so long.
+#[tokio::test]
+async fn who_would_be_late_itself_takes_nobodys_place() {
+    let deadline = Instant::now() + LONG;
+    let seen = loop {
+        if let Some(seen) = let_in_among_the_late().await {
+            break seen;
+        }
+        assert!(Instant::now() < deadline, "the machine is never calm for a second");
+    };
+    assert_eq!(seen, [(false, 0), (true, 1)]);
+}
+
+/// Of which the messages of [`after_long_waits`] take several.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A plane that sheds, with a target of 1 ms, through which messages have gone that waited for far longer; how many were
@@ -173,9 +184,26 @@ async fn who_has_waited_too_long_is_refused_or_counted_or_neither() {
     for (queue_control, when_full, refuses, counts) in cases {
         let queue_interval = INTERVAL;
         let config = OptimizationConfig { queue_control, when_full, queue_interval, ..config() };
-        let (processor, refused) = after_long_waits(config).await;
-        let counted = processor.monitor().counts().of(Counter::WaitedTooLong);
-        assert_eq!((refused > 0, counted > 0), (refuses, counts), "{queue_control:?} {when_full:?}");
+        let case = format!("{queue_control:?} {when_full:?}");
+        comes_true(&case, async || {
+            let (processor, refused) = after_long_waits(config.clone()).await;
+            let counted = processor.monitor().counts().of(Counter::WaitedTooLong);
+            assert!(
+                (refused > 0, counted > 0) <= (refuses, counts),
+                "{case}: {refused} refused, {counted} counted"
+            );
+            (refused > 0, counted > 0) == (refuses, counts)
+        })
+        .await;
+    }
+}
+
+/// A machine that stops the worker for whole intervals makes the queue control forget what it has seen, so that what is to be
+/// refused is not, but not each time.
+async fn comes_true(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never came: {what}");
     }
 }
 
@@ -183,8 +211,12 @@ async fn who_has_waited_too_long_is_refused_or_counted_or_neither() {
 async fn waits_are_judged_by_the_least_of_an_interval() {
     for (queue_interval, refuses) in [(INTERVAL, true), (Duration::from_secs(3600), false)] {
         let config = OptimizationConfig { queue_interval, when_full: WhenFull::Shed, ..config() };
-        let (_, refused) = after_long_waits(config).await;
-        assert_eq!(refused > 0, refuses, "{queue_interval:?}");
+        comes_true("who has waited too long is refused", async || {
+            let (_, refused) = after_long_waits(config.clone()).await;
+            assert!(refuses || refused == 0, "{queue_interval:?}");
+            refused > 0 || !refuses
+        })
+        .await;
     }
 }
 

@@ -9,6 +9,7 @@ use millstream::{
     Interruption, OptimizationConfig, OptimizationError,
     processor::{Message, StreamOptions},
 };
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::common::{self, *};
 
@@ -73,20 +74,31 @@ async fn a_stuck_thread_is_stood_in_for_if_there_may_be_a_substitute() {
         sender.send(Message::new(request(0, Act::Wait(stuck)))).unwrap();
         answer(&mut answers).await.result.unwrap_err();
 
-        // Without a substitute nobody comes for the next message before its deadline. Whoever comes may be so slow on a
-        // busy machine that it overstays, too: what counts is that it came.
+        // Without a substitute nobody comes for the next message before its deadline.
         let patience = if substitutes == 0 { Duration::from_millis(200) } else { common::LONG };
-        let beside_the_stuck = request(1, Act::Answer);
-        let begun = Arc::clone(&beside_the_stuck.computed);
-        sender.send(Message::new(beside_the_stuck).timeout(Some(patience))).unwrap();
-        answer(&mut answers).await;
-        assert_eq!(begun.load(SeqCst), substitutes, "with {substitutes} substitutes");
-
+        let comes = somebody_comes(&sender, &mut answers, patience).await;
+        assert_eq!(comes, substitutes > 0, "with {substitutes} substitutes");
         drop(keeper);
-        let afterwards = request(2, Act::Answer);
-        let begun = Arc::clone(&afterwards.computed);
-        sender.send(Message::new(afterwards)).unwrap();
-        answer(&mut answers).await;
-        assert_eq!(begun.load(SeqCst), 1, "the thread came back");
+        assert!(somebody_comes(&sender, &mut answers, common::LONG).await, "the thread came back");
+    }
+}
+
+/// Whether somebody comes for a message within a time. Whoever does may be so slow on a busy machine that the message
+/// overstays, and has an answer before it is begun: then another one is sent.
+async fn somebody_comes(
+    sender: &UnboundedSender<Message<common::Request>>,
+    answers: &mut Answers,
+    time: Duration,
+) -> bool {
+    let deadline = Instant::now() + time;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let message = request(1, Act::Answer);
+        let begun = Arc::clone(&message.computed);
+        sender.send(Message::new(message).timeout(Some(left))).unwrap();
+        answer(answers).await;
+        if begun.load(SeqCst) > 0 || left.is_zero() {
+            return begun.load(SeqCst) > 0;
+        }
     }
 }

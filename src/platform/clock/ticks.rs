@@ -53,9 +53,10 @@ mod tests {
 
     #[test]
     fn what_was_read_a_short_while_ago_is_within_half_a_millisecond() {
-        let until = Instant::now() + Duration::from_millis(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let (mut read, mut last) = (0, None);
-        while Instant::now() < until {
+        while read < 20 {
+            assert!(Instant::now() < deadline, "it does not go on");
             let before = Instant::now();
             let moment = recently();
             assert!(moment <= Instant::now());
@@ -64,6 +65,5 @@ mod tests {
             read += usize::from(last != Some(moment));
             last = Some(moment);
         }
-        assert!(read > 1, "it goes on");
     }
 }

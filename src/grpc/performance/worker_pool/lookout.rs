@@ -287,14 +287,20 @@ mod tests {
 
     #[test]
     fn a_message_that_nobody_begins_gets_one_wake_of_its_own() {
-        let lookout = Lookout::new(SPIN, 1);
-        let nudges = Cell::new(0);
         let left = Look::Awake { woke: false };
-        let idle = Message { begun: false, looks: Cell::new(u32::MAX) };
-        lookout.await_briefly(&idle, left, || nudges.set(nudges.get() + 1));
-        assert_eq!(nudges.get(), 1);
-        lookout.await_briefly(&after(u32::MAX), left, || nudges.set(nudges.get() + 1));
-        assert_eq!(nudges.get(), 1, "this one has begun");
+        let nudges = |message: &Message, longest| {
+            let nudges = Cell::new(0);
+            Lookout::new(longest, 1).await_briefly(message, left, || nudges.set(nudges.get() + 1));
+            nudges.get()
+        };
+        let idle = || Message { begun: false, looks: Cell::new(u32::MAX) };
+        // A machine that stops the thread for all of that time leaves none for the wake.
+        let mut longest = SPIN;
+        while nudges(&idle(), longest) != 1 {
+            assert!(longest < Duration::from_secs(60), "nobody is woken");
+            longest *= 2;
+        }
+        assert_eq!(nudges(&after(u32::MAX), SPIN), 0, "this one has begun");
     }
 
     #[test]
@@ -306,15 +312,18 @@ mod tests {
 
     #[test]
     fn lending_that_never_wins_is_let_be_and_looking_awake_goes_on() {
-        let lookout = Lookout::new(SPIN, 1);
-        let lend = |looks| {
+        let mut lookout = Lookout::new(SPIN, 1);
+        let lend = |lookout: &Lookout, looks| {
             lookout.await_briefly(&after(looks), Look::Lending, || unreachable!("nobody was left to"))
         };
-        assert!(lend(3));
+        // Whoever has the core meanwhile may keep it for longer than one looks.
+        lookout.longest = Duration::from_secs(60);
+        assert!(lend(&lookout, 3));
+        lookout.longest = SPIN;
         for _ in 0..=Credit::MOST / Credit::LOSS {
-            assert!(!lend(u32::MAX));
+            assert!(!lend(&lookout, u32::MAX));
         }
-        assert!(!lend(1), "let pass");
+        assert!(!lend(&lookout, 1), "let pass");
         assert!(look(&lookout, &after(1)));
     }
 

@@ -106,14 +106,15 @@ fn what_a_thread_leaves_when_it_ends_is_freed_by_others_or_with_all() {
 
 #[test]
 fn records_are_as_many_as_threads_at_a_time() {
-    let hazards = Hazards::<[u8; 1]>::new();
-    for _ in 0..20 {
+    let (hazards, threads) = (Hazards::<[u8; 1]>::new(), if cfg!(miri) { 20 } else { 2000 });
+    for _ in 0..threads {
         thread::scope(|scope| {
             scope.spawn(|| drop(hazards.hazard()));
         });
     }
-    // Those of other tests' threads make it more than one.
-    assert!(hazards.records.iter().count() < 20);
+    // As many threads as other tests have at a time make it more than one.
+    let records = hazards.records.iter().count();
+    assert!(records < threads / 2, "{records} records");
 }
 
 /// One is looked at by some all the time, and replaced by others.
