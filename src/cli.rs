@@ -20,6 +20,7 @@ mod units;
 use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use self::{config::BadConfiguration, logs::Logs};
 
@@ -99,17 +100,20 @@ fn run(command: Command) -> anyhow::Result<Exit> {
     let _logs = Logs::to_stderr(if matches!(command, Command::Serve(_)) { "info" } else { "warn" })?;
     match command {
         Command::Config(command) => command.run(),
-        Command::Serve(args) => on_runtime(args.run()),
-        Command::Process(args) => on_runtime(args.run()),
-        Command::Load(args) => on_runtime(args.run()),
-        Command::Top(args) => on_runtime(args.run()),
+        Command::Serve(args) => args.run(),
+        Command::Process(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
+        Command::Load(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
+        Command::Top(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
     }
 }
 
 /// What is left on the runtime when a command has ended (connections of peers that never leave, a worker that is
 /// stuck) ends with the process: nobody waits for it.
-fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Runtime::new()?;
+fn on_runtime(
+    runtime: &mut Builder,
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let runtime = runtime.enable_all().build()?;
     let exit = runtime.block_on(command);
     runtime.shutdown_background();
     exit

@@ -221,6 +221,31 @@ async fn the_second_signal_ends_the_server_at_once() {
     drop(open);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_servers_io_has_as_many_threads_as_it_was_given() {
+    let server = Serving::start(&["--set", "server.io_threads=3"]).await;
+    let tasks = format!("/proc/{}/task", server.child.id().unwrap());
+    let named = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+        };
+        tasks.map(name).filter(|name| name.trim_end() == "millstream-io").count()
+    };
+    // A thread gives itself its name, some time after it was made.
+    timeout(PATIENCE, async {
+        while named() != 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("three threads");
+    let refused = run(&["serve", "--set", "server.io_threads=0"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("server.io_threads"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn an_address_that_is_taken_is_a_failure() {
     let server = Serving::start(&[]).await;

@@ -26,7 +26,11 @@ use self::{
     layers::{Assignment, environment, file},
     values::Values,
 };
-use crate::{OptimizationConfig, grpc::server::ServerOptions, operations::Settings};
+use crate::{
+    OptimizationConfig,
+    grpc::{performance::config::count, server::ServerOptions},
+    operations::Settings,
+};
 
 pub(crate) use layers::{LOG_VARIABLE, Origin};
 pub(crate) use preset::describe as describe_presets;
@@ -44,7 +48,7 @@ pub(crate) struct Sections {
 }
 
 /// `[server]`: the transport, and what the server allows its clients.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ServerSection {
     #[serde(flatten)]
     pub(crate) transport: ServerOptions,
@@ -53,12 +57,26 @@ pub(crate) struct ServerSection {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Whether clients may make handlers panic.
     pub(crate) allow_fault_injection: bool,
+    /// Threads for the I/O of the server, and for what runs in place.
+    pub(crate) io_threads: usize,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            transport: ServerOptions::default(),
+            admin_listen: None,
+            allow_fault_injection: false,
+            io_threads: (num_cpus::get() / 2).max(1),
+        }
+    }
 }
 
 impl Sections {
     fn validate(&self) -> Result<(), crate::ConfigError> {
         self.plane.validate()?;
         self.server.transport.validate()?;
+        count("server.io_threads", self.server.io_threads, 1..=1024)?;
         self.operations.validate()
     }
 }

@@ -121,6 +121,7 @@ fn values_of_every_type_are_read_from_text_and_from_toml() {
         ("server.max_message_size", "20MiB"),
         ("server.admin_listen", "127.0.0.1:0"),
         ("server.allow_fault_injection", "true"),
+        ("server.io_threads", "3"),
     ];
     let toml = "
         worker_timeout = '250ms'
@@ -134,6 +135,7 @@ fn values_of_every_type_are_read_from_text_and_from_toml() {
         admin_listen = '127.0.0.1:0'
         max_message_size = '20MiB'
         allow_fault_injection = true
+        io_threads = 3
     ";
     let from_text = from_flags(&settings).unwrap().sections;
     assert_eq!(from_text.plane.worker_timeout, Duration::from_millis(250));
@@ -142,6 +144,7 @@ fn values_of_every_type_are_read_from_text_and_from_toml() {
     assert_eq!(from_text.server.transport.max_message_size, 20 << 20);
     assert_eq!(from_text.server.admin_listen, Some(SocketAddr::from(([127, 0, 0, 1], 0))));
     assert!(from_text.server.allow_fault_injection);
+    assert_eq!(from_text.server.io_threads, 3);
     assert_eq!(from_file(toml).unwrap().sections, from_text);
     let variables = settings.map(|(key, value)| {
         (format!("MILLSTREAM_{}", key.replace('.', "_").to_uppercase()), value.to_string())

@@ -225,7 +225,7 @@ impl Default for OptimizationConfig {
             worker_niceness: 10,
             worker_spin: Duration::from_micros(50),
             await_spin: Duration::from_micros(50),
-            in_place_budget: Duration::from_micros(50),
+            in_place_budget: Duration::from_micros(100),
             worker_substitutes: 8,
             enable_length_scheduling: true,
             long_work_share: 0.05,

@@ -65,6 +65,11 @@ impl fmt::Debug for CacheKey {
     }
 }
 
+/// In the length of a part that goes in as its hash. BLAKE3 works on several chunks of its input at once if they are whole;
+/// a part that begins in the midst of one has its first chunk hashed block by block. No part is so long that it has this
+/// bit by itself.
+const HASHED: u64 = 1 << 63;
+
 /// A [`CacheKey`] in the making; see [`CacheKey::builder`].
 #[derive(Debug, Clone)]
 pub struct CacheKeyBuilder(blake3::Hasher);
@@ -72,8 +77,14 @@ pub struct CacheKeyBuilder(blake3::Hasher);
 impl CacheKeyBuilder {
     /// Adds a part, with its length.
     pub fn part(&mut self, part: &[u8]) -> &mut Self {
-        self.0.update(&(part.len() as u64).to_le_bytes());
-        self.0.update(part);
+        let length = part.len() as u64;
+        if part.len() > blake3::CHUNK_LEN {
+            self.0.update(&(length | HASHED).to_le_bytes());
+            self.0.update(blake3::hash(part).as_bytes());
+        } else {
+            self.0.update(&length.to_le_bytes());
+            self.0.update(part);
+        }
         self
     }
 
@@ -100,6 +111,22 @@ mod tests {
             assert_eq!(keys.iter().position(|other| other == key), Some(i));
         }
         assert_eq!(CacheKey::of(&[b"ab", b"c"]), keys[0]);
+    }
+
+    #[test]
+    fn a_part_of_many_chunks_is_told_by_every_byte_and_from_its_own_hash() {
+        let key = |part: &[u8]| CacheKey::of(&[b"before", part, b"after"]);
+        for length in [blake3::CHUNK_LEN, blake3::CHUNK_LEN + 1, 4 * blake3::CHUNK_LEN] {
+            let part = vec![7; length];
+            assert_eq!(key(&part), key(&part.clone()));
+            assert_ne!(key(&part), key(&part[1..]));
+            assert_ne!(key(&part), key(blake3::hash(&part).as_bytes()));
+            for changed in [0, length / 2, length - 1] {
+                let mut other = part.clone();
+                other[changed] ^= 1;
+                assert_ne!(key(&part), key(&other), "byte {changed} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -310,6 +310,11 @@ where
                     self.accept(slot, message);
                     let entry = &self.entries[slot as usize];
                     self.reading.found(entry.priority == Priority::High, self.last_activity);
+                    if entry.outcome.is_some() && self.leaving.front() == Some(&slot) {
+                        // It was answered on the spot, and leaves now: who takes it asks for the next one anyway, and looks
+                        // into the input then.
+                        return true;
+                    }
                     continue;
                 }
                 Poll::Ready(Some(Err(failure))) => {

@@ -24,7 +24,8 @@
 //! hear of what runs here: it waited for no worker.
 //!
 //! **Nobody watches.** A worker that hangs is noticed, its message answered for, and its thread replaced; here a handler that
-//! hangs takes its stream along, and all others of that I/O thread. That is what the author vouches for.
+//! hangs takes its stream along, and all others of that I/O thread, which may be the only one. That is what the author vouches
+//! for.
 
 use std::{sync::Arc, time::Duration};
 
