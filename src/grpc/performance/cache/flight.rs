@@ -250,7 +250,7 @@ impl Flights {
     }
 
     /// An answer, stale or not, for who would not compute it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn answer(&self, key: &CacheKey) -> Option<Bytes> {
         self.served(key, self.store.get_now(key), clock::now)
     }
@@ -261,7 +261,7 @@ impl Flights {
     }
 
     /// Nothing but the handle on the bytes is copied, and that once: on the way of a hit it counts.
-    #[inline]
+    #[inline(always)]
     fn served(
         &self,
         key: &CacheKey,

@@ -117,7 +117,7 @@ impl<T: Send + Sync> Hazards<T> {
     }
 
     /// A place of this thread, pointing at nothing yet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hazard(&self) -> Hazard<'_, T> {
         let record = self.own();
         let taken = record.taken.load(Relaxed);

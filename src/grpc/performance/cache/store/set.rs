@@ -64,7 +64,7 @@ impl Default for Set {
 
 impl Set {
     /// What can be read for a key.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read<'a>(&'a self, key: &CacheKey, mark: Mark, books: &'a Books) -> Option<Resident<'a>> {
         for way in self.tags.ways(mark.tag) {
             if let Some(resident) = self.look(way, Ask::Open, Some(mark.check), books)
@@ -112,7 +112,7 @@ impl Set {
         (0..WAYS).filter_map(|way| self.look(way, Ask::OpenOrHidden, None, books))
     }
 
-    #[inline]
+    #[inline(always)]
     fn look<'a>(
         &'a self,
         way: usize,

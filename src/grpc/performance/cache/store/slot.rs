@@ -146,7 +146,7 @@ impl Slot {
     }
 
     /// Looks at what is there, if it is what one looks for, and its key may be that one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn look<'a>(
         &'a self,
         ask: Ask,

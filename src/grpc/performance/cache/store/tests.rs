@@ -190,6 +190,23 @@ fn an_expired_answer_is_never_served() {
 }
 
 #[test]
+fn what_was_stored_since_an_answer_was_found_too_old_stays() {
+    let store = configured(|c| c.cache_ttl = Duration::from_secs(10));
+    let start = Instant::now();
+    let due = start + Duration::from_secs(10);
+    store.put_at(1, b"old", start);
+    // Between the look that found the old one and the removal.
+    store.put_at(1, b"new", due);
+    let expire = |now| store.expire(&key(1), store.tables.of(store.tables.generation()), &|due| now < due);
+    expire(store.uptime(due));
+    assert_eq!(store.read_at(1, due).unwrap(), "new");
+    assert_eq!(store.stats().expired, 0);
+    expire(store.uptime(due + Duration::from_secs(10)));
+    assert_eq!((store.stats().expired, store.stats().entries), (1, 0));
+    store.audit(0, 0);
+}
+
+#[test]
 fn what_compression_saves_is_counted() {
     let store = store(100, MIB);
     let long = vec![42; 100_000];
