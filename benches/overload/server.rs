@@ -9,6 +9,9 @@ use std::{
 
 use serde_json::Value;
 
+/// What the system calls the threads that do its I/O.
+const IO_THREADS: &str = "millstream-io";
+
 /// `millstream serve`, until this is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -76,20 +79,24 @@ impl Server {
         kib.map(|kib| kib << 10).ok_or_else(|| format!("{path} does not tell the peak"))
     }
 
-    /// CPU time of all threads but the plane's own (and that of the log).
+    /// CPU time of all threads but the plane's own (and that of the log): above all, of those that do the server's I/O.
     pub(crate) fn io_cpu(&self) -> Result<Duration, String> {
         let path = format!("/proc/{}/task", self.child.id());
         let tasks = fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
-        let mut sum = 0;
+        let (mut sum, mut has_io) = (0, false);
         for task in tasks.flatten() {
             let read = |what| fs::read_to_string(task.path().join(what)).ok();
             // A thread may just have ended.
             let (Some(name), Some(times)) = (read("comm"), read("schedstat")) else { continue };
-            if !name.starts_with("millstream-") {
+            let is_io = name.trim_end() == IO_THREADS;
+            has_io |= is_io;
+            if is_io || !name.starts_with("millstream-") {
                 sum += times.split_whitespace().next().and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
             }
         }
-        Ok(Duration::from_nanos(sum))
+        has_io
+            .then_some(Duration::from_nanos(sum))
+            .ok_or_else(|| format!("{path}: no thread is called {IO_THREADS}"))
     }
 }
 
