@@ -65,11 +65,6 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// In the length of a part that goes in as its hash. BLAKE3 works on several chunks of its input at once if they are whole;
-/// a part that begins in the midst of one has its first chunk hashed block by block. No part is so long that it has this
-/// bit by itself.
-const HASHED: u64 = 1 << 63;
-
 /// A [`CacheKey`] in the making; see [`CacheKey::builder`].
 #[derive(Debug, Clone)]
 pub struct CacheKeyBuilder(blake3::Hasher);
@@ -77,12 +72,12 @@ pub struct CacheKeyBuilder(blake3::Hasher);
 impl CacheKeyBuilder {
     /// Adds a part, with its length.
     pub fn part(&mut self, part: &[u8]) -> &mut Self {
-        let length = part.len() as u64;
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        // BLAKE3 works on several chunks of its input at once if they are whole; a part that begins in the midst of one has
+        // its first chunk hashed block by block. So a long part goes in as its hash; the length says which it is.
         if part.len() > blake3::CHUNK_LEN {
-            self.0.update(&(length | HASHED).to_le_bytes());
             self.0.update(blake3::hash(part).as_bytes());
         } else {
-            self.0.update(&length.to_le_bytes());
             self.0.update(part);
         }
         self
