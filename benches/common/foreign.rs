@@ -24,6 +24,9 @@ struct Reading {
     own: Duration,
 }
 
+/// Where others disturbed more than this share of what was measured, what is left says little.
+pub(crate) const MOSTLY: f64 = 0.5;
+
 /// Readings of the clocks, one after the other.
 #[derive(Default)]
 pub(crate) struct Readings(Vec<Reading>);

@@ -14,6 +14,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use crate::{
     clock::process_cpu,
     figures::{median, quantile},
+    foreign::MOSTLY,
     offer::{Phase, Sample, offer_to_busy},
     plant::{Plane, Work, plane},
     referee::{Referee, Validity},
@@ -99,9 +100,6 @@ struct Round {
     /// Places that were held then.
     held: usize,
 }
-
-/// More of the messages than this, and what is left says little.
-const MOSTLY: f64 = 0.5;
 
 impl Round {
     fn disturbed(&self) -> f64 {

@@ -24,7 +24,7 @@ use super::open_loop::us;
 use crate::{
     arrivals::wait_until,
     contenders::{Entry, workers},
-    foreign::Readings,
+    foreign::{MOSTLY, Readings},
     priority,
     stats::quantile,
     work::Work,
@@ -47,9 +47,6 @@ pub(crate) struct Probed {
     pub(crate) disturbed: f64,
     pub(crate) jobs_per_s: f64,
 }
-
-/// More of the wakes than this, and what is left says little.
-const MOSTLY: f64 = 0.5;
 
 impl Probed {
     /// Whether too few wakes are left of it.
