@@ -101,16 +101,16 @@ fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(command) => command.run(),
         Command::Serve(args) => args.run(),
-        Command::Process(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
-        Command::Load(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
-        Command::Top(args) => on_runtime(&mut Builder::new_multi_thread(), args.run()),
+        Command::Process(args) => on_runtime(Builder::new_multi_thread(), args.run()),
+        Command::Load(args) => on_runtime(Builder::new_multi_thread(), args.run()),
+        Command::Top(args) => on_runtime(Builder::new_multi_thread(), args.run()),
     }
 }
 
 /// What is left on the runtime when a command has ended (connections of peers that never leave, a worker that is
 /// stuck) ends with the process: nobody waits for it.
 fn on_runtime(
-    runtime: &mut Builder,
+    mut runtime: Builder,
     command: impl Future<Output = anyhow::Result<Exit>>,
 ) -> anyhow::Result<Exit> {
     let runtime = runtime.enable_all().build()?;

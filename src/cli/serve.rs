@@ -41,7 +41,7 @@ impl Args {
         let sections = self.config.load(&self.server)?.sections;
         let mut io = Builder::new_multi_thread();
         io.worker_threads(sections.server.io_threads).thread_name(IO_THREADS);
-        on_runtime(&mut io, serve(sections))
+        on_runtime(io, serve(sections))
     }
 }
 
