@@ -10,8 +10,9 @@
 //!        (and its thread ends)
 //! ```
 //! SUNK is BUSY for everybody but the worker, who learns when it comes back that its seat is another's, and ends. The
-//! supervisor changes the scheduling class of a thread that sinks from outside, by the number that the system knows it by.
-//! Such numbers are given anew when a thread has ended: so a sunk thread stays until that has been done.
+//! supervisor changes the scheduling class of a thread that sinks, and where it may run, from outside, by the number that the
+//! system knows it by. Such numbers are given anew when a thread has ended: so a sunk thread [stays](Post::await_release)
+//! while the supervisor *holds* it.
 //!
 //! **Interludes.** A job that lets shorter work run at its checkpoint is *suspended* (BUSY to MOVING, by the worker, which
 //! has the task back), and lies [beneath](Occupation::beneath) the task that the post is occupied with next. When that is
@@ -38,7 +39,7 @@ use super::{handoff::Handoff, job::Task, state::Life};
 use crate::{
     grpc::performance::error::Interruption,
     platform::{
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU8, AtomicU64},
         stack::{self, Base},
         stage::{self, reached},
         whereabouts::ThreadNumber,
@@ -54,6 +55,12 @@ const MOVING: u64 = 4;
 const PHASE: u64 = 7;
 /// What the sequence number counts in.
 const NEXT: u64 = 8;
+
+/// A thread that sinks is held from the start.
+const HELD: u8 = 0;
+const RELEASED: u8 = 1;
+/// It is about to end.
+const GONE: u8 = 2;
 
 /// What a worker finds when it comes back from a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +123,7 @@ pub(super) struct Post {
     thread: OnceLock<(ThreadNumber, Base)>,
     ended: AtomicBool,
     task: Handoff<Occupation>,
-    settled: AtomicBool,
+    hold: AtomicU8,
 }
 
 impl Post {
@@ -129,7 +136,7 @@ impl Post {
             thread: OnceLock::new(),
             ended: AtomicBool::new(false),
             task: Handoff::empty(),
-            settled: AtomicBool::new(false),
+            hold: AtomicU8::new(HELD),
         }
     }
 
@@ -260,16 +267,23 @@ impl Post {
         self.phase.compare_exchange(turn.busy & !PHASE | BUSY, sunk, AcqRel, Acquire).is_ok()
     }
 
-    /// The supervisor has done with the thread what there is to do when it sinks, and will not name it again. Release
-    /// pairs with `await_settled`.
-    pub(super) fn settle(&self) {
-        self.settled.store(true, Release);
+    /// The supervisor will not name the thread any more, which has sunk, unless it holds it anew. Release pairs with
+    /// `await_release`.
+    pub(super) fn release(&self) {
+        self.hold.store(RELEASED, Release);
     }
 
-    /// The thread has sunk, and is done: it may end when nobody will name it any more. That is a system call of the
-    /// supervisor away, and nobody waits for this thread.
-    pub(super) fn await_settled(&self) {
-        while !self.settled.load(Acquire) {
+    /// The supervisor is going to name the thread once more; false when that is about to end.
+    pub(super) fn hold_anew(&self) -> bool {
+        // Acquire and Relaxed: nothing comes with it but the right to name the thread.
+        self.hold.compare_exchange(RELEASED, HELD, Acquire, Relaxed).is_ok()
+    }
+
+    /// The thread has sunk, and is done: it may end when nobody names it. That is a system call of the supervisor away,
+    /// and nobody waits for this thread.
+    pub(super) fn await_release(&self) {
+        // Acquire pairs with `release`: the thread ends after it was named, for the supervisor as for the system.
+        while self.hold.compare_exchange(RELEASED, GONE, Acquire, Relaxed).is_err() {
             stage::give_way();
         }
     }

@@ -13,6 +13,7 @@
 
 mod overruns;
 mod reminders;
+mod sunk;
 
 use std::{
     io,
@@ -115,7 +116,7 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let (front, background) = (shared.front.seats(), shared.background.seats());
         let mut supervisor = Self {
-            overruns: Overruns::new(bell, front, config.worker_demotions),
+            overruns: Overruns::new(bell, front, config.worker_demotions, &cores),
             shared,
             events,
             seats: vec![None; front + background],

@@ -78,7 +78,7 @@ impl Worker {
             match self.work(task) {
                 Return::Stay => {}
                 Return::Leave => return,
-                Return::Surface => return self.post.await_settled(),
+                Return::Surface => return self.post.await_release(),
             }
         }
     }

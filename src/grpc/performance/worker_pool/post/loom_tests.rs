@@ -105,7 +105,7 @@ fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
         Return::Stay => 1,
         Return::Leave => 0,
         Return::Surface => {
-            post.await_settled();
+            post.await_release();
             0
         }
     };
@@ -116,7 +116,7 @@ fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
 fn oversee(post: &Post, message: &Message) -> Did {
     let mut did = Did::default();
     if post.turn().is_some_and(|turn| post.sink(turn)) {
-        post.settle();
+        post.release();
         did.seats += 1;
     }
     let sunk = did.seats > 0;
@@ -172,7 +172,7 @@ fn interfere(post: &Post, sinks: bool) -> Interrupted {
     if sinks {
         did.sunk = post.sink(turn);
         if did.sunk {
-            post.settle();
+            post.release();
         }
     } else if let Some(occupation) = post.seize(turn) {
         did.seized = occupation.tasks().map(|(task, _)| task.unit).collect();

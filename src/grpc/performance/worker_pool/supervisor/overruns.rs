@@ -2,7 +2,7 @@
 //!
 //! While something short waits ([`haste`](super::super::haste)), the supervisor looks at the front's posts. A thread that
 //! has been at one message for twice as long as anything short takes, and was on its core for half of that since it was first
-//! seen there, *sinks* with it: it goes on at the lowest scheduling class, on whichever core of the pool is free, and a
+//! seen there, *sinks* with it: it goes on at the lowest scheduling class, on whichever core has room for it ([`sunk`](super::sunk)), and a
 //! fresh worker takes its seat at once. So at any time the front has as many workers as it is to have, and none of them is
 //! at anything long for much longer than the limit.
 //!
@@ -13,12 +13,6 @@
 //! **Who lends** its worker to what waits, in its checkpoints ([`interlude`](super::super::interlude)), need not sink: such
 //! a loan is a turn of its own, and what is at another turn at the next look was not in the way. So who is found to be is
 //! looked at once more before it sinks, a moment later.
-//!
-//! **Why on any core.** Sunk threads share what the front leaves of a core; were they bound to that of their seat, one core
-//! would be idle while several wait for another. The platform gives them equal shares, so that all of them are done late
-//! where many have sunk: what is known to be long is served in turn by the background instead, and far sooner (mixed
-//! 0.2/10 ms at 80%, p99 of the long ones in times of first come, first served: 1.4 by class, 3 without). Nothing short of
-//! stopping threads in the midst of strangers' code would change that; a [`Class`](crate::Class) does.
 //!
 //! What blocks uses no CPU time, and does not sink: another worker in its place would be one more than there are cores
 //! for. Such threads are the business of `worker_timeout`.
@@ -38,9 +32,10 @@ use crossbeam::channel::Receiver;
 use super::{
     super::post::{Post, Turn},
     Supervisor,
+    sunk::Sunk,
 };
 use crate::platform::{
-    affinity::pin_thread,
+    affinity::Core,
     scheduling::{cpu_time_of, give_way_wholly},
     stage::reached,
 };
@@ -62,8 +57,7 @@ pub(super) struct Overruns {
     step: Option<Duration>,
     /// By seat of the front: where its thread was first seen at its present message.
     seen: Vec<Option<Sighting>>,
-    /// Threads that have sunk and are not back.
-    sunk: Vec<Arc<Post>>,
+    sunk: Sunk,
     most_sunk: usize,
 }
 
@@ -92,8 +86,9 @@ impl Sighting {
 }
 
 impl Overruns {
-    pub(super) fn new(bell: Receiver<()>, seats: usize, most_sunk: usize) -> Self {
-        Self { bell, step: None, seen: vec![None; seats], sunk: Vec::new(), most_sunk }
+    /// For so many seats of the front, of whose threads at most so many may have sunk at a time.
+    pub(super) fn new(bell: Receiver<()>, seats: usize, most_sunk: usize, cores: &[Core]) -> Self {
+        Self { bell, step: None, seen: vec![None; seats], sunk: Sunk::new(cores), most_sunk }
     }
 
     pub(super) fn bell(&self) -> &Receiver<()> {
@@ -106,13 +101,12 @@ impl Overruns {
     }
 
     pub(super) fn sunk(&self) -> &[Arc<Post>] {
-        &self.sunk
+        self.sunk.posts()
     }
 
     /// Strikes a thread off those that have sunk; false when it is none of them.
     pub(super) fn strike(&mut self, post: &Arc<Post>) -> bool {
-        let found = self.sunk.iter().position(|sunk| Arc::ptr_eq(sunk, post));
-        found.map(|found| self.sunk.swap_remove(found)).is_some()
+        self.sunk.strike(post)
     }
 }
 
@@ -148,7 +142,7 @@ impl Supervisor {
     /// Whether the message at a seat of the front has run for too long, or when it will have.
     fn look_at(&mut self, seat: usize, limit: Duration, now: Instant) -> Look {
         let Some(Sighting { turn, cpu_time, in_the_way }) = self.sight(seat) else { return Look::Well };
-        let may_sink = self.overruns.sunk.len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
+        let may_sink = self.overruns.sunk().len() < self.overruns.most_sunk && self.stuck <= self.substitutes;
         if !may_sink || self.shared.front.lanes.is_empty() {
             return Look::Well;
         }
@@ -186,14 +180,9 @@ impl Supervisor {
         if let Err(error) = give_way_wholly(post.thread()) {
             self.shared.report_afloat(&error);
         }
-        if let (Some(thread), false) = (post.thread(), self.cores.is_empty())
-            && !pin_thread(thread, &self.cores)
-        {
-            tracing::debug!(%thread, "a thread that has sunk stays on the core of its seat");
-        }
-        post.settle();
+        post.release();
         // Relaxed: a count, of which nothing hangs.
         self.shared.long_running.fetch_add(1, Relaxed);
-        self.overruns.sunk.push(post);
+        self.overruns.sunk.add(post);
     }
 }
