@@ -1,6 +1,6 @@
 //! A worker that comes and goes, and a supervisor that looks, hesitates, and seizes or sinks.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use loom::thread;
 
@@ -72,11 +72,29 @@ fn a_task_is_kept_by_its_worker_or_seized_and_never_that_of_a_later_turn() {
     });
 }
 
+/// The number of a thread, which may be another thread's once that has ended.
+#[derive(Default)]
+struct Number {
+    has_ended: AtomicBool,
+}
+
+impl Number {
+    fn name(&self) {
+        assert!(!self.has_ended.load(SeqCst), "a thread is named that may be another one by now");
+    }
+
+    fn end(&self) {
+        self.has_ended.store(true, SeqCst);
+    }
+}
+
 /// A message, the place that it holds in the room, and its forecast.
 struct Message {
     state: JobState,
     share: Share,
     forecast: Arc<Forecast>,
+    /// Of the thread that works on it.
+    thread: Number,
 }
 
 impl Message {
@@ -106,6 +124,7 @@ fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
         Return::Leave => 0,
         Return::Surface => {
             post.await_release();
+            message.thread.end();
             0
         }
     };
@@ -116,7 +135,12 @@ fn serve(post: &Post, message: &Message, epoch: Instant) -> Did {
 fn oversee(post: &Post, message: &Message) -> Did {
     let mut did = Did::default();
     if post.turn().is_some_and(|turn| post.sink(turn)) {
+        message.thread.name();
         post.release();
+        if post.hold_anew() {
+            message.thread.name();
+            post.release();
+        }
         did.seats += 1;
     }
     let sunk = did.seats > 0;
@@ -132,8 +156,12 @@ fn a_thread_that_sinks_costs_no_answer_no_place_and_no_seat() {
     let epoch = Instant::now();
     let forecast = Arc::new(Forecast::new(1));
     loom::model(move || {
-        let message =
-            Message { state: JobState::queued(), share: Share::default(), forecast: Arc::clone(&forecast) };
+        let message = Message {
+            state: JobState::queued(),
+            share: Share::default(),
+            forecast: Arc::clone(&forecast),
+            thread: Number::default(),
+        };
         message.forecast.queued(&message.share, Class::DEFAULT, Priority::Normal);
         let scene = Arc::new((Post::new(epoch), message));
         let worker = {

@@ -2,8 +2,8 @@
 //!
 //! While something short waits ([`haste`](super::super::haste)), the supervisor looks at the front's posts. A thread that
 //! has been at one message for twice as long as anything short takes, and was on its core for half of that since it was first
-//! seen there, *sinks* with it: it goes on at the lowest scheduling class, on whichever core has room for it ([`sunk`](super::sunk)), and a
-//! fresh worker takes its seat at once. So at any time the front has as many workers as it is to have, and none of them is
+//! seen there, *sinks* with it: it goes on at the lowest scheduling class, on a core that [`sunk`](super::sunk) chooses, and
+//! a fresh worker takes its seat at once. So at any time the front has as many workers as it is to have, and none of them is
 //! at anything long for much longer than the limit.
 //!
 //! **When to look.** A thread that is seen at a message which is on its way to be too long is looked at again in the very
