@@ -89,6 +89,33 @@ async fn what_is_short_does_not_wait_for_what_is_long_if_lengths_are_told_apart(
     long.await.unwrap();
 }
 
+/// What is spawned here is of one class, whoever asks for it, and tells on which thread it was.
+fn spawn_long(pool: &WorkerPool) -> JobHandle<String> {
+    pool.spawn(|| {
+        burn(Duration::from_millis(5));
+        std::thread::current().name().unwrap_or_default().to_owned()
+    })
+}
+
+#[tokio::test]
+async fn closures_without_a_class_are_told_apart_by_where_in_the_code_they_are() {
+    let pool = pool(OptimizationConfig { worker_count: 1, ..config() });
+    let in_background = |thread: &String| thread.starts_with("millstream-b");
+    let mut threads = Vec::new();
+    for _ in 0..8 {
+        threads.push(spawn_long(&pool).await.unwrap());
+    }
+    assert!(!threads.iter().any(in_background), "nothing is known to be shorter: {threads:?}");
+    for _ in 0..100 {
+        pool.spawn(|| burn(Duration::from_micros(20))).await.unwrap();
+    }
+    let thread = spawn_long(&pool).await.unwrap();
+    assert!(in_background(&thread), "{thread}");
+    let short = pool.try_spawn(|| std::thread::current().name().unwrap_or_default().to_owned());
+    let thread = short.unwrap().await.unwrap();
+    assert!(!in_background(&thread), "{thread}");
+}
+
 /// How many short messages a worker has run at most without a pause, while there were always more, and something long was
 /// to be done. (How far the long one gets is the platform's doing, and that of whatever else wants the core.)
 async fn longest_stretch(long_work_share: f64) -> usize {

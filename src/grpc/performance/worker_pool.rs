@@ -170,7 +170,8 @@ impl WorkerPool {
         Ok(Self { inner })
     }
 
-    /// Queues a closure, at normal priority. The future is its outcome; dropped early it cancels it.
+    /// Queues a closure, at normal priority. The future is its outcome; dropped early it cancels it. What it will take is
+    /// learnt from other closures of its type, which are those that are spawned at the same place in the code.
     ///
     /// Where the lanes are full the closure is queued when there is room and the future is polled; waiting is fair.
     pub fn spawn<F, T>(&self, work: F) -> JobHandle<T>
@@ -178,7 +179,7 @@ impl WorkerPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_with(JobOptions::default(), move |_| work())
+        spawn::spawn(self.inner.anchors.mine(), JobOptions::of::<F>(), move |_: &mut JobContext<'_>| work())
     }
 
     /// Queues a closure if there is room at once.

@@ -43,7 +43,8 @@ pub(super) use self::{closure::ClosureJob, stash::Stash};
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JobOptions {
-    /// What kind of work it is: what it will take is learnt by class.
+    /// What kind of work it is: what it will take is learnt by class. [`Class::DEFAULT`] leaves it to the type of the
+    /// closure: what is spawned at one place in the code is a class.
     pub class: Class,
     /// Which lane it waits in.
     pub priority: Priority,
@@ -55,6 +56,18 @@ pub struct JobOptions {
     /// Whether its checkpoints let nothing else run: for what keeps a lock, or something of its thread's, over them. What
     /// is short then waits until this is seen to be in the way.
     pub undivided: bool,
+}
+
+impl JobOptions {
+    /// The usual, for a closure of this type.
+    pub(super) fn of<F: 'static>() -> Self {
+        Self::default().or_class_of::<F>()
+    }
+
+    /// The same, with the class of the closure's type if none is named.
+    fn or_class_of<F: 'static>(self) -> Self {
+        if self.class == Class::DEFAULT { Self { class: Class::of_type::<F>(), ..self } } else { self }
+    }
 }
 
 /// Why [`WorkerPool::try_spawn`](super::WorkerPool::try_spawn) gave the closure back.
@@ -217,7 +230,7 @@ where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let mut handle = prepare(shared, options, work);
+    let mut handle = prepare(shared, options.or_class_of::<F>(), work);
     let (priority, weight, room) = (options.priority, options.weight, &shared.room);
     if weight > room.byte_capacity() {
         let refusal = Refusal::TooLarge { weight, limit: room.byte_capacity() };
@@ -237,7 +250,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let options = JobOptions::default();
+    let options = JobOptions::of::<F>();
     match shared.room.try_acquire(options.priority, options.weight, clock::recently()) {
         Ok(()) => {
             let mut handle = prepare(shared, options, move |_: &mut JobContext<'_>| work());
