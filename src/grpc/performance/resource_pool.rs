@@ -14,6 +14,7 @@ mod buffers;
 mod desk;
 mod desks;
 mod pool;
+mod reset;
 mod seats;
 mod slots;
 mod stats;

@@ -13,6 +13,8 @@
 //! The factory, the reset and the destructor are strangers' code. A panic of the factory is the caller's; the other
 //! two run where nobody expects a panic, so it ends here, with a warning in the log.
 
+#![allow(unsafe_code)]
+
 use std::{
     fmt,
     ops::{Deref, DerefMut},
@@ -22,6 +24,7 @@ use std::{
 
 use super::{
     desks::{Desks, Homing, put_back},
+    reset::Reset,
     seats::PoolNumber,
     stats::{Event, PoolStats},
 };
@@ -82,8 +85,12 @@ struct Shared<T: Send + 'static> {
     made_ahead: usize,
     capacity: usize,
     make: Box<dyn Fn() -> T + Send + Sync>,
-    reset: Box<dyn Fn(&mut T) -> Keep + Send + Sync>,
+    reset: Reset,
+    /// Made for the type of `reset`.
+    give_back: GiveBack<T>,
 }
+
+type GiveBack<T> = fn(Box<Instance<T>>, PoolNumber<Instance<T>>, poisoned: bool);
 
 /// A value, and the pool that it belongs to wherever it is (see [`desks`](super::desks)). On cache lines of its own:
 /// neighbours are made one after the other, and used by different threads.
@@ -138,8 +145,8 @@ impl<T: Send + 'static> Pool<T> {
             made_ahead,
             capacity,
             make: Box::new(make),
-            // Contained in here, where a reset that cannot panic is known to be one, and costs nothing.
-            reset: Box::new(move |value| contain(|| reset(value)).unwrap_or_else(|panic| unfit(&panic))),
+            give_back: give_back_by(&reset),
+            reset: Reset::new(reset),
         });
         // Before the factory is called: it may panic, and what it has made by then goes with the handle.
         let handle = Arc::new(Handle(Arc::clone(&shared)));
@@ -232,24 +239,34 @@ impl<T: Send + 'static> Drop for Pooled<T> {
     fn drop(&mut self) {
         // `into_inner` may have it.
         if let Some(instance) = self.instance.take() {
-            give_back(instance, self.pool, self.poisoned);
+            (instance.home.give_back)(instance, self.pool, self.poisoned);
         }
     }
 }
 
+/// What brings back an instance for which this is the reset.
+fn give_back_by<T, R>(_: &R) -> GiveBack<T>
+where
+    T: Send + 'static,
+    R: Fn(&mut T) -> Keep + Send + Sync + 'static,
+{
+    give_back::<T, R>
+}
+
 /// Called, and not inlined, so that the end of a guard is short enough to be: a guard that never has an address stays in
-/// a register from the checkout to here.
-#[inline(never)]
-fn give_back<T: Send + 'static>(
-    mut instance: Box<Instance<T>>,
-    pool: PoolNumber<Instance<T>>,
-    poisoned: bool,
-) {
+/// a register from the checkout to here. It knows the type of the reset, so one that cannot panic is known to be one.
+fn give_back<T, R>(mut instance: Box<Instance<T>>, pool: PoolNumber<Instance<T>>, poisoned: bool)
+where
+    T: Send + 'static,
+    R: Fn(&mut T) -> Keep + Send + Sync + 'static,
+{
     if poisoned || thread::panicking() {
         return give_up(instance, Event::Poisoned);
     }
     let Instance { value, home } = &mut *instance;
-    match (home.reset)(value) {
+    // SAFETY: `Pool::new` makes each home, with a reset of this type where it has this function.
+    let reset = unsafe { home.reset.of_type::<R>() };
+    match contain(|| reset(value)).unwrap_or_else(|panic| unfit(&panic)) {
         Keep::Yes => put_back(instance, pool),
         Keep::Discard => give_up(instance, Event::Discarded),
     }

@@ -32,11 +32,16 @@ impl Credit {
 
     /// What came of it.
     pub(super) fn settle(&self, won: bool) {
+        self.settle_at(won, Self::LOSS);
+    }
+
+    /// The same, where a loss costs as much as so many wins spare.
+    pub(super) fn settle_at(&self, won: bool, loss: i32) {
         let balance = self.0.load(Relaxed);
         let settled = match won {
             true => (balance + 1).min(Self::MOST),
-            false if balance < Self::LOSS => Self::LET_PASS,
-            false => balance - Self::LOSS,
+            false if balance < loss => Self::LET_PASS,
+            false => balance - loss,
         };
         if settled != balance {
             self.0.store(settled, Relaxed);

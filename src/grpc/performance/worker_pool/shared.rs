@@ -179,7 +179,12 @@ impl Shared {
         self.lookout.prospect(self.forecast.service(class), wait)
     }
 
-    /// Looks out for a message that was queued just now; true when it is over.
+    /// How to look out for a message of a class that comes next, for who has found the one before it done.
+    pub(super) fn look_of_who_caught_up(&self, class: Class) -> Option<Look> {
+        self.lookout.suits_caught_up(self.forecast.service(class)).then_some(Look::CaughtUp)
+    }
+
+    /// Looks out for a message that was queued; true when it is over.
     pub(crate) fn await_briefly(&self, message: &(impl Expected + ?Sized), look: Look) -> bool {
         // What is long is never near, and so never looked out for.
         let nudge = || {

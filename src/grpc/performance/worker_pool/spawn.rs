@@ -6,6 +6,7 @@
 mod bell;
 mod claim;
 mod closure;
+mod order;
 mod parcel;
 mod stash;
 
@@ -146,12 +147,23 @@ impl<T> JobHandle<T> {
     /// The outcome, if it is there, or comes while this looks out for it.
     fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
         let outcome = self.claim.take_outcome();
-        let Stage::Near(look) = self.stage else { return outcome };
-        self.stage = Stage::Queued;
-        if outcome.is_pending() && self.shared.await_briefly(&**self.claim.job(), look) {
-            return self.claim.take_outcome();
+        let job = &**self.claim.job();
+        let look = match self.stage {
+            Stage::Near(look) => {
+                self.stage = Stage::Queued;
+                Some(look)
+            }
+            Stage::Queued if outcome.is_pending() && order::is_next(job) => {
+                self.shared.look_of_who_caught_up(job.class)
+            }
+            _ => None,
+        };
+        match look {
+            Some(look) if outcome.is_pending() && self.shared.await_briefly(job, look) => {
+                self.claim.take_outcome()
+            }
+            _ => outcome,
         }
-        outcome
     }
 
     /// Takes the job away; its place, if it is queued, is free at once.
@@ -198,6 +210,7 @@ impl<T> Future for JobHandle<T> {
         // Outcomes that are there at once, again and again, are no reason to keep others from this thread.
         let progress = ready!(tokio::task::coop::poll_proceed(cx));
         let mut outcome = this.look();
+        order::asked(outcome.is_ready());
         if outcome.is_pending() {
             outcome = this.claim.poll_outcome(cx);
         }
@@ -270,5 +283,6 @@ where
 {
     let job = shared.stash.take().unwrap_or_else(|| Arc::new(ClosureJob::vacant()));
     let claim = Claim::to(job, &options, work);
+    order::spawned(claim.job());
     JobHandle { shared: Arc::clone(shared), claim, stage: Stage::Over, timer: None }
 }
