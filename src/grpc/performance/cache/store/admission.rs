@@ -17,6 +17,10 @@ use super::{
 /// one.
 const AHEAD: u64 = 64;
 
+/// A set gives way to its own newcomers as long as it has all but one of so many parts of the average. With no part to be
+/// missing, 0.3 points fewer are answered where a loop is larger than the cache, and as many elsewhere.
+const PARTS: u64 = 8;
+
 /// An insertion under way.
 pub(super) struct Insertion<'a> {
     pub(super) request: Request<'a>,
@@ -167,7 +171,7 @@ impl Store {
         standing
     }
 
-    /// Throws out one entry of the shard: from the set of the insertion, or from another that has as many as the average.
+    /// Throws out one entry of the shard: from the set of the insertion, or from another that has its part.
     /// The bytes that come back.
     pub(super) fn evict_one(&self, insertion: &Insertion<'_>) -> Option<u64> {
         let Request { shard, home, .. } = insertion.request;
@@ -211,7 +215,7 @@ impl Store {
     }
 }
 
-/// Whether a set has as many entries as its shard's sets have on average, in whole ones.
+/// Whether a set has most of the entries that its shard's sets have on average, with the one that is to come.
 fn has_its_part(set: &Set, sets: &[Set], entries: u64) -> bool {
-    (set.len() as u64 + 1) * sets.len() as u64 > entries
+    (set.len() as u64 + 1) * sets.len() as u64 * PARTS > entries * (PARTS - 1)
 }

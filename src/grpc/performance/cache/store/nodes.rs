@@ -115,7 +115,8 @@ impl<T> Owned<T> {
 pub(super) struct Sole<T>(Owned<T>);
 
 impl<T: AsRef<[u8]> + Send + 'static> Sole<T> {
-    #[inline]
+    /// In the caller, where the value is made: see [`Books::fresh`](super::books::Books::fresh).
+    #[inline(always)]
     pub(super) fn new(value: T) -> Self {
         let place = Cell::new(ptr::null_mut::<Node<T>>());
         let bytes = Bytes::from_owner(Node {

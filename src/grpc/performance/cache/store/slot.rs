@@ -241,6 +241,8 @@ impl Drop for Claim<'_> {
 pub(super) struct Fresh(Sole<Entry>);
 
 impl Fresh {
+    /// In the caller, where the entry is made.
+    #[inline(always)]
     pub(super) fn new(entry: Entry) -> Self {
         Self(Sole::new(entry))
     }
