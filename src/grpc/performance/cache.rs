@@ -94,12 +94,7 @@ impl StreamCache {
     }
 
     /// The same, for who has read the clock a short while ago.
-    pub(crate) fn join_at(
-        &self,
-        key: CacheKey,
-        follower: impl FnOnce() -> Follower,
-        now: Instant,
-    ) -> Lookup {
+    pub(crate) fn join_at(&self, key: CacheKey, follower: impl FnOnce() -> Follower, now: Instant) -> Lookup {
         self.flights.join(key, Wanted::Verdict, follower, now).into()
     }
 

@@ -77,11 +77,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     }
 
     /// Accepts a message, and takes it as far as it gets: into the slot, or, where its answer can leave at once, there.
-    fn accept(
-        &mut self,
-        slot: u32,
-        mut message: Message<H::Request, T>,
-    ) -> Option<Answer<H::Response, T>> {
+    fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) -> Option<Answer<H::Response, T>> {
         let now = clock::now();
         let engine = &*self.mailbox.engine;
         engine.monitor.count(Counter::Accepted);

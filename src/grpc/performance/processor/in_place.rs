@@ -241,15 +241,15 @@ impl<H: MessageHandler> Engine<H> {
         let own_time = forecast.wants_own_time_of(&effort).then(thread_cpu_time);
         let result = contain(|| self.call(request, class, lead, JobContext::unattended(deadline)));
         let finished = clock::now();
-        let timing = Timing { queue_wait: started - accepted, service_time: finished - started };
-        forecast.learn_from(&effort, || timing.service_time);
+        let (queue_wait, service_time) = (started - accepted, finished - started);
+        forecast.learn_from(&effort, || service_time);
         if let Some(before) = own_time {
             forecast.learn_own_time_of(&effort, thread_cpu_time().saturating_sub(before));
         }
         let result = self.outcome_of(result, class);
-        let outcome = Outcome { result, cache_hit: false, timing: Some(timing), charge: None };
-        let sojourn = finished - accepted;
-        let Timing { queue_wait, service_time } = timing;
+        let timing = Some(Timing { queue_wait, service_time });
+        let outcome = Outcome { result, cache_hit: false, timing, charge: None };
+        let sojourn = queue_wait + service_time;
         self.monitor.ran_in_place(class, queue_wait, service_time, sojourn, outcome.counts_as());
         (outcome, sojourn)
     }
