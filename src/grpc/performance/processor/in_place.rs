@@ -143,7 +143,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             },
         };
         reached!("in place: a message runs on the spot");
-        // Where no key was looked up, less time has passed than it takes to read the clock.
+        // Where no key was made and looked up, what lies between are quick looks at the message: they count as its work, since
+        // to read the clock once more would take as long.
         let started = if arrival.key.is_some() { clock::now() } else { arrival.accepted };
         if arrival.deadline.is_some_and(|deadline| deadline <= started) {
             room.release(1, bytes);
