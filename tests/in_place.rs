@@ -210,3 +210,27 @@ async fn a_plane_that_drains_runs_nothing_in_place() {
     assert!(matches!(refused, Err(OptimizationError::Refused(Refusal::Draining))), "{refused:?}");
     assert_eq!(run_in_place(&processor), before);
 }
+
+#[tokio::test]
+async fn what_could_run_at_once_waits_for_an_equal_one_in_work_and_holds_its_bytes_until_then() {
+    let processor = processor(generous());
+    let held = || (processor.pool().queued(), processor.pool().bytes_in_flight());
+    for key in 0..20 {
+        let (busy, keeper) = gate();
+        let first = Request { key: Some(key), ..request(key, Act::Wait(busy)) };
+        let mut leads = processor.stream(ready([first]), StreamOptions::default()).unwrap();
+        stir(&mut leads).await;
+        keeper.await_begin();
+        learn(&processor).await;
+        let heavy = 1000;
+        let equal = Request { key: Some(key), weight: heavy, ..vouched(key + 1, Act::Answer) };
+        let mut follows = processor.stream(ready([equal]), StreamOptions::default()).unwrap();
+        stir(&mut follows).await;
+        assert_eq!(held(), (0, 1 + heavy), "it waits for no worker");
+        drop(keeper);
+        assert_eq!(all(leads).await.len(), 1);
+        let told = answer(&mut follows).await;
+        assert!(told.cache_hit && told.result.is_ok_and(|number| number == key));
+        assert_eq!(held(), (0, 0));
+    }
+}

@@ -93,7 +93,8 @@ impl StreamCache {
         self.join_at(key, follower, clock::now())
     }
 
-    fn join_at(&self, key: CacheKey, follower: impl FnOnce() -> Follower, now: Instant) -> Lookup {
+    /// The same, for who has read the clock a short while ago.
+    pub(crate) fn join_at(&self, key: CacheKey, follower: impl FnOnce() -> Follower, now: Instant) -> Lookup {
         self.flights.join(key, Wanted::Verdict, follower, now).into()
     }
 

@@ -131,6 +131,24 @@ impl StreamPerformanceMonitor {
         }
     }
 
+    /// A message ran on the thread that had read it, and its answer leaves: all that is noted of that, at one stroke.
+    #[inline]
+    pub(crate) fn ran_in_place(
+        &self,
+        class: Class,
+        queue_wait: Duration,
+        service: Duration,
+        sojourn: Duration,
+        outcome: Outcome,
+    ) {
+        let recorder = self.recorder();
+        recorder.add(Counter::RunInPlace, 1);
+        recorder.answered(outcome);
+        if self.is_enabled() {
+            recorder.whole(class, nanos(queue_wait), nanos(service), nanos(sojourn));
+        }
+    }
+
     /// Something happened.
     #[inline]
     pub fn count(&self, counter: Counter) {

@@ -68,7 +68,7 @@ pub(crate) mod proof {
 }
 pub(crate) use self::{
     crew::Level,
-    forecast::{Forecast, Share},
+    forecast::{Forecast, Known, Share},
     handoff::Handoff,
     interlude::Interlude,
     job::{Job, Task},

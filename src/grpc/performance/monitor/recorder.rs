@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     class::Class,
-    classes::Classes,
+    classes::{ClassTimes, Classes},
     counters::{Counter, Counts, Outcome, Tallies},
     snapshot::{Merge, Stage},
     tally::Tally,
@@ -35,10 +35,22 @@ impl Recorder {
 
     #[inline]
     pub(super) fn run(&self, class: Class, queue_wait: u64, service: u64) {
+        self.run_of(self.classes.of(class), queue_wait, service);
+    }
+
+    #[inline]
+    fn run_of(&self, times: &ClassTimes, queue_wait: u64, service: u64) {
         self.busy.add(service);
-        let times = self.classes.of(class);
         times.stage(Stage::QueueWait).record(queue_wait);
         times.stage(Stage::ServiceTime).record(service);
+    }
+
+    /// Both, of one message.
+    #[inline]
+    pub(super) fn whole(&self, class: Class, queue_wait: u64, service: u64, sojourn: u64) {
+        let times = self.classes.of(class);
+        self.run_of(times, queue_wait, service);
+        times.stage(Stage::SojournTime).record(sojourn);
     }
 
     #[inline]

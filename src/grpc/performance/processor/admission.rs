@@ -14,7 +14,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_core::Stream;
@@ -24,10 +24,11 @@ use self::{
     inspection::{Inspection, inspect},
 };
 use super::{
-    AnswerStream, Message, MessageHandler,
+    Answer, AnswerStream, Message, MessageHandler,
+    in_place::OnTheSpot,
     mailbox::Mailbox,
-    slot::{Input, Outcome},
-    stream::{AfterHold, Entry, Held},
+    slot::Outcome,
+    stream::{AfterHold, Arrival, Entry, Held},
 };
 use crate::grpc::performance::{
     error::{Interruption, Refusal},
@@ -39,6 +40,16 @@ use crate::platform::{clock, contain::drop_logged, stage::reached};
 
 /// Messages that one poll admits at most, so that a stream with many at hand lets the other tasks of its thread live.
 const ADMISSIONS_PER_POLL: usize = 64;
+
+/// What came of reading.
+pub(super) enum Admitted<R, T> {
+    /// A message has its answer already, and that leaves now.
+    Answered(Answer<R, T>),
+    /// All that there is, as far as there is room for it.
+    All,
+    /// There may be more: it stopped to let others live, or an answer leave.
+    Some,
+}
 
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// A slot for the next message, if there may be one more.
@@ -65,38 +76,20 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         self.leaving.reserve(depth - self.leaving.len());
     }
 
-    /// Accepts a message into a slot, and takes it as far as it gets.
-    fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) {
+    /// Accepts a message, and takes it as far as it gets: into the slot, or, where its answer can leave at once, there.
+    fn accept(&mut self, slot: u32, mut message: Message<H::Request, T>) -> Option<Answer<H::Response, T>> {
         let now = clock::now();
-        // Once for each message: all streams and workers count what they hold of it.
-        let mailbox = Arc::clone(&self.mailbox);
-        let engine = &*mailbox.engine;
+        let engine = &*self.mailbox.engine;
         engine.monitor.count(Counter::Accepted);
         let (inspection, verdict) = inspect(engine, &mut message, now);
+        let Message { request, tag, .. } = message;
         let Inspection { class, priority, weight, deadline, key, vouched } = inspection;
         let deadline = [deadline, self.options.deadline].into_iter().flatten().min();
         let sequence = self.context.message_count;
         self.context.increment_message_count();
         self.last_activity = now;
-        self.in_flight += 1;
+        self.reading.found(priority == Priority::High, now);
         self.part.open += 1;
-        self.entries[slot as usize] = Entry {
-            sequence,
-            tag: Some(message.tag),
-            class,
-            priority,
-            weight,
-            key,
-            accepted: now,
-            deadline,
-            charged: Duration::ZERO,
-            vouched,
-            outcome: None,
-            returned: false,
-        };
-        if self.options.order == super::Order::Request {
-            self.leaving.push_back(slot);
-        }
         let limit = engine.pool.seam().room.byte_capacity();
         let budget = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let (mut refresh, mut bytes) = (None, weight);
@@ -120,35 +113,71 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 Cached::Nothing => self.objection(class, priority, budget, now).map(Outcome::failed),
             }
         };
-        if let Some(outcome) = stopped {
-            self.set_outcome(slot, outcome);
-            match refresh {
-                Some(lead) => self.refresh(slot, message.request, lead, weight, now),
-                None => {
-                    drop_logged(message.request);
-                    self.set_returned(slot);
+        let arrival = Arrival { sequence, class, priority, weight, key, accepted: now, deadline, vouched };
+        // Who is before all others leaves as soon as its answer is there, and nobody else has to know of it.
+        let is_next = self.leaving.is_empty();
+        let request = match stopped {
+            Some(outcome) => {
+                if is_next && refresh.is_none() {
+                    drop_logged(request);
+                    self.part.open -= 1;
+                    return Some(self.depart(sequence, tag, class, now, outcome));
                 }
+                self.take_in(slot, arrival, tag);
+                self.set_outcome(slot, outcome);
+                match refresh {
+                    Some(lead) => self.refresh(slot, request, lead, weight, now),
+                    None => {
+                        drop_logged(request);
+                        self.set_returned(slot);
+                    }
+                }
+                return None;
             }
-            return;
+            None if is_next && vouched => match self.on_the_spot(slot, &arrival, bytes, request) {
+                OnTheSpot::Declined(request) => request,
+                OnTheSpot::Follows => {
+                    self.take_in(slot, arrival, tag);
+                    self.watch_deadline(slot);
+                    return None;
+                }
+                OnTheSpot::Ran { outcome, sojourn } => {
+                    self.part.open -= 1;
+                    self.trace(sequence, class, sojourn, Some(&outcome));
+                    let Outcome { result, cache_hit, timing, .. } = outcome;
+                    return Some(Answer { sequence, tag, result, cache_hit, timing });
+                }
+                OnTheSpot::Answered(outcome) => {
+                    self.part.open -= 1;
+                    return Some(self.depart(sequence, tag, class, now, outcome));
+                }
+            },
+            None => request,
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        mailbox.slots.get(slot).fill(arrival.input(request, None));
+        self.take_in(slot, arrival, tag);
+        self.watch_deadline(slot);
+        self.find_room(&mailbox, slot, bytes, now);
+        None
+    }
+
+    /// A message is in flight from now on, in this slot.
+    fn take_in(&mut self, slot: u32, arrival: Arrival, tag: T) {
+        self.in_flight += 1;
+        self.entries[slot as usize] = Entry::of(arrival, tag);
+        if self.options.order == super::Order::Request {
+            self.leaving.push_back(slot);
         }
+    }
+
+    /// The message in this slot is to be answered by its deadline, if it has one.
+    fn watch_deadline(&mut self, slot: u32) {
+        let Entry { deadline, sequence, .. } = self.entries[slot as usize];
         if let Some(deadline) = deadline {
             self.timer.add(deadline, slot, sequence);
             self.timer.sweep(self.in_flight, Entry::open_among(&self.entries));
         }
-        let place = mailbox.slots.get(slot);
-        place.state.reset();
-        place.label(class, sequence);
-        place.input.put(Input {
-            request: message.request,
-            class,
-            priority,
-            accepted: now,
-            deadline,
-            vouched,
-            charge: None,
-            lead: None,
-        });
-        self.find_room(&mailbox, slot, bytes, now);
     }
 
     /// Answers a message that nobody else knows.
@@ -221,7 +250,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// Queues a message that holds a place, behind others of its stream or by itself; or runs it on the spot.
     fn queue(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, now: Instant) {
-        if self.costs_less_than_its_hand_off(slot) {
+        if self.is_to_run_here(slot) {
             return self.run_in_place(mailbox, slot);
         }
         let engine = &mailbox.engine;
@@ -291,29 +320,31 @@ where
     H: MessageHandler,
     S: Stream<Item = Result<Message<H::Request, T>, E>>,
 {
-    /// Reads and admits while it can, and may; true when it stopped only to let others live.
-    pub(super) fn admit(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Reads and admits while it can, and may.
+    pub(super) fn admit(&mut self, cx: &mut Context<'_>) -> Admitted<H::Response, T> {
         if self.reading.rests(clock::now) {
             self.resume_held(cx);
-            return false;
+            return Admitted::All;
         }
         for read in 0..ADMISSIONS_PER_POLL {
             if !self.resume_held(cx) || self.input.is_none() {
-                return false;
+                return Admitted::All;
             }
-            let Some(slot) = self.slot() else { return false };
+            let Some(slot) = self.slot() else { return Admitted::All };
             let by_the_clock = self.reading.by_the_clock(self.engine().pool.seam().is_swamped());
             let mut unwoken = Context::from_waker(Waker::noop());
             let input = self.input.as_mut().expect("checked above");
             match input.as_mut().poll_next(if by_the_clock { &mut unwoken } else { cx }) {
                 Poll::Ready(Some(Ok(message))) => {
-                    self.accept(slot, message);
+                    // What was answered on the spot leaves now: who takes it asks for the next one anyway, and looks into
+                    // the input then.
+                    if let Some(answer) = self.accept(slot, message) {
+                        self.free.push(slot);
+                        return Admitted::Answered(answer);
+                    }
                     let entry = &self.entries[slot as usize];
-                    self.reading.found(entry.priority == Priority::High, self.last_activity);
                     if entry.outcome.is_some() && self.leaving.front() == Some(&slot) {
-                        // It was answered on the spot, and leaves now: who takes it asks for the next one anyway, and looks
-                        // into the input then.
-                        return true;
+                        return Admitted::Some;
                     }
                     continue;
                 }
@@ -330,8 +361,8 @@ where
                 Poll::Pending => {}
             }
             self.free.push(slot);
-            return false;
+            return Admitted::All;
         }
-        true
+        Admitted::Some
     }
 }

@@ -4,10 +4,10 @@
 //! empties at a stroke, so whoever finds it empty is the one who wakes. In request order nobody wakes the task for an
 //! answer that cannot leave yet: `awaited` names the slot that the next answer comes from.
 //!
-//! **No wake is lost.** Before it waits, the task [registers](Completions::register) its waker, then
-//! [takes](Completions::take) what is there, then says what it [waits for](Completions::wait_for), and looks once more.
-//! Who returns a slot pushes it, and then reads `awaited`. All of it is SeqCst: either the task's last look finds the
-//! slot, or the reading finds what the task waits for, and wakes it.
+//! **No wake is lost.** The task [takes](Completions::take) what is there. Before it waits, it says for
+//! [what](Completions::wait_for), having registered its waker, and looks once more. Who returns a slot pushes it, and then
+//! reads `awaited`. All of it is SeqCst: either the task's last look finds the slot, or the reading finds what the task
+//! waits for, and wakes it. A task that finds something to do registers nothing.
 //!
 //! A task that looks out for a message that is near [ignores](Completions::ignore) what comes meanwhile, and is woken for
 //! none of it; it says what it waits for, and looks once more, like any other before it sleeps.
@@ -74,11 +74,6 @@ impl Completions {
         wake_registered(&self.waker);
     }
 
-    /// Whom to wake. By the task, before it looks at anything.
-    pub(super) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
     /// All that came back, in that order; true when there was an alarm. By the task.
     pub(super) fn take<H: MessageHandler>(&self, arena: &Arena<H>, into: &mut Vec<u32>) -> bool {
         self.returned.take(arena, into);
@@ -96,9 +91,10 @@ impl Completions {
         !self.returned.is_empty() || self.alarm.load(SeqCst)
     }
 
-    /// The task is about to wait; false when there is something to take already.
+    /// The task is about to wait, and to be woken by this; false when there is something to take already.
     #[must_use]
-    pub(super) fn wait_for(&self, awaited: u32) -> bool {
+    pub(super) fn wait_for(&self, awaited: u32, waker: &Waker) -> bool {
+        self.waker.register(waker);
         self.awaited.store(awaited, SeqCst);
         stage::point();
         !self.is_ready()

@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    JobScope, MessageHandler, Timing,
+    MessageHandler, Timing,
     completions::Completions,
     engine::{Engine, StreamPermit},
     failure,
@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     grpc::performance::{
-        cache::{FlightSink, Freshness, Lead, Verdict},
-        error::{HandlerError, Interruption, OptimizationError, Refusal},
+        cache::{FlightSink, Lead, Verdict},
+        error::{Interruption, OptimizationError, Refusal},
         monitor::Counter,
         worker_pool::{
             Charge, Description, Forecast, Interlude, Job, JobContext, Life, Share, WithdrawnFrom,
@@ -137,17 +137,9 @@ impl<H: MessageHandler> Mailbox<H> {
         let effort = forecast.begin(class);
         let own_time = (vouched && forecast.wants_own_time(class)).then(thread_cpu_time);
         let result = contain(|| {
-            let lead = lead.map(|lead| (lead, H::freshness(&request)));
-            let mut handler = engine.resources.handler();
             let context = JobContext::new(state, deadline);
             let context = if H::is_undivided(&request) { context } else { context.lending(interlude) };
-            let mut scope = JobScope::new(context, engine.resources.buffers());
-            let result = handler.handle(request, &mut scope);
-            if let Some((lead, asked)) = lead {
-                let late = deadline.is_some_and(|deadline| deadline <= clock::now());
-                Self::land(lead.class(class), asked, &result, late || state.withdrawn().is_some());
-            }
-            let response = result?;
+            let response = engine.call(request, class, lead, context)?;
             // In here, for it is the author's code as well.
             Ok((H::response_weight(&response), response))
         });
@@ -159,36 +151,11 @@ impl<H: MessageHandler> Mailbox<H> {
             forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
         }
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
-        let result = result.unwrap_or_else(|text| {
-            engine.monitor.count(Counter::Panics);
-            tracing::error!(class = class.name(), panic = text, "a handler panicked");
-            Err(OptimizationError::Panicked(text))
-        });
-        let result = result.map(|(weight, response)| {
+        let result = engine.outcome_of(result, class).map(|(weight, response)| {
             Charge::raise_to(&mut charge, &engine.pool.seam().room, weight);
             response
         });
         Outcome { result, cache_hit: false, timing: Some(timing), charge }
-    }
-
-    /// Tells and keeps what came of a message, as far as the handler wants that; else the lead passes to the next.
-    fn land(lead: Lead, asked: Freshness, result: &Result<H::Response, HandlerError>, withdrawn: bool) {
-        match result {
-            Ok(response) => {
-                if let Some(stored) = H::to_cache(response) {
-                    lead.fresh(H::freshness_of(response, asked)).complete(stored);
-                }
-            }
-            // What a withdrawn message says is about itself.
-            Err(error) if !withdrawn => {
-                if let Some(ttl) = H::cache_error(error)
-                    && let Some(packed) = failure::pack(error)
-                {
-                    lead.fresh(asked).fail(packed, ttl);
-                }
-            }
-            Err(_) => {}
-        }
     }
 
     /// Takes a message that has no worker away from the stream's task's side or the supervisor's, and frees it.
@@ -303,12 +270,8 @@ impl<H: MessageHandler> Mailbox<H> {
             return;
         }
         self.engine.monitor.count(found);
-        let result = || match verdict {
-            Verdict::Answer(value) => H::from_cache(value).ok_or_else(unreadable),
-            Verdict::Failure(failure) => Err(failed_before(&failure)),
-        };
         let input = place.input.take().expect("the input of a message that has begun is its own");
-        let result = contain(result).unwrap_or_else(|text| Err(OptimizationError::Panicked(text)));
+        let result = read::<H>(verdict);
         let outcome = Outcome { result, cache_hit: true, timing: None, charge: input.charge };
         drop_logged(input.request);
         self.conclude(slot, outcome);
@@ -334,6 +297,15 @@ impl<H: MessageHandler> FlightSink for Mailbox<H> {
             drop(lead);
         }
     }
+}
+
+/// What somebody else has computed, as the answer to a message.
+pub(super) fn read<H: MessageHandler>(verdict: Verdict) -> Result<H::Response, OptimizationError> {
+    let result = || match verdict {
+        Verdict::Answer(value) => H::from_cache(value).ok_or_else(unreadable),
+        Verdict::Failure(failure) => Err(failed_before(&failure)),
+    };
+    contain(result).unwrap_or_else(|text| Err(OptimizationError::Panicked(text)))
 }
 
 /// A stored answer that the handler does not understand.

@@ -34,6 +34,11 @@ impl<'a> JobScope<'a> {
         self.context.checkpoint()
     }
 
+    /// Whether the message was withdrawn, or its deadline has passed.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.context.is_unwanted()
+    }
+
     /// How long other messages have run in this one's checkpoints, for who measures its own time.
     #[must_use]
     pub fn lent(&self) -> Duration {

@@ -18,7 +18,7 @@ use crate::{
     grpc::performance::{
         cache::{FlightWatch, Lead},
         error::OptimizationError,
-        monitor::Class,
+        monitor::{self, Class},
         worker_pool::{Charge, Handoff, JobState, Life, Priority, Share},
     },
     platform::{atomic::AtomicU32, contain::drop_logged, stage, sync::Mutex, try_lock::TryLock},
@@ -27,6 +27,8 @@ use crate::{
 /// What a worker needs of a message.
 pub(super) struct Input<H: MessageHandler> {
     pub(super) request: H::Request,
+    /// Position of the message in its stream.
+    pub(super) sequence: u64,
     pub(super) class: Class,
     pub(super) priority: Priority,
     pub(super) accepted: Instant,
@@ -52,6 +54,12 @@ impl<H: MessageHandler> Outcome<H> {
     /// No result, and nothing to hold on to.
     pub(super) fn failed(error: impl Into<OptimizationError>) -> Self {
         Self { result: Err(error.into()), cache_hit: false, timing: None, charge: None }
+    }
+
+    /// As what it is counted.
+    pub(super) fn counts_as(&self) -> monitor::Outcome {
+        let failure = self.result.as_ref().err().map(OptimizationError::kind);
+        failure.map_or(monitor::Outcome::Ok, monitor::Outcome::from)
     }
 }
 
@@ -91,9 +99,16 @@ impl<H: MessageHandler> Slot<H> {
         }
     }
 
+    /// A message begins its life here, and nobody else knows of it yet.
+    pub(super) fn fill(&self, input: Input<H>) {
+        self.state.reset();
+        self.label(input.class, input.sequence);
+        self.input.put(input);
+    }
+
     /// Says what the message is, in the life that it begins. While somebody reads what one before it was, that is left, and
     /// this one is not known: nobody waits.
-    pub(super) fn label(&self, class: Class, number: u64) {
+    fn label(&self, class: Class, number: u64) {
         if let Some(mut label) = self.label.try_lock() {
             *label = (self.state.life(), class, number);
         }

@@ -35,11 +35,11 @@ use std::{
 
 use futures_core::Stream;
 
-pub(super) use self::entry::{AfterHold, Entry, Held};
+pub(super) use self::entry::{AfterHold, Arrival, Entry, Held};
 
 use super::{
     Answer, Message, MessageHandler, Order, StreamOptions,
-    admission::crowd::Part,
+    admission::{Admitted, crowd::Part},
     batches::Batches,
     completions::{ANY, NOTHING},
     engine::{Engine, StreamPermit},
@@ -199,11 +199,15 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            this.mailbox.completions.register(cx.waker());
             this.take_back();
             this.expire();
-            let more_at_hand = this.admit(cx);
+            let admitted = this.admit(cx);
             this.part.publish();
+            let more_at_hand = match admitted {
+                Admitted::Answered(answer) => return Poll::Ready(Some(Ok(answer))),
+                Admitted::All => false,
+                Admitted::Some => true,
+            };
             if let Some(answer) = this.next_answer() {
                 return Poll::Ready(Some(Ok(answer)));
             }
@@ -213,7 +217,7 @@ where
             if !more_at_hand && this.look_out() {
                 continue;
             }
-            if !this.mailbox.completions.wait_for(this.awaited()) {
+            if !this.mailbox.completions.wait_for(this.awaited(), cx.waker()) {
                 continue;
             }
             let other = [this.idle_deadline(), this.reading.next_tick()].into_iter().flatten().min();

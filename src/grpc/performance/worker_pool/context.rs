@@ -33,6 +33,11 @@ impl<'a> JobContext<'a> {
         Self { interlude: Some(interlude), ..self }
     }
 
+    /// The same, for a job that runs where nobody could withdraw it.
+    pub(crate) fn unattended(deadline: Option<Instant>) -> Self {
+        Self { deadline, ..Self::detached() }
+    }
+
     /// A context that nobody cancels: for calling a handler outside a pool, in its tests.
     #[must_use]
     pub fn detached() -> Self {
@@ -69,11 +74,18 @@ impl<'a> JobContext<'a> {
     fn look_up(&self) -> Result<(), Interruption> {
         match self.state.and_then(JobState::withdrawn) {
             Some(why) => Err(why),
-            None if self.deadline.is_some_and(|deadline| clock::now() >= deadline) => {
-                Err(Interruption::DeadlineExceeded)
-            }
+            None if self.is_late() => Err(Interruption::DeadlineExceeded),
             None => Ok(()),
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| clock::now() >= deadline)
+    }
+
+    /// Whether the job was withdrawn, or its deadline has passed.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.is_late() || self.state.is_some_and(|state| state.withdrawn().is_some())
     }
 
     #[inline]

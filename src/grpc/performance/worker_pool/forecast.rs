@@ -44,6 +44,10 @@ const LEAST_LONG: Duration = Duration::from_micros(500);
 /// What is long while nothing is known.
 const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 
+/// A class of which something was learnt: found once, for all that is asked and learnt at one message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known(usize);
+
 pub(crate) struct Forecast {
     workers: u64,
     times: ServiceTimes,
@@ -171,13 +175,35 @@ impl Forecast {
         self.times.quantile(class, share).map(Duration::from_nanos)
     }
 
-    /// Whether messages of a class are done within `limit` by themselves, as far as was learnt: all but one in a thousand by
+    /// A class whose messages are done within `limit` by themselves, as far as was learnt: all but one in a thousand by
     /// the CPU time that they take, since what others take from them meanwhile says nothing of them; and half of them by the
     /// wall clock, or they wait for something.
-    pub(crate) fn is_done_within(&self, class: Class, limit: Duration) -> bool {
-        let limit = limit.as_nanos() as u64;
-        self.times.own_tail_of(class).is_some_and(|tail| tail <= limit)
-            && self.times.find(class).is_some_and(|entry| self.times.median_at(entry) <= limit)
+    pub(crate) fn done_within(&self, class: Class, limit: Duration) -> Option<Known> {
+        let (entry, limit) = (self.times.find(class)?, limit.as_nanos() as u64);
+        let short = self.times.own_tail_at(entry)? <= limit && self.times.median_at(entry) <= limit;
+        short.then_some(Known(entry))
+    }
+
+    /// As [`begin`](Self::begin), for a class that is known. Of those that are brief most go unlearnt.
+    pub(crate) fn begin_known(&self, Known(entry): Known) -> Effort {
+        if self.times.are_brief(Some(entry)) {
+            Effort::one_of_many(Some(entry))
+        } else {
+            self.begin_at(Some(entry))
+        }
+    }
+
+    /// As [`wants_own_time`](Self::wants_own_time), for one that is to be learnt from.
+    pub(crate) fn wants_own_time_of(&self, effort: &Effort) -> bool {
+        effort.sample().is_some()
+            && effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted())
+    }
+
+    /// It has taken so much CPU time.
+    pub(crate) fn learn_own_time_of(&self, effort: &Effort, time: Duration) {
+        if let Some(entry) = effort.entry() {
+            self.times.own_time_at(entry).learn(time.as_nanos() as u64);
+        }
     }
 
     /// Whether the CPU time of the next message of a class is to be measured, for
@@ -196,7 +222,7 @@ impl Forecast {
     /// As if enough messages of a class had taken so much CPU time for its tail to be known.
     #[cfg(all(test, not(millstream_loom)))]
     pub(crate) fn teach(&self, class: Class, time: Duration) {
-        while self.times.own_tail_of(class).is_none() {
+        while self.times.find(class).and_then(|entry| self.times.own_tail_at(entry)).is_none() {
             self.learn_own_time(class, time);
         }
     }

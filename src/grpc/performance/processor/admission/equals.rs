@@ -95,11 +95,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         let entry = &mut self.entries[slot as usize];
         (entry.priority, entry.deadline) = (Priority::Low, None);
-        let place = mailbox.slots.get(slot);
-        place.state.reset();
-        place.label(entry.class, entry.sequence);
-        place.input.put(Input {
+        mailbox.slots.get(slot).fill(Input {
             request,
+            sequence: entry.sequence,
             class: entry.class,
             priority: Priority::Low,
             accepted: now,

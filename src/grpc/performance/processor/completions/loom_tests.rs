@@ -32,7 +32,6 @@ impl Stream {
         let mut back = Vec::new();
         block_on(poll_fn(|cx| {
             loop {
-                self.completions.register(cx.waker());
                 let before = back.len();
                 self.completions.take(&self.arena, &mut back);
                 for &slot in &back[before..] {
@@ -50,7 +49,7 @@ impl Stream {
                         continue;
                     }
                 }
-                if self.completions.wait_for(awaited(&back)) {
+                if self.completions.wait_for(awaited(&back), cx.waker()) {
                     return Poll::Pending;
                 }
             }
@@ -117,11 +116,10 @@ fn an_alarm_is_heard_whatever_the_task_waits_for() {
         };
         block_on(poll_fn(|cx| {
             loop {
-                stream.completions.register(cx.waker());
                 if stream.completions.take(&stream.arena, &mut Vec::new()) {
                     return Poll::Ready(());
                 }
-                if stream.completions.wait_for(NOTHING) {
+                if stream.completions.wait_for(NOTHING, cx.waker()) {
                     return Poll::Pending;
                 }
             }

@@ -31,7 +31,6 @@ impl Stream {
         let (mut came, mut back) = (BTreeSet::new(), Vec::new());
         block_on(poll_fn(|cx| {
             loop {
-                self.completions.register(cx.waker());
                 self.completions.take(&self.arena, &mut back);
                 for slot in back.drain(..) {
                     assert!(self.arena.get(slot).outcome.take().is_some(), "slot {slot} without its outcome");
@@ -40,7 +39,7 @@ impl Stream {
                 if came.len() == SLOTS as usize {
                     return Poll::Ready(());
                 }
-                if self.completions.wait_for(awaited(&came)) {
+                if self.completions.wait_for(awaited(&came), cx.waker()) {
                     return Poll::Pending;
                 }
             }

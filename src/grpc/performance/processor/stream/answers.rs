@@ -3,7 +3,7 @@
 //! The outcome of a message comes back in its slot, or is that it was withdrawn: by its deadline here, or by somebody else,
 //! who has raised the alarm.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     super::{Answer, MessageHandler, Order, slot::Outcome},
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     grpc::performance::{
         error::{Interruption, OptimizationError, Refusal},
-        monitor::{self, Class},
+        monitor::Class,
     },
     platform::{clock, contain::drop_logged, stage::reached},
 };
@@ -23,6 +23,9 @@ const TRACED: &str = "millstream::message";
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// Step 1: what came back.
     pub(super) fn take_back(&mut self) {
+        if !self.mailbox.completions.is_ready() {
+            return;
+        }
         let mut back = std::mem::take(&mut self.back);
         let alarm = self.mailbox.completions.take(&self.mailbox.slots, &mut back);
         for slot in back.drain(..) {
@@ -136,20 +139,38 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         }
         self.leaving.pop_front();
         self.in_flight -= 1;
+        Some(self.depart(sequence, tag, class, accepted, outcome))
+    }
+
+    /// The answer to a message leaves.
+    pub(in super::super) fn depart(
+        &mut self,
+        sequence: u64,
+        tag: T,
+        class: Class,
+        accepted: Instant,
+        outcome: Outcome<H>,
+    ) -> Answer<H::Response, T> {
         self.last_activity = clock::now();
         let sojourn = self.last_activity - accepted;
-        let failure = outcome.result.as_ref().err().map(OptimizationError::kind);
         let engine = self.engine();
         engine.monitor.record_sojourn(class, sojourn);
-        engine.monitor.answered(failure.map_or(monitor::Outcome::Ok, monitor::Outcome::from));
+        engine.monitor.answered(outcome.counts_as());
         self.trace(sequence, class, sojourn, Some(&outcome));
         let Outcome { result, cache_hit, timing, charge } = outcome;
         drop(charge);
-        Some(Answer { sequence, tag, result, cache_hit, timing })
+        Answer { sequence, tag, result, cache_hit, timing }
     }
 
     /// The event of a message that is gone: with its answer, or, where that is `None`, with its stream.
-    pub(super) fn trace(&self, sequence: u64, class: Class, sojourn: Duration, answer: Option<&Outcome<H>>) {
+    #[inline]
+    pub(in super::super) fn trace(
+        &self,
+        sequence: u64,
+        class: Class,
+        sojourn: Duration,
+        answer: Option<&Outcome<H>>,
+    ) {
         if !self.engine().config.enable_detailed_tracing {
             return;
         }

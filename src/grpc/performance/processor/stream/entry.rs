@@ -2,12 +2,41 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{MessageHandler, slot::Outcome};
+use super::super::{
+    MessageHandler,
+    slot::{Input, Outcome},
+};
 use crate::grpc::performance::{
     cache::CacheKey,
     monitor::Class,
-    worker_pool::{Priority, Waiting},
+    worker_pool::{Charge, Priority, Waiting},
 };
+
+/// What is known of a message once it was looked at.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Arrival {
+    pub(in super::super) sequence: u64,
+    pub(in super::super) class: Class,
+    pub(in super::super) priority: Priority,
+    pub(in super::super) weight: usize,
+    pub(in super::super) key: Option<CacheKey>,
+    pub(in super::super) accepted: Instant,
+    pub(in super::super) deadline: Option<Instant>,
+    /// Its handler vouches for it.
+    pub(in super::super) vouched: bool,
+}
+
+impl Arrival {
+    /// What a worker needs of it.
+    pub(in super::super) fn input<H: MessageHandler>(
+        &self,
+        request: H::Request,
+        charge: Option<Charge>,
+    ) -> Input<H> {
+        let Self { sequence, class, priority, accepted, deadline, vouched, .. } = *self;
+        Input { request, sequence, class, priority, accepted, deadline, vouched, charge, lead: None }
+    }
+}
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::super::slot::Slot).
 pub(in super::super) struct Entry<H: MessageHandler, T> {
@@ -46,6 +75,25 @@ impl<H: MessageHandler, T> Entry<H, T> {
             vouched: false,
             outcome: None,
             returned: true,
+        }
+    }
+
+    /// A message that lacks an answer.
+    pub(in super::super) fn of(arrival: Arrival, tag: T) -> Self {
+        let Arrival { sequence, class, priority, weight, key, accepted, deadline, vouched } = arrival;
+        Self {
+            sequence,
+            tag: Some(tag),
+            class,
+            priority,
+            weight,
+            key,
+            accepted,
+            deadline,
+            charged: Duration::ZERO,
+            vouched,
+            outcome: None,
+            returned: false,
         }
     }
 

@@ -5,7 +5,8 @@
 //! by another thread, and take as long as that likes.
 //!
 //! The CPU clock costs a system call, before and after. It is read for each message of a class that somebody vouches for
-//! until the tail is known, when each is handed to a worker at many times that cost, and then for one in [`ONE_IN`].
+//! until the tail is known, when each is handed to a worker at many times that cost, and then for one in [`ONE_IN`] (of
+//! those that run on the spot: one in as many of which anything is learnt, and of brief ones that is not all).
 //!
 //! Relaxed, all of it, as in [`histogram`](super::histogram): a lost update is one sample less, or one more.
 

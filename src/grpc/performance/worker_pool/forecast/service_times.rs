@@ -190,14 +190,18 @@ impl ServiceTimes {
 
     /// How much of a core messages of a class take; `None` when the table has no room for it. By who learns it.
     pub(super) fn own_time(&self, class: Class) -> Option<&OwnTime> {
-        let entry = self.find_or_take(class)?;
-        Some(self.entries[entry].own.get_or_init(|| Box::new(OwnTime::unknown())))
+        Some(self.own_time_at(self.find_or_take(class)?))
     }
 
-    /// Nanoseconds that all but one in a thousand messages of a class take of a core at most; `None` while too few were
+    /// The same, of the class with this entry.
+    pub(super) fn own_time_at(&self, entry: usize) -> &OwnTime {
+        self.entries[entry].own.get_or_init(|| Box::new(OwnTime::unknown()))
+    }
+
+    /// Nanoseconds that all but one in a thousand messages of an entry take of a core at most; `None` while too few were
     /// seen to tell.
-    pub(super) fn own_tail_of(&self, class: Class) -> Option<u64> {
-        self.entries[self.find(class)?].own.get()?.tail()
+    pub(super) fn own_tail_at(&self, entry: usize) -> Option<u64> {
+        self.entries[entry].own.get()?.tail()
     }
 
     /// The median over all messages.

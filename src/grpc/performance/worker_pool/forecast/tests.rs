@@ -139,9 +139,9 @@ fn who_sleeps_takes_no_cpu_time_and_is_not_done() {
         forecast.learn(QUICK, Duration::from_micros(10));
         forecast.learn(SLOW, Duration::from_millis(10));
     }
-    assert!(forecast.is_done_within(QUICK, limit) && !forecast.is_done_within(SLOW, limit));
-    assert!(!forecast.is_done_within(QUICK, Duration::ZERO));
-    assert!(!forecast.is_done_within(Class::DEFAULT, limit), "nothing is known of it");
+    assert!(forecast.done_within(QUICK, limit).is_some() && forecast.done_within(SLOW, limit).is_none());
+    assert!(forecast.done_within(QUICK, Duration::ZERO).is_none());
+    assert!(forecast.done_within(Class::DEFAULT, limit).is_none(), "nothing is known of it");
 }
 
 #[test]

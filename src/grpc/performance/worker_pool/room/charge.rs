@@ -30,8 +30,17 @@ impl Charge {
     }
 }
 
+impl Charge {
+    /// Leaves the bytes taken, for who gives them back by itself.
+    pub(crate) fn let_go(mut self) {
+        self.bytes = 0;
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.room.release(0, self.bytes);
+        if self.bytes > 0 {
+            self.room.release(0, self.bytes);
+        }
     }
 }
