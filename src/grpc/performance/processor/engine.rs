@@ -66,6 +66,7 @@ impl<H: MessageHandler> Engine<H> {
         self.monitor.count(Counter::StreamsOpened);
         Ok(StreamPermit { open: Arc::clone(&self.open_streams) })
     }
+
     /// Runs a handler on a message, and tells those who wait for the same answer. All of it is the author's code, or may
     /// call it: the caller [contains](crate::platform::contain) it.
     ///

@@ -28,9 +28,7 @@ impl Charge {
             }
         }
     }
-}
 
-impl Charge {
     /// Leaves the bytes taken, for who gives them back by itself.
     pub(crate) fn let_go(mut self) {
         self.bytes = 0;
