@@ -57,7 +57,7 @@ use crate::{
         clock,
         contain::{contain, drop_logged},
         cpu_clock::thread_cpu_time,
-        stage::reached,
+        stage::{self, reached},
     },
 };
 
@@ -175,6 +175,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             let charge = Charge::new(&mailbox.engine.pool.seam().room, bytes);
             let request = request.take().expect("one follower is made");
             place().fill(arrival.input(request, charge));
+            // What it is about to follow may come to its end meanwhile, and then it does not.
+            stage::point();
             Follower { sink: Arc::clone(mailbox) as _, token: slot }
         };
         let (lookup, count) = match mailbox.engine.cache.join_at(key, follower, arrival.accepted) {
@@ -186,7 +188,6 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         };
         mailbox.engine.monitor.count(count);
         let request = request.unwrap_or_else(|| {
-            reached!("in place: who was about to follow does not");
             let input = place().input.take().expect("the input of an unqueued message is the task's");
             input.charge.into_iter().for_each(Charge::let_go);
             input.request
