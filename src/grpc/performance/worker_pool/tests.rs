@@ -458,18 +458,20 @@ async fn lender(
 #[tokio::test]
 async fn what_is_short_runs_within_a_checkpoint_of_what_is_long_and_is_not_counted_as_its_time() {
     const LENDING: Class = Class::new("lending");
+    // All of one class: of two, that which takes 2 ms is long beside one that takes nothing.
+    let short = JobOptions { class: Class::new("short"), ..JobOptions::default() };
     let pool = single_minded(|_| ());
     let begun = Instant::now();
     let (stop, long) = lender(&pool, JobOptions { class: LENDING, ..JobOptions::default() }).await;
     let mut threads = Vec::new();
     for _ in 0..10 {
-        let short = pool.spawn(|| {
+        let busy = pool.spawn_with(short, |_| {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(2) {}
             thread::current().id()
         });
-        let faulty = pool.spawn(|| panic!("a fault within a checkpoint"));
-        threads.push(short.await.unwrap());
+        let faulty = pool.spawn_with(short, |_| panic!("a fault within a checkpoint"));
+        threads.push(busy.await.unwrap());
         let outcome = faulty.await;
         assert!(matches!(outcome, Err::<(), _>(OptimizationError::Panicked(_))), "{outcome:?}");
     }
