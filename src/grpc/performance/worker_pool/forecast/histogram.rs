@@ -80,6 +80,20 @@ impl Histogram {
         });
         found.map(upper_end)
     }
+
+    /// What the samples beyond this weigh among all, each by the square of its time; 0 while there is none.
+    pub(super) fn square_share_beyond(&self, nanoseconds: u64) -> f64 {
+        let first_beyond = bucket(nanoseconds) + 1;
+        let (mut all, mut beyond) = (0.0, 0.0);
+        for (bucket, count) in self.counts.iter().enumerate() {
+            let squares = f64::from(count.load(Relaxed)) * (upper_end(bucket) as f64).powi(2);
+            all += squares;
+            if bucket >= first_beyond {
+                beyond += squares;
+            }
+        }
+        if all > 0.0 { beyond / all } else { 0.0 }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +123,20 @@ mod tests {
         histogram.count(1_000_000_000);
         assert!(histogram.quantile(0.5).is_some_and(|median| (100_000..125_000).contains(&median)));
         assert!(histogram.quantile(0.999).is_some_and(|high| (10_000_000..12_500_000).contains(&high)));
+    }
+
+    #[test]
+    fn times_beyond_a_bound_weigh_by_their_squares() {
+        let histogram = Histogram::new();
+        assert_eq!(histogram.square_share_beyond(0).to_bits(), 0.0_f64.to_bits(), "there is nothing");
+        for _ in 0..100 {
+            histogram.count(100_000);
+        }
+        histogram.count(1_000_000);
+        // One of ten times the length is worth a hundred.
+        assert!((0.4..0.6).contains(&histogram.square_share_beyond(200_000)));
+        assert!(histogram.square_share_beyond(50_000) > 0.99);
+        assert!(histogram.square_share_beyond(2_000_000) < 0.01);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) struct ServiceTimes {
     all: CachePadded<Law>,
 }
 
-/// Samples between two readings of a median, once there are as many: reading it looks at every bucket.
+/// Samples between two readings of a spread, once there are as many: reading it looks at every bucket.
 const REREAD: u32 = 32;
 
 impl Law {
@@ -77,18 +77,18 @@ impl Law {
         self.mean.is_of(samples) && self.mean.get() < BRIEF
     }
 
-    /// Learns from a sample, with a mean of so many.
-    fn learn(&self, sample: u64, samples: u64, how: Sample) {
+    /// Learns from a sample, with a mean of so many; true when the spread is to be read anew.
+    fn learn(&self, sample: u64, samples: u64, how: Sample) -> bool {
         if how == Sample::Any && self.is_brief(samples) && !sample.is_multiple_of(ONE_IN) {
-            return;
+            return false;
         }
         self.mean.update(sample, samples);
         let seen = self.spread.count(sample);
-        if (seen < REREAD || seen.is_multiple_of(REREAD))
-            && let Some(half) = self.spread.quantile(0.5)
-        {
+        let anew = seen < REREAD || seen.is_multiple_of(REREAD);
+        if anew && let Some(half) = self.spread.quantile(0.5) {
             self.median.store(half, Relaxed);
         }
+        anew
     }
 }
 
@@ -164,12 +164,17 @@ impl ServiceTimes {
         self.look_for(class, true)
     }
 
-    /// A message has taken so many, of the class with this entry, if that has one.
-    pub(super) fn learn(&self, entry: Option<usize>, nanoseconds: u64, how: Sample) {
-        if let Some(entry) = entry {
-            self.entries[entry].law.learn(nanoseconds, SAMPLES, how);
-        }
-        self.all.learn(nanoseconds, SAMPLES_OF_ALL, how);
+    /// A message has taken so many, of the class with this entry, if that has one. True when how all are spread is to be read
+    /// anew.
+    pub(super) fn learn(&self, entry: Option<usize>, nanoseconds: u64, how: Sample) -> bool {
+        let of_class = entry.is_some_and(|entry| self.entries[entry].law.learn(nanoseconds, SAMPLES, how));
+        let of_all = self.all.learn(nanoseconds, SAMPLES_OF_ALL, how);
+        of_class || of_all
+    }
+
+    /// What messages beyond this length weigh among all, each by the square of its time. Looks at a hundred counters.
+    pub(super) fn square_share_beyond(&self, nanoseconds: u64) -> f64 {
+        self.all.spread.square_share_beyond(nanoseconds)
     }
 
     /// Whether the messages of an entry are known to be brief, and all others too, in the mean.

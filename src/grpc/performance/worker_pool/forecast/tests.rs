@@ -79,6 +79,33 @@ fn a_class_is_long_when_most_of_it_runs_far_longer_than_most_messages() {
     assert_eq!(forecast.by_length(false).level(SLOW), Level::Short);
 }
 
+/// Times of an exponential law, of 1 ms in the mean, in no order; a class for each power of two.
+fn learn_an_exponential_law(forecast: &Forecast, samples: u32) {
+    for n in 0..samples {
+        let share = (f64::from(n.wrapping_mul(0x9e37_79b9)) + 0.5) / f64::from(u32::MAX);
+        let time = Duration::from_millis(1).mul_f64(-share.ln());
+        forecast.learn(of_magnitude(time), time);
+    }
+}
+
+fn of_magnitude(time: Duration) -> Class {
+    Class::new("of magnitude").refined(time.as_micros().checked_ilog2().unwrap_or(0))
+}
+
+#[test]
+fn nothing_is_long_where_lengths_follow_one_law_and_something_is_where_few_make_the_others_wait() {
+    let forecast = Forecast::new(2);
+    learn_an_exponential_law(&forecast, 5000);
+    let longest = Duration::from_millis(5);
+    assert_eq!(forecast.level(of_magnitude(longest)), Level::Short);
+    // One in a hundred of them, of 100 ms.
+    for _ in 0..50 {
+        forecast.learn(SLOW, Duration::from_millis(100));
+    }
+    learn_an_exponential_law(&forecast, 64);
+    assert_eq!([SLOW, QUICK].map(|class| forecast.level(class)), [Level::Long, Level::Short]);
+}
+
 #[test]
 fn a_class_that_is_no_longer_long_does_not_overtake_its_own_messages() {
     let forecast = Forecast::new(2);
