@@ -121,7 +121,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 if is_next && refresh.is_none() {
                     drop_logged(request);
                     self.part.open -= 1;
-                    return Some(self.depart(sequence, tag, class, now, outcome));
+                    return Some(self.depart(&arrival, tag, outcome));
                 }
                 self.take_in(slot, arrival, tag);
                 self.set_outcome(slot, outcome);
@@ -143,13 +143,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 }
                 OnTheSpot::Ran { outcome, sojourn } => {
                     self.part.open -= 1;
-                    self.trace(sequence, class, sojourn, Some(&outcome));
+                    self.trace(&arrival, sojourn, Some(&outcome));
                     let Outcome { result, cache_hit, timing, .. } = outcome;
                     return Some(Answer { sequence, tag, result, cache_hit, timing });
                 }
                 OnTheSpot::Answered(outcome) => {
                     self.part.open -= 1;
-                    return Some(self.depart(sequence, tag, class, now, outcome));
+                    return Some(self.depart(&arrival, tag, outcome));
                 }
             },
             None => request,
@@ -173,7 +173,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// The message in this slot is to be answered by its deadline, if it has one.
     fn watch_deadline(&mut self, slot: u32) {
-        let Entry { deadline, sequence, .. } = self.entries[slot as usize];
+        let Arrival { deadline, sequence, .. } = self.entries[slot as usize].arrival;
         if let Some(deadline) = deadline {
             self.timer.add(deadline, slot, sequence);
             self.timer.sweep(self.in_flight, Entry::open_among(&self.entries));
@@ -196,7 +196,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// Takes a place and the bytes, or waits for them, or refuses, as configured.
     fn find_room(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, bytes: usize, now: Instant) {
         let shared = mailbox.engine.pool.seam();
-        let priority = self.entries[slot as usize].priority;
+        let priority = self.entries[slot as usize].arrival.priority;
         match shared.room.try_acquire(priority, bytes, now) {
             Ok(()) => self.enter(mailbox, slot, bytes, AfterHold::Admission, now),
             Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
@@ -225,7 +225,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 input.charge = Some(charge);
                 place.input.put(input);
             }
-            if let Some(key) = self.entries[slot as usize].key
+            if let Some(key) = self.entries[slot as usize].arrival.key
                 && !self.lead(slot, key)
             {
                 // It needs no worker, for now.
@@ -240,12 +240,14 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     fn charge(&mut self, slot: u32, now: Instant) -> Line {
         let shared = self.mailbox.engine.pool.seam();
         let entry = &mut self.entries[slot as usize];
-        entry.charged = shared.forecast.service(entry.class);
-        let appetite = self.part.charge(entry.charged, shared.since_epoch(now));
+        let Arrival { class, priority, .. } = entry.arrival;
+        let expected = shared.forecast.service(class);
+        entry.charged = expected.as_nanos() as u64;
+        let appetite = self.part.charge(expected, shared.since_epoch(now));
         if appetite > Appetite::Modest {
             reached!("admission: a message stands behind those of streams that have used less");
         }
-        Line { priority: entry.priority, appetite }
+        Line { priority, appetite }
     }
 
     /// Queues a message that holds a place, behind others of its stream or by itself; or runs it on the spot.
@@ -257,7 +259,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let shared = engine.pool.seam();
         mailbox.slots.get(slot).link.reset();
         engine.monitor.count(Counter::BatchedMessages);
-        let class = self.entries[slot as usize].class;
+        let class = self.entries[slot as usize].arrival.class;
         let line = self.charge(slot, now);
         let prospect = shared.prospect(class, line, self.in_flight);
         let share = &mailbox.slots.get(slot).share;

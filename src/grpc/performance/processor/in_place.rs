@@ -107,7 +107,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// is not run here: it goes behind all other work.
     pub(super) fn is_to_run_here(&self, slot: u32) -> bool {
         let entry = &self.entries[slot as usize];
-        entry.vouched && entry.is_open() && self.costs_less_than_its_hand_off(entry.class).is_some()
+        entry.arrival.vouched
+            && entry.is_open()
+            && self.costs_less_than_its_hand_off(entry.arrival.class).is_some()
     }
 
     /// Runs a message that was read just now, before all others of its stream, and needs no slot for it; its place and its
