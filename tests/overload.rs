@@ -4,7 +4,6 @@
 mod common;
 
 use std::{
-    future::{Future, poll_fn},
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
@@ -66,8 +65,8 @@ async fn the_wait_may_take_its_share_of_the_time_left_and_no_more() {
         };
         // Two thirds of the time left, and room for the message itself, one of some eleven.
         let mut answer = Box::pin(ask(wait.mul_f64(1.5)));
-        let at_once = poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
-        assert_eq!(at_once, refused, "with a share of {deadline_wait_share}");
+        let is_refused = at_once(&mut answer).await.is_ready();
+        assert_eq!(is_refused, refused, "with a share of {deadline_wait_share}");
         drop(answer);
     }
 }
@@ -78,11 +77,7 @@ async fn in_a_dry_run_what_would_be_late_is_counted_and_accepted() {
     let processor = plane.processor.clone();
     let late = Message::new(request(99, Act::Answer)).timeout(Some(Duration::from_millis(100)));
     let mut late = Box::pin(processor.answer(late, None));
-    poll_fn(|cx| {
-        assert!(late.as_mut().poll(cx).is_pending(), "accepted");
-        std::task::Poll::Ready(())
-    })
-    .await;
+    assert!(at_once(&mut late).await.is_pending(), "accepted");
     assert_eq!(processor.monitor().snapshot().counts.of(Counter::WouldBeLate), 1);
     drop(late);
     assert_eq!(plane.finish().await.len(), 5);
@@ -110,14 +105,7 @@ async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is
         deadline_admission: DeadlineAdmission::Off,
         ..config()
     });
-    let (busy, keeper) = gate();
-    let mut first = Box::pin(processor.process_one(Request { weight: 0, ..request(0, Act::Wait(busy)) }));
-    poll_fn(|cx| {
-        assert!(first.as_mut().poll(cx).is_pending(), "the gate is shut");
-        std::task::Poll::Ready(())
-    })
-    .await;
-    keeper.await_begin();
+    let busy = Busy::on(processor.clone(), 0).await;
     let (sender, feed) = feed();
     let mut answers = processor.stream(feed, StreamOptions::default()).unwrap();
     let computed = request(0, Act::Answer).computed;
@@ -136,8 +124,7 @@ async fn what_expires_while_all_workers_are_busy_is_answered_and_what_it_held_is
         }
         assert_eq!((processor.pool().queued(), processor.pool().bytes_in_flight()), (0, 0));
     }
-    drop(keeper);
-    assert_eq!(first.await.unwrap(), 0);
+    assert_eq!(busy.finish().await.remove(0).result.unwrap(), 0);
     assert_eq!(computed.load(SeqCst), 0, "nobody works on what nobody waits for");
     assert_eq!(processor.process_one(request(7, Act::Answer)).await.unwrap(), 7);
 }

@@ -5,12 +5,13 @@ pub(crate) mod busy;
 pub(crate) mod number;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -224,10 +225,7 @@ pub struct Feed(tokio::sync::mpsc::UnboundedReceiver<Message<Request>>);
 impl Stream for Feed {
     type Item = Result<Message<Request>, OptimizationError>;
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_recv(cx).map(|next| next.map(Ok))
     }
 }
@@ -256,12 +254,13 @@ pub async fn answer(answers: &mut Answers) -> Answer<u64> {
 
 /// Lets the stream do what it can without an answer.
 pub async fn stir(answers: &mut Answers) {
-    poll_fn(|cx| {
-        let polled = Pin::new(&mut *answers).poll_next(cx);
-        assert!(polled.is_pending(), "an answer too early");
-        std::task::Poll::Ready(())
-    })
-    .await;
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *answers).poll_next(cx))).await;
+    assert!(polled.is_pending(), "an answer too early");
+}
+
+/// What a future comes to at the first look.
+pub async fn at_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
 /// All answers to the end.

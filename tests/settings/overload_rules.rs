@@ -1,10 +1,6 @@
 //! What is refused, who makes room, and how an overload is told, as the settings say.
 
-use std::{
-    future::poll_fn,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use millstream::{
     DeadlineAdmission, MakeRoom, OptimizationConfig, OptimizationError, OptimizedStreamProcessor,
@@ -78,8 +74,7 @@ async fn only_who_may_takes_the_place_of_a_worse_one() {
         let mut refused = 0;
         for answer in [&mut high, &mut normal, &mut low] {
             // Refused at once, or queued in the place of another.
-            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(answer.as_mut().poll(cx))).await;
-            refused += usize::from(polled.is_ready());
+            refused += usize::from(at_once(answer).await.is_ready());
         }
         assert_eq!(refused, 3 - expected, "{make_room:?}");
         assert_eq!(processor.monitor().counts().of(Counter::Displaced), expected as u64, "{make_room:?}");
@@ -100,8 +95,8 @@ async fn nobody_makes_room_for_a_message_for_which_that_is_not_enough() {
     // Four may leave for one.
     for (weight, expected) in [(524, 0), (523, 4)] {
         let mut newcomer = Box::pin(plane.processor.process_one(weighing(Priority::Normal, weight)));
-        let at_once = poll_fn(|cx| Poll::Ready(newcomer.as_mut().poll(cx))).await;
-        assert_eq!((at_once.is_pending(), displaced()), (expected > 0, expected), "{weight}: {at_once:?}");
+        let polled = at_once(&mut newcomer).await;
+        assert_eq!((polled.is_pending(), displaced()), (expected > 0, expected), "{weight}: {polled:?}");
     }
 }
 
@@ -129,8 +124,8 @@ async fn let_in_among_the_late() -> Option<[(bool, u64); 2]> {
     let mut seen = [(false, 0); 2];
     for (timeout, seen) in [TIME, LONG].into_iter().zip(&mut seen) {
         let mut newcomer = Box::pin(processor.answer(timed(timeout), None));
-        let at_once = poll_fn(|cx| Poll::Ready(newcomer.as_mut().poll(cx))).await;
-        *seen = (at_once.is_pending(), processor.monitor().counts().of(Counter::Displaced));
+        *seen =
+            (at_once(&mut newcomer).await.is_pending(), processor.monitor().counts().of(Counter::Displaced));
     }
     (begun.elapsed() < TIME).then_some(seen)
 }

@@ -14,6 +14,7 @@
 //! | `budget` | what a shard may hold |
 //! | `books` | the shards' budgets, and what waits to be freed |
 //! | `admission` | room for an entry, and the entry into it |
+//! | `closing` | entries out of their slots: why at most one answer to a key can be read at a time |
 //! | `uptime` | moments, as entries keep them |
 //! | `resize` | other budgets, and the move to a larger table |
 //!
@@ -78,14 +79,6 @@
 //! that an insertion does in one function, the count of the handles fetched to be written to, and nodes of 112 bytes in place
 //! of 160.
 //!
-//! **At most one answer to a key can be read at a time.** An insertion publishes its entry hidden; closes all others of the
-//! key, hidden ones too; and then reveals its own, if nobody has closed it. Of two at a time at least one finds the other,
-//! since each publishes before it looks round, and closes it before it reveals its own; if each finds the other, one or
-//! both are lost, which a cache may do. An insertion that exchanges what can be read for its own changes nothing in that:
-//! there is one before and after, and who has found the one before, and comes too late to close it, looks again. So
-//! what is read was stored last, or was there when the reading began, and what was replaced or removed does not come back:
-//! what has left its slot is never put into one again.
-//!
 //! **Memory.** What was taken out is freed once nobody looks at it; several at a time, since all threads' places have to be
 //! looked at: up to 16 wait for each thread, and 1/64 of a shard, and as many more are spare. All of that is
 //! counted in the budget of bytes, and whoever needs the room frees it, whichever thread it waits for; so does who asks for
@@ -116,6 +109,7 @@ use parking_lot::Mutex;
 mod admission;
 mod books;
 mod budget;
+mod closing;
 mod hazards;
 mod nodes;
 mod nursery;
@@ -129,10 +123,11 @@ mod uptime;
 
 use self::{
     admission::Insertion,
-    books::{Books, Shard},
-    set::{Mark, Resident, Which},
+    books::Books,
+    closing::Request,
+    set::{Mark, Resident},
     slot::Entry,
-    table::{Home, Table, Tables},
+    table::{Home, Tables},
     uptime::Origin,
 };
 use super::{
@@ -188,14 +183,6 @@ pub(super) struct Store {
     origin: Origin,
     ttl: Duration,
     resizing: Mutex<()>,
-}
-
-/// One key, and all that belongs to it.
-struct Request<'a> {
-    key: &'a CacheKey,
-    mark: Mark,
-    home: Home,
-    shard: &'a Shard,
 }
 
 impl Store {
@@ -286,16 +273,6 @@ impl Store {
         None
     }
 
-    /// What there is for the key in this table was found to be too old.
-    #[cold]
-    #[inline(never)]
-    fn expire(&self, key: &CacheKey, table: &Table, is_to_come: &dyn Fn(Uptime) -> bool) {
-        let is_due = |found: &Resident<'_>| !is_to_come(found.entry().stored.expires());
-        let mut closed = 0;
-        self.request(key).close(table, &self.books, Which::Readable, is_due, |_| closed += 1);
-        self.counters().add(Count::Expired, closed);
-    }
-
     /// What an answer that is stored now is known by, when its handler says nothing else.
     pub(super) fn meta(&self, now: Uptime) -> Meta {
         Meta::until(now + self.ttl)
@@ -368,99 +345,6 @@ impl Store {
         self.admit(&insertion, entry);
         self.follow(&mut insertion);
         self.shrink_to_limits(insertion.request.shard, || self.evict_one(&insertion));
-    }
-
-    /// Removes the answer; whether there was one.
-    pub(super) fn remove(&self, key: &CacheKey) -> bool {
-        self.remove_if(key, |_| true)
-    }
-
-    /// Removes everything.
-    pub(super) fn clear(&self) {
-        self.retain(|_, _| false);
-    }
-
-    /// Removes the answer if it is one of those; whether there was one.
-    pub(super) fn remove_if(&self, key: &CacheKey, which: impl Fn(&Stored) -> bool) -> bool {
-        let request = self.request(key);
-        let mut removed = false;
-        loop {
-            let generation = self.tables.generation();
-            // The oldest first: see `resize`.
-            for table in self.tables.all() {
-                request.close(
-                    table,
-                    &self.books,
-                    Which::All,
-                    |found| which(&found.entry().stored),
-                    |_| removed = true,
-                );
-            }
-            if self.tables.generation() == generation {
-                return removed;
-            }
-        }
-    }
-
-    /// Keeps those only. Entry by entry: what is inserted meanwhile may or may not be looked at.
-    pub(super) fn retain(&self, which: impl Fn(&CacheKey, &Stored) -> bool) {
-        loop {
-            let generation = self.tables.generation();
-            for table in self.tables.all() {
-                for number in 0..self.books.shards().len() {
-                    for resident in table.shard(number).iter().flat_map(|set| set.all(&self.books)) {
-                        if !which(&resident.entry().key, &resident.entry().stored) {
-                            resident.close();
-                        }
-                    }
-                }
-            }
-            if self.tables.generation() == generation {
-                return self.books.reclaim();
-            }
-        }
-    }
-
-    #[inline]
-    fn request<'a>(&'a self, key: &'a CacheKey) -> Request<'a> {
-        let shards = self.books.shards();
-        let home = Home::of(key, shards.len());
-        Request { key, mark: Mark::of(key), home, shard: &shards[home.shard] }
-    }
-}
-
-impl<'a> Request<'a> {
-    /// What is stored for the key in this table; as a rule one entry or none.
-    fn find(
-        &self,
-        table: &'a Table,
-        books: &'a Books,
-        which: Which,
-    ) -> impl Iterator<Item = Resident<'a>> + use<'a> {
-        table.set(self.home).find(self.key, self.mark, books, which)
-    }
-
-    /// Takes out what is `chosen` of what is stored for the key in this table.
-    fn close(
-        &self,
-        table: &'a Table,
-        books: &'a Books,
-        which: Which,
-        chosen: impl Fn(&Resident<'_>) -> bool,
-        mut closed: impl FnMut(&Resident<'_>),
-    ) {
-        let mut again = true;
-        while again {
-            again = false;
-            for resident in self.find(table, books, which).filter(|found| chosen(found)) {
-                if resident.close() {
-                    closed(&resident);
-                } else {
-                    // Another may be where it was, readable, and has not looked round.
-                    again = true;
-                }
-            }
-        }
     }
 }
 

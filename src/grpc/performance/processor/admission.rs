@@ -1,20 +1,18 @@
 //! Step 3 of a stream's circle: reading messages, and everything that is decided before a worker is involved.
 //!
 //! In this order: the validator ([`inspection`]), the deadline, the size, the cache ([`equals`]), the predicted wait
-//! ([`verdict`]), room, an equal message in work ([`equals`] again), the lane. Whatever stops a message on its way gives
-//! its answer; the stream lives on.
+//! ([`verdict`]), room ([`entrance`]), an equal message in work ([`equals`] again), the lane ([`entrance`] again). Whatever
+//! stops a message on its way gives its answer; the stream lives on.
 
 pub(super) mod crowd;
+mod entrance;
 mod equals;
 mod inspection;
 mod verdict;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use futures_core::Stream;
@@ -26,15 +24,13 @@ use self::{
 use super::{
     Answer, AnswerStream, Message, MessageHandler,
     in_place::OnTheSpot,
-    mailbox::Mailbox,
     slot::Outcome,
-    stream::{AfterHold, Arrival, Entry, Held},
+    stream::{Arrival, Entry},
 };
 use crate::grpc::performance::{
     error::{Interruption, Refusal},
     monitor::Counter,
-    overload::Appetite,
-    worker_pool::{Charge, Level, Line, NoRoom, Priority, Task},
+    worker_pool::Priority,
 };
 use crate::platform::{clock, contain::drop_logged, stage::reached};
 
@@ -121,7 +117,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 if is_next && refresh.is_none() {
                     drop_logged(request);
                     self.part.open -= 1;
-                    return Some(self.depart(sequence, tag, class, now, outcome));
+                    return Some(self.depart(&arrival, tag, outcome));
                 }
                 self.take_in(slot, arrival, tag);
                 self.set_outcome(slot, outcome);
@@ -143,13 +139,13 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
                 }
                 OnTheSpot::Ran { outcome, sojourn } => {
                     self.part.open -= 1;
-                    self.trace(sequence, class, sojourn, Some(&outcome));
+                    self.trace(&arrival, sojourn, Some(&outcome));
                     let Outcome { result, cache_hit, timing, .. } = outcome;
                     return Some(Answer { sequence, tag, result, cache_hit, timing });
                 }
                 OnTheSpot::Answered(outcome) => {
                     self.part.open -= 1;
-                    return Some(self.depart(sequence, tag, class, now, outcome));
+                    return Some(self.depart(&arrival, tag, outcome));
                 }
             },
             None => request,
@@ -173,7 +169,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// The message in this slot is to be answered by its deadline, if it has one.
     fn watch_deadline(&mut self, slot: u32) {
-        let Entry { deadline, sequence, .. } = self.entries[slot as usize];
+        let Arrival { deadline, sequence, .. } = self.entries[slot as usize].arrival;
         if let Some(deadline) = deadline {
             self.timer.add(deadline, slot, sequence);
             self.timer.sweep(self.in_flight, Entry::open_among(&self.entries));
@@ -191,127 +187,6 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let withdrawn = self.mailbox.withdraw(slot, Interruption::Cancelled);
         debug_assert!(withdrawn.is_some(), "a message that was not queued is the task's to withdraw");
         self.settle(slot, outcome);
-    }
-
-    /// Takes a place and the bytes, or waits for them, or refuses, as configured.
-    fn find_room(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, bytes: usize, now: Instant) {
-        let shared = mailbox.engine.pool.seam();
-        let priority = self.entries[slot as usize].priority;
-        match shared.room.try_acquire(priority, bytes, now) {
-            Ok(()) => self.enter(mailbox, slot, bytes, AfterHold::Admission, now),
-            Err(NoRoom::Closed) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
-            Err(NoRoom::Full) if shared.policy.sheds(priority.rank()) => {
-                match self.place_at_any_rate(slot, bytes, now) {
-                    Ok(()) => self.enter(mailbox, slot, bytes, AfterHold::Admission, now),
-                    Err(refusal) => self.withdraw_and_settle(slot, Outcome::failed(refusal)),
-                }
-            }
-            Err(NoRoom::Full) => self.hold(slot, priority, bytes),
-        }
-    }
-
-    fn hold(&mut self, slot: u32, priority: Priority, bytes: usize) {
-        let waiting = self.engine().pool.seam().room.wait(priority, bytes);
-        self.held.push_back(Held { slot, waiting, bytes, then: AfterHold::Admission });
-    }
-
-    /// A message has a place in the lanes and its bytes.
-    fn enter(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, bytes: usize, then: AfterHold, now: Instant) {
-        let shared = mailbox.engine.pool.seam();
-        let place = mailbox.slots.get(slot);
-        if then == AfterHold::Admission {
-            if let Some(charge) = Charge::new(&shared.room, bytes) {
-                let mut input = place.input.take().expect("the input of an unqueued message is the task's");
-                input.charge = Some(charge);
-                place.input.put(input);
-            }
-            if let Some(key) = self.entries[slot as usize].key
-                && !self.lead(slot, key)
-            {
-                // It needs no worker, for now.
-                shared.give_place_back();
-                return;
-            }
-        }
-        self.queue(mailbox, slot, now);
-    }
-
-    /// Puts what a message is expected to take to the account of its stream; says in which line it stands.
-    fn charge(&mut self, slot: u32, now: Instant) -> Line {
-        let shared = self.mailbox.engine.pool.seam();
-        let entry = &mut self.entries[slot as usize];
-        entry.charged = shared.forecast.service(entry.class);
-        let appetite = self.part.charge(entry.charged, shared.since_epoch(now));
-        if appetite > Appetite::Modest {
-            reached!("admission: a message stands behind those of streams that have used less");
-        }
-        Line { priority: entry.priority, appetite }
-    }
-
-    /// Queues a message that holds a place, behind others of its stream or by itself; or runs it on the spot.
-    fn queue(&mut self, mailbox: &Arc<Mailbox<H>>, slot: u32, now: Instant) {
-        if self.is_to_run_here(slot) {
-            return self.run_in_place(mailbox, slot);
-        }
-        let engine = &mailbox.engine;
-        let shared = engine.pool.seam();
-        mailbox.slots.get(slot).link.reset();
-        engine.monitor.count(Counter::BatchedMessages);
-        let class = self.entries[slot as usize].class;
-        let line = self.charge(slot, now);
-        let prospect = shared.prospect(class, line, self.in_flight);
-        let share = &mailbox.slots.get(slot).share;
-        let is_short = shared.forecast.queued(share, class, line) == Level::Short;
-        self.note(slot, now);
-        // What is long travels alone: company is to save hand-offs, and they are nothing to it. Beside a sleeping worker
-        // company is a loss: the message is better off with a wake of its own. And where the wait is long, company is far
-        // ahead of others: each is to wait as long as was predicted, or nobody can tell by the least wait whether all wait.
-        let brief = || shared.is_brief(shared.predicted_wait(Level::Short, line));
-        let company = self
-            .batches
-            .joinable(line, now, shared.level().batch_size(engine.config.batch_size), &engine.config)
-            .filter(|_| is_short && !shared.anyone_asleep() && brief())
-            .is_some_and(|last| mailbox.slots.get(last).link.extend(slot));
-        if company {
-            reached!("admission: a message joins a queued batch");
-            self.batches.joined(line, slot, now);
-        } else {
-            if is_short {
-                self.batches.opened(line, slot, now);
-            }
-            engine.monitor.count(Counter::Batches);
-            let task = Task { job: Arc::clone(mailbox) as _, unit: slot, line };
-            let woke = shared.submit(task, prospect.side());
-            self.near = prospect.look(woke).map(|look| (slot, look));
-        }
-    }
-
-    /// Messages that waited for room; false when some still do.
-    ///
-    /// Turns are given their places in the order in which they stand. Behind them stands one message at most that waits
-    /// to be admitted; it may have been given room before the first of them came, and lacks only this look.
-    fn resume_held(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut position = 0;
-        while let Some(held) = self.held.get_mut(position) {
-            let Poll::Ready(room) = Pin::new(&mut held.waiting).poll(cx) else {
-                let last = self.held.len() - 1;
-                if position == last {
-                    return false;
-                }
-                position = last;
-                continue;
-            };
-            let held = self.held.remove(position);
-            let Held { slot, bytes, then, .. } = held.expect("it was polled");
-            match room {
-                Ok(()) => {
-                    let mailbox = Arc::clone(&self.mailbox);
-                    self.enter(&mailbox, slot, bytes, then, clock::now());
-                }
-                Err(_) => self.withdraw_and_settle(slot, Outcome::failed(Refusal::Draining)),
-            }
-        }
-        self.held.is_empty()
     }
 }
 

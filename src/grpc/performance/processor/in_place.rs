@@ -7,7 +7,7 @@
 //! 1. **the author vouches**: [`MessageHandler::may_run_in_place`] says of a message that its handler cannot block;
 //! 2. **the class is known to be short**: all but one in a thousand of its messages were done within what is left of the
 //!    budget, by the CPU clock, and half of them by the wall clock
-//!    ([`is_done_within`](crate::grpc::performance::worker_pool::Forecast::is_done_within)). The first thousand go to
+//!    ([`done_within`](crate::grpc::performance::worker_pool::Forecast::done_within)). The first thousand go to
 //!    workers, and so does a class that takes longer than it used to;
 //! 3. **the budget lasts**: what was run in place since the stream last waited for something, all together, took less than
 //!    `in_place_budget`. It is renewed when the task lets others live, not when it gives out an answer: who takes answers
@@ -56,7 +56,6 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
-        cpu_clock::thread_cpu_time,
         stage::{self, reached},
     },
 };
@@ -107,7 +106,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// is not run here: it goes behind all other work.
     pub(super) fn is_to_run_here(&self, slot: u32) -> bool {
         let entry = &self.entries[slot as usize];
-        entry.vouched && entry.is_open() && self.costs_less_than_its_hand_off(entry.class).is_some()
+        entry.arrival.vouched
+            && entry.is_open()
+            && self.costs_less_than_its_hand_off(entry.arrival.class).is_some()
     }
 
     /// Runs a message that was read just now, before all others of its stream, and needs no slot for it; its place and its
@@ -240,14 +241,10 @@ impl<H: MessageHandler> Engine<H> {
         let Arrival { class, accepted, deadline, .. } = *arrival;
         let forecast = &self.pool.seam().forecast;
         let effort = forecast.begin_known(known);
-        let own_time = forecast.wants_own_time_of(&effort).then(thread_cpu_time);
         let result = contain(|| self.call(request, class, lead, JobContext::unattended(deadline)));
         let finished = clock::now();
         let (queue_wait, service_time) = (started - accepted, finished - started);
         forecast.learn_from(&effort, || service_time);
-        if let Some(before) = own_time {
-            forecast.learn_own_time_of(&effort, thread_cpu_time().saturating_sub(before));
-        }
         let result = self.outcome_of(result, class);
         let timing = Some(Timing { queue_wait, service_time });
         let outcome = Outcome { result, cache_hit: false, timing, charge: None };

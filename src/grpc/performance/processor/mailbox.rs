@@ -38,7 +38,6 @@ use crate::{
     platform::{
         clock,
         contain::{contain, drop_logged},
-        cpu_clock::thread_cpu_time,
         stage::reached,
     },
 };
@@ -134,8 +133,7 @@ impl<H: MessageHandler> Mailbox<H> {
         let Input { request, class, accepted, deadline, vouched, mut charge, lead, .. } = input;
         let engine = &*self.engine;
         let state = &self.slots.get(slot).state;
-        let effort = forecast.begin(class);
-        let own_time = (vouched && forecast.wants_own_time(class)).then(thread_cpu_time);
+        let effort = forecast.begin(class, vouched);
         let result = contain(|| {
             let context = JobContext::new(state, deadline);
             let context = if H::is_undivided(&request) { context } else { context.lending(interlude) };
@@ -147,9 +145,6 @@ impl<H: MessageHandler> Mailbox<H> {
         let service_time = (finished - started).saturating_sub(interlude.lent());
         let timing = Timing { queue_wait: started - accepted, service_time };
         forecast.learn_from(&effort, || timing.service_time);
-        if let Some(before) = own_time {
-            forecast.learn_own_time(class, thread_cpu_time().saturating_sub(before));
-        }
         engine.monitor.record_run(class, timing.queue_wait, timing.service_time);
         let result = engine.outcome_of(result, class).map(|(weight, response)| {
             Charge::raise_to(&mut charge, &engine.pool.seam().room, weight);

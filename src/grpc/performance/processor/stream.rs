@@ -264,8 +264,8 @@ impl<H: MessageHandler, S, T, E> Drop for AnswerStream<H, S, T, E> {
                 drop_logged(entry.outcome.take());
             }
             self.mailbox.engine.monitor.answered(monitor::Outcome::Cancelled);
-            let Entry { sequence, class, accepted, .. } = *entry;
-            self.trace(sequence, class, now - accepted, None);
+            let arrival = entry.arrival;
+            self.trace(&arrival, now - arrival.accepted, None);
         }
     }
 }

@@ -30,7 +30,6 @@ use crossbeam::utils::CachePadded;
 
 pub(crate) use self::{effort::Effort, share::Share};
 use self::{
-    own_time::OwnTime,
     service_times::{Sample, ServiceTimes},
     share::{RANKS, lane, one_for_many},
 };
@@ -148,9 +147,11 @@ impl Forecast {
         self.waiting[lines].iter().any(|work| work.load(Relaxed) > 0)
     }
 
-    /// A message is about to be worked on by this thread, and will be [learnt](Self::learn_from) from.
-    pub(crate) fn begin(&self, class: Class) -> Effort {
-        self.begin_at(self.times.find_or_take(class))
+    /// A message is about to be worked on by this thread, and will be [learnt](Self::learn_from) from: its own time, too,
+    /// where somebody vouches for it.
+    pub(crate) fn begin(&self, class: Class, vouched: bool) -> Effort {
+        let effort = self.begin_at(self.times.find_or_take(class));
+        if vouched { self.begin_vouched(effort) } else { effort }
     }
 
     fn begin_at(&self, entry: Option<usize>) -> Effort {
@@ -165,10 +166,19 @@ impl Forecast {
         if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) }
     }
 
+    /// Somebody vouches for it: its own time is measured, if anything is learnt of it and that is wanted.
+    fn begin_vouched(&self, effort: Effort) -> Effort {
+        let wanted = effort.sample().is_some()
+            && effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted());
+        if wanted { effort.with_own_time() } else { effort }
+    }
+
     /// A message was served, and took so long by the wall clock, which is asked for only if anything is learnt of it.
     pub(crate) fn learn_from(&self, effort: &Effort, service: impl FnOnce() -> Duration) {
-        if let Some(sample) = effort.sample() {
-            self.learn_at(effort.entry(), effort.of(service()), sample);
+        let Some(sample) = effort.sample() else { return };
+        self.learn_at(effort.entry(), effort.of(service()), sample);
+        if let (Some(entry), Some(own)) = (effort.entry(), effort.own_time()) {
+            self.times.own_time_at(entry).learn(own.as_nanos() as u64);
         }
     }
 
@@ -206,46 +216,22 @@ impl Forecast {
         short.then_some(Known(entry))
     }
 
-    /// As [`begin`](Self::begin), for a class that is known. Of those that are brief most go unlearnt.
+    /// As [`begin`](Self::begin), for one of a class that is known and vouched for. Of those that are brief most go
+    /// unlearnt.
     pub(crate) fn begin_known(&self, Known(entry): Known) -> Effort {
-        if self.times.are_brief(Some(entry)) {
+        self.begin_vouched(if self.times.are_brief(Some(entry)) {
             Effort::one_of_many(Some(entry))
         } else {
             self.begin_at(Some(entry))
-        }
-    }
-
-    /// As [`wants_own_time`](Self::wants_own_time), for one that is to be learnt from.
-    pub(crate) fn wants_own_time_of(&self, effort: &Effort) -> bool {
-        effort.sample().is_some()
-            && effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted())
-    }
-
-    /// It has taken so much CPU time.
-    pub(crate) fn learn_own_time_of(&self, effort: &Effort, time: Duration) {
-        if let Some(entry) = effort.entry() {
-            self.times.own_time_at(entry).learn(time.as_nanos() as u64);
-        }
-    }
-
-    /// Whether the CPU time of the next message of a class is to be measured, for
-    /// [`learn_own_time`](Self::learn_own_time).
-    pub(crate) fn wants_own_time(&self, class: Class) -> bool {
-        self.times.own_time(class).is_some_and(OwnTime::is_wanted)
-    }
-
-    /// A message has taken so much CPU time.
-    pub(crate) fn learn_own_time(&self, class: Class, time: Duration) {
-        if let Some(own) = self.times.own_time(class) {
-            own.learn(time.as_nanos() as u64);
-        }
+        })
     }
 
     /// As if enough messages of a class had taken so much CPU time for its tail to be known.
     #[cfg(all(test, not(millstream_loom)))]
     pub(crate) fn teach(&self, class: Class, time: Duration) {
-        while self.times.find(class).and_then(|entry| self.times.own_tail_at(entry)).is_none() {
-            self.learn_own_time(class, time);
+        let entry = self.times.find_or_take(class).expect("the table has room for it");
+        while self.times.own_tail_at(entry).is_none() {
+            self.times.own_time_at(entry).learn(time.as_nanos() as u64);
         }
     }
 

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Instant};
 use super::super::{
     AnswerStream, MessageHandler,
     mailbox::{Mailbox, failed_before},
-    slot::{Input, Outcome},
-    stream::{AfterHold, Held},
+    slot::Outcome,
+    stream::{AfterHold, Arrival, Held},
 };
 use crate::{
     grpc::performance::{
@@ -93,19 +93,10 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
             self.set_returned(slot);
             return;
         }
-        let entry = &mut self.entries[slot as usize];
-        (entry.priority, entry.deadline) = (Priority::Low, None);
-        mailbox.slots.get(slot).fill(Input {
-            request,
-            sequence: entry.sequence,
-            class: entry.class,
-            priority: Priority::Low,
-            accepted: now,
-            deadline: None,
-            vouched: entry.vouched,
-            charge: Charge::new(&shared.room, weight),
-            lead: None,
-        });
+        let arrival = &mut self.entries[slot as usize].arrival;
+        (arrival.priority, arrival.deadline) = (Priority::Low, None);
+        let again = Arrival { accepted: now, ..*arrival };
+        mailbox.slots.get(slot).fill(again.input(request, Charge::new(&shared.room, weight)));
         Self::give_lead(&mailbox, slot, lead);
         self.queue(&mailbox, slot, now);
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::super::{
-    AnswerStream, MessageHandler, engine::Engine, mailbox::Mailbox, slot::Input, stream::Entry,
+    AnswerStream, MessageHandler, engine::Engine, mailbox::Mailbox, slot::Input, stream::Arrival,
 };
 use crate::grpc::performance::{
     error::Refusal,
@@ -115,7 +115,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     ) -> Result<(), Refusal> {
         let engine = self.engine();
         let shared = engine.pool.seam();
-        let Entry { class, priority, deadline, .. } = self.entries[slot as usize];
+        let Arrival { class, priority, deadline, .. } = self.entries[slot as usize].arrival;
         if shared.policy.may_displace(priority.rank()) {
             let newcomer = Standing {
                 rank: priority.rank(),
@@ -149,20 +149,19 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         if !shared.is_crowded() {
             return;
         }
-        let entry = &self.entries[slot as usize];
+        let Arrival { class, priority, deadline, weight, .. } = self.entries[slot as usize].arrival;
         let job: Arc<dyn Job> = Arc::clone(&self.mailbox) as _;
         let since = shared.since_epoch(now);
-        let service = shared.forecast.service(entry.class);
+        let service = shared.forecast.service(class);
         shared.note(Queued {
             job: Arc::downgrade(&job),
             unit: slot,
             life: self.mailbox.slots.get(slot).state.life(),
-            priority: entry.priority,
+            priority,
             since,
-            start_by: entry.deadline.map(|deadline| shared.since_epoch(deadline).saturating_sub(service)),
-            expected: since
-                + shared.predicted_wait(shared.forecast.level(entry.class), self.line(entry.priority)),
-            bytes: entry.weight,
+            start_by: deadline.map(|deadline| shared.since_epoch(deadline).saturating_sub(service)),
+            expected: since + shared.predicted_wait(shared.forecast.level(class), self.line(priority)),
+            bytes: weight,
         });
     }
 }

@@ -3,17 +3,14 @@
 //! The outcome of a message comes back in its slot, or is that it was withdrawn: by its deadline here, or by somebody else,
 //! who has raised the alarm.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     super::{Answer, MessageHandler, Order, slot::Outcome},
-    AnswerStream, Entry,
+    AnswerStream, Arrival, Entry,
 };
 use crate::{
-    grpc::performance::{
-        error::{Interruption, OptimizationError, Refusal},
-        monitor::Class,
-    },
+    grpc::performance::error::{Interruption, OptimizationError, Refusal},
     platform::{clock, contain::drop_logged, stage::reached},
 };
 
@@ -79,8 +76,9 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
 
     /// The answer to a message that has made room for another.
     fn displaced(&self, slot: u32) -> Outcome<H> {
-        let (entry, policy) = (&self.entries[slot as usize], &self.engine().pool.seam().policy);
-        if policy.judges(entry.priority.rank(), entry.deadline.is_some()) {
+        let Arrival { priority, deadline, .. } = self.entries[slot as usize].arrival;
+        let policy = &self.engine().pool.seam().policy;
+        if policy.judges(priority.rank(), deadline.is_some()) {
             policy.revoked();
         }
         Outcome::failed(Refusal::Displaced { retry_after: self.engine().retry_after(Duration::ZERO) })
@@ -91,7 +89,7 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let entry = &mut self.entries[slot as usize];
         debug_assert!(entry.is_open(), "a message has one answer");
         if let Some(timing) = outcome.timing {
-            self.part.correct(entry.charged, timing.service_time);
+            self.part.correct(Duration::from_nanos(entry.charged), timing.service_time);
         }
         entry.outcome = Some(outcome);
         self.part.open -= 1;
@@ -133,44 +131,36 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         let entry = &mut self.entries[slot as usize];
         let outcome = entry.outcome.take()?;
         let tag = entry.tag.take().expect("a message is answered once");
-        let (sequence, class, accepted) = (entry.sequence, entry.class, entry.accepted);
+        let arrival = entry.arrival;
         if entry.returned {
             self.free.push(slot);
         }
         self.leaving.pop_front();
         self.in_flight -= 1;
-        Some(self.depart(sequence, tag, class, accepted, outcome))
+        Some(self.depart(&arrival, tag, outcome))
     }
 
     /// The answer to a message leaves.
     pub(in super::super) fn depart(
         &mut self,
-        sequence: u64,
+        arrival: &Arrival,
         tag: T,
-        class: Class,
-        accepted: Instant,
         outcome: Outcome<H>,
     ) -> Answer<H::Response, T> {
         self.last_activity = clock::now();
-        let sojourn = self.last_activity - accepted;
+        let sojourn = self.last_activity - arrival.accepted;
         let engine = self.engine();
-        engine.monitor.record_sojourn(class, sojourn);
+        engine.monitor.record_sojourn(arrival.class, sojourn);
         engine.monitor.answered(outcome.counts_as());
-        self.trace(sequence, class, sojourn, Some(&outcome));
+        self.trace(arrival, sojourn, Some(&outcome));
         let Outcome { result, cache_hit, timing, charge } = outcome;
         drop(charge);
-        Answer { sequence, tag, result, cache_hit, timing }
+        Answer { sequence: arrival.sequence, tag, result, cache_hit, timing }
     }
 
     /// The event of a message that is gone: with its answer, or, where that is `None`, with its stream.
     #[inline]
-    pub(in super::super) fn trace(
-        &self,
-        sequence: u64,
-        class: Class,
-        sojourn: Duration,
-        answer: Option<&Outcome<H>>,
-    ) {
+    pub(in super::super) fn trace(&self, arrival: &Arrival, sojourn: Duration, answer: Option<&Outcome<H>>) {
         if !self.engine().config.enable_detailed_tracing {
             return;
         }
@@ -178,8 +168,8 @@ impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
         tracing::debug!(
             target: TRACED,
             connection_id = self.context.connection_id,
-            sequence,
-            class = class.name(),
+            sequence = arrival.sequence,
+            class = arrival.class.name(),
             ?sojourn,
             timing = answer.map(|answer| tracing::field::debug(answer.timing)),
             cache_hit = answer.map(|answer| answer.cache_hit),

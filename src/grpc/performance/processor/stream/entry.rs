@@ -1,6 +1,6 @@
 //! What the task of a stream knows of its messages.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::{
     MessageHandler,
@@ -22,7 +22,7 @@ pub(in super::super) struct Arrival {
     pub(in super::super) key: Option<CacheKey>,
     pub(in super::super) accepted: Instant,
     pub(in super::super) deadline: Option<Instant>,
-    /// Its handler vouches for it.
+    /// Its handler vouches for it: the task may run it.
     pub(in super::super) vouched: bool,
 }
 
@@ -40,19 +40,11 @@ impl Arrival {
 
 /// What the task knows of a message in flight; the rest is in its [`Slot`](super::super::slot::Slot).
 pub(in super::super) struct Entry<H: MessageHandler, T> {
-    pub(in super::super) sequence: u64,
+    pub(in super::super) arrival: Arrival,
     /// Taken with the answer: `None` when the message was answered, and when the slot is free.
     pub(in super::super) tag: Option<T>,
-    pub(in super::super) class: Class,
-    pub(in super::super) priority: Priority,
-    pub(in super::super) weight: usize,
-    pub(in super::super) key: Option<CacheKey>,
-    pub(in super::super) accepted: Instant,
-    pub(in super::super) deadline: Option<Instant>,
-    /// What the account of the stream was charged for it.
-    pub(in super::super) charged: Duration,
-    /// Its handler vouches for it: the task may run it.
-    pub(in super::super) vouched: bool,
+    /// Nanoseconds that the account of the stream was charged for it.
+    pub(in super::super) charged: u64,
     /// Set once the answer is known, until it is given out.
     pub(in super::super) outcome: Option<Outcome<H>>,
     /// Nobody else is at the slot.
@@ -62,39 +54,22 @@ pub(in super::super) struct Entry<H: MessageHandler, T> {
 impl<H: MessageHandler, T> Entry<H, T> {
     /// What a slot holds that has not been used yet.
     pub(in super::super) fn vacant(now: Instant) -> Self {
-        Self {
+        let arrival = Arrival {
             sequence: 0,
-            tag: None,
             class: Class::DEFAULT,
             priority: Priority::Normal,
             weight: 0,
             key: None,
             accepted: now,
             deadline: None,
-            charged: Duration::ZERO,
             vouched: false,
-            outcome: None,
-            returned: true,
-        }
+        };
+        Self { arrival, tag: None, charged: 0, outcome: None, returned: true }
     }
 
     /// A message that lacks an answer.
     pub(in super::super) fn of(arrival: Arrival, tag: T) -> Self {
-        let Arrival { sequence, class, priority, weight, key, accepted, deadline, vouched } = arrival;
-        Self {
-            sequence,
-            tag: Some(tag),
-            class,
-            priority,
-            weight,
-            key,
-            accepted,
-            deadline,
-            charged: Duration::ZERO,
-            vouched,
-            outcome: None,
-            returned: false,
-        }
+        Self { arrival, tag: Some(tag), charged: 0, outcome: None, returned: false }
     }
 
     /// The message still lacks an answer.
@@ -106,7 +81,7 @@ impl<H: MessageHandler, T> Entry<H, T> {
     pub(in super::super) fn open_among(entries: &[Self]) -> impl Fn(u32, u64) -> bool {
         |slot, sequence| {
             let entry = &entries[slot as usize];
-            entry.sequence == sequence && entry.is_open()
+            entry.arrival.sequence == sequence && entry.is_open()
         }
     }
 }

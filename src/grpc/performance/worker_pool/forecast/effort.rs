@@ -14,7 +14,7 @@
 use std::{cell::Cell, time::Duration};
 
 use super::service_times::{ONE_IN, Sample};
-use crate::platform::usage::Usage;
+use crate::platform::{cpu_clock::thread_cpu_time, usage::Usage};
 
 /// In times of the CPU time.
 const STARVED: u32 = 2;
@@ -26,6 +26,8 @@ pub(crate) struct Effort {
     before: Option<Usage>,
     /// `None`: it is not learnt from.
     sample: Option<Sample>,
+    /// By the CPU clock, where its own time is measured: see `own_time`.
+    own_before: Option<Duration>,
 }
 
 /// True once in [`ONE_IN`] times, and in step with nothing: multiples of the golden ratio spread evenly, and those of any
@@ -42,16 +44,21 @@ fn chance() -> bool {
 impl Effort {
     /// From now on.
     pub(super) fn watched(entry: Option<usize>) -> Self {
-        Self { entry, before: Usage::of_this_thread(), sample: Some(Sample::Any) }
+        Self { entry, before: Usage::of_this_thread(), sample: Some(Sample::Any), own_before: None }
     }
 
     pub(super) fn unwatched(entry: Option<usize>) -> Self {
-        Self { entry, before: None, sample: Some(Sample::Any) }
+        Self { entry, before: None, sample: Some(Sample::Any), own_before: None }
     }
 
     /// One of those that are brief.
     pub(super) fn one_of_many(entry: Option<usize>) -> Self {
-        Self { entry, before: None, sample: chance().then_some(Sample::Chosen) }
+        Self { entry, before: None, sample: chance().then_some(Sample::Chosen), own_before: None }
+    }
+
+    /// The same, and its own time is measured from now on.
+    pub(super) fn with_own_time(self) -> Self {
+        Self { own_before: Some(thread_cpu_time()), ..self }
     }
 
     /// How it is to be learnt from, if it is at all.
@@ -68,6 +75,11 @@ impl Effort {
         let own = self.before.and_then(|before| Usage::of_this_thread()?.without_a_wait_since(before));
         own.map_or(service, |own| service.min(STARVED * own))
     }
+
+    /// What it has taken of a core by now, if that is measured.
+    pub(super) fn own_time(&self) -> Option<Duration> {
+        self.own_before.map(|before| thread_cpu_time().saturating_sub(before))
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +88,6 @@ mod tests {
     use std::{sync::mpsc, time::Instant};
 
     use super::*;
-    use crate::platform::cpu_clock::thread_cpu_time;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const MS: Duration = Duration::from_millis(1);

@@ -193,12 +193,7 @@ impl ServiceTimes {
         self.entries[entry].law.median.load(Relaxed)
     }
 
-    /// How much of a core messages of a class take; `None` when the table has no room for it. By who learns it.
-    pub(super) fn own_time(&self, class: Class) -> Option<&OwnTime> {
-        Some(self.own_time_at(self.find_or_take(class)?))
-    }
-
-    /// The same, of the class with this entry.
+    /// How much of a core messages of an entry take. By who learns it.
     pub(super) fn own_time_at(&self, entry: usize) -> &OwnTime {
         self.entries[entry].own.get_or_init(|| Box::new(OwnTime::unknown()))
     }

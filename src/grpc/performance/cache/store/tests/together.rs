@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
-use super::*;
+use super::{super::set::Which, *};
 
 const KEYS: usize = 64;
 /// Values say which key they belong to, and in which order they were stored.
