@@ -19,8 +19,9 @@
 //!
 //! What this does not do: a long message lives for 10 to 100 ms, and is not left out for a standstill in the midst of
 //! its life; and where a contender has a backlog anyway (a queue in order of arrival, at a high load) what came longer
-//! before suffers too. Both are the same for everybody. Other *processes* that have a core are none of a standstill:
-//! a watcher takes the core from them as it does from a contender ([`noise`](crate::noise) judges those, by the run).
+//! before suffers too. Both are the same for everybody. A core that another *process* has does not stand
+//! still: a watcher takes it from that as it does from a contender. Here some daemon has one for 2 to 5 ms about once a
+//! second; [`noise`](crate::noise) judges that, by the run.
 
 use std::time::{Duration, Instant};
 
