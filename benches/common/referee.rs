@@ -1,5 +1,5 @@
-//! Which runs count: one that was disturbed, or whose pacer was late, is thrown away, counted, and done again, a few
-//! times at most and within a share of the time; what stays disturbed is counted too.
+//! Which runs count: one that was disturbed, whose pacer was late, or of which too little is left, is thrown away, counted,
+//! and done again, a few times at most and within a share of the time; what stays disturbed is counted too.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const RETRIES: usize = 2;
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Validity {
     pub(crate) runs: usize,
-    /// Thrown away because the pacer was late, and run again.
+    /// Thrown away by what they say of themselves, and run again: the pacer was late, or little is left of them.
     pub(crate) discarded_late: usize,
     /// Thrown away because others took CPU time, and run again.
     pub(crate) discarded_noise: usize,

@@ -79,10 +79,22 @@ pub(crate) struct Paced {
     pub(crate) pacer_cpu: Duration,
     /// Context switches of the pacer.
     pub(crate) pacer_switches: u64,
-    /// How late the pacer was, at the 99th percentile of the jobs.
-    pub(crate) pacer_late_p99: Duration,
-    /// From the first arrival to the last answer.
+    /// How late the pacer was with each job.
+    pub(crate) late: Vec<Duration>,
+    /// What the arrivals of the trace count from.
+    pub(crate) start: Instant,
+    /// From the start to the last answer.
     pub(crate) time: Duration,
+}
+
+impl Paced {
+    /// How late the pacer was, at the 99th percentile of those jobs of the trace.
+    pub(crate) fn late_p99(&self, counts: impl Fn(usize) -> bool) -> Duration {
+        let late = self.late.iter().enumerate().filter(|&(job, _)| counts(job));
+        let mut late: Vec<Duration> = late.map(|(_, late)| *late).collect();
+        late.sort_unstable();
+        quantile(&late, 0.99).unwrap_or_default()
+    }
 }
 
 /// Offers the trace through the way in that `open` makes for its ledger.
@@ -103,7 +115,7 @@ pub(crate) fn offer(trace: &[Job], open: impl FnOnce(Arc<Ledger>) -> Box<dyn FnM
         }
         (late, thread_cpu() - cpu, thread_switches() - switches)
     });
-    let (mut late, pacer_cpu, pacer_switches) =
+    let (late, pacer_cpu, pacer_switches) =
         pacer.expect("the system gives a thread for the pacer").join().expect("the pacer does not panic");
     if !trace.is_empty() {
         // An error is a time-out: what is missing then counts as lost.
@@ -115,13 +127,13 @@ pub(crate) fn offer(trace: &[Job], open: impl FnOnce(Arc<Ledger>) -> Box<dyn FnM
         nanoseconds => Some(Duration::from_nanos(nanoseconds)),
     };
     let time = start.elapsed();
-    late.sort_unstable();
     Paced {
         sojourns: ledger.sojourns_ns.iter().map(answer).collect(),
         burned: Duration::from_nanos(ledger.burned_ns.load(Relaxed)),
         pacer_cpu,
         pacer_switches,
-        pacer_late_p99: quantile(&late, 0.99).unwrap_or_default(),
+        late,
+        start,
         time,
     }
 }

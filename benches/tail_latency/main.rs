@@ -7,7 +7,8 @@
 //! - [`contenders`]: who takes part, and how each is used.
 //! - [`scenarios`]: which work is offered at which load; [`arrivals`]: how it is paced; [`experiments`]: what is
 //!   measured of it.
-//! - [`mod@round`]: how often, in which order, and which runs do not count ([`noise`]).
+//! - [`mod@round`]: how often, in which order, and which runs do not count ([`noise`]), and which messages of a run
+//!   ([`standstills`], which [`watchers`] notice).
 //! - [`goals`]: what millstream is to reach; [`report`]: sentences, JSON, and a page.
 //!
 //! Figures are medians over rounds. Nothing is compared across machines, or across runs of this bench: what counts are
@@ -22,6 +23,8 @@ mod report;
 mod results;
 mod round;
 mod scenarios;
+mod standstills;
+mod watchers;
 mod work;
 
 // What this bench shares with `grpc_tail`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     experiments::{
         fairness::{Setting, Shared},
-        open_loop::Outcome,
+        open_loop::{Outcome, Times},
         probe::Probed,
         round_trip::{Rhythm, RoundTrip},
     },
@@ -38,9 +38,9 @@ pub(crate) struct CellResults {
     pub(crate) cell: Cell,
     pub(crate) capacity_per_s: f64,
     /// Ideal servers, first come first served, on the trace of each round.
-    pub(crate) ideal: Vec<Outcome>,
+    pub(crate) ideal: Vec<Times>,
     /// Ideal servers that know what is short.
-    pub(crate) floor: Vec<Outcome>,
+    pub(crate) floor: Vec<Times>,
     pub(crate) series: Vec<Series>,
 }
 

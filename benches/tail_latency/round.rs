@@ -2,8 +2,9 @@
 //!
 //! A round goes through all scenarios; in each, the contenders take turns in an order of chance, on the same trace. So
 //! whatever changes slowly, such as the machine's temper, strikes all alike, and when time runs out there is as much of
-//! one as of the other. What was disturbed is done again ([`referee`](crate::referee)). No round begins that would not end in time, and one that
-//! turns out too long is cut short between two scenarios, so that the bench ends on any machine.
+//! one as of the other. What was disturbed is done again ([`referee`](crate::referee)), and so is what little is left of once
+//! the standstills of the cores are out of it ([`standstills`](crate::standstills)). No round begins that would not end in
+//! time, and one that turns out too long is cut short between two scenarios, so that the bench ends on any machine.
 
 use std::time::{Duration, Instant};
 
@@ -197,14 +198,18 @@ impl Bench<'_> {
             }
             let cell = results.cell;
             let trace = open_loop::trace(cell, results.capacity_per_s, seed);
-            results.ideal.push(open_loop::ideal(cell, &trace, Discipline::FirstCome));
-            results.floor.push(open_loop::ideal(cell, &trace, Discipline::ShortestRemaining));
+            let ideal = open_loop::ideal(&trace, Discipline::FirstCome);
+            let floor = open_loop::ideal(&trace, Discipline::ShortestRemaining);
+            results.ideal.push(open_loop::times(cell, &trace, &ideal, |_| true));
+            results.floor.push(open_loop::times(cell, &trace, &floor, |_| true));
             let mut order: Vec<_> = (0..results.series.len()).collect();
             order.shuffle(&mut self.chance);
             for index in order {
                 let participant = results.series[index].participant;
-                let late = |outcome: &Outcome| outcome.pacer_late_p99_us > LATE_US;
-                let outcome = self.referee.judge(late, || open_loop::run(cell, participant, &trace));
+                let does_not_count =
+                    |outcome: &Outcome| outcome.pacer_late_p99_us > LATE_US || outcome.is_void();
+                let run = || open_loop::run(cell, participant, &trace, &ideal);
+                let outcome = self.referee.judge(does_not_count, run);
                 results.series[index].rounds.push(outcome);
             }
         }

@@ -7,7 +7,7 @@ use crate::{
     contenders::{entries, workers},
     experiments::{
         fairness::Setting,
-        open_loop::{Outcome, QUANTILES},
+        open_loop::{Group, LeftOut, Outcome, QUANTILES, Times},
     },
     goal::Goal,
     goals::{ELSEWHERE, Elsewhere, duels},
@@ -27,6 +27,8 @@ pub(crate) struct Report {
     /// Whether few enough runs were disturbed.
     trustworthy: bool,
     validity: Validity,
+    /// The share of the messages of all open loops that came around a standstill of a core, and are not in the figures.
+    left_out: Option<f64>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) goals: Vec<Goal>,
     pub(crate) judged_elsewhere: &'static [Elsewhere],
@@ -79,6 +81,7 @@ pub(crate) struct Figures {
     pub(crate) p999_us: f64,
     max_us: f64,
     short_p99_us: f64,
+    short_p999_us: f64,
     long_p99_us: Option<f64>,
     pub(crate) slowdown_p99_short: f64,
     slowdown_p999_short: f64,
@@ -100,6 +103,11 @@ pub(crate) struct Contender {
     pub(crate) cpu_beyond_us: f64,
     pub(crate) switches: f64,
     pacer_late_p99_us: f64,
+    /// Messages that came around a standstill of a core, and are not in the figures; `null` where nobody watched.
+    left_out: Option<usize>,
+    pub(crate) left_out_share: Option<f64>,
+    /// The figures of all messages, with those.
+    of_all: Figures,
 }
 
 #[derive(Serialize)]
@@ -160,6 +168,7 @@ impl Report {
             machine: Machine { cores: workers().get(), kernel: kernel() },
             rounds: results.rounds,
             validity: results.validity,
+            left_out: left_out_share(results.cells.iter().flat_map(|cell| &cell.series)),
             scenarios: results.cells.iter().flat_map(scenarios).collect(),
             goals,
             judged_elsewhere: ELSEWHERE,
@@ -235,9 +244,26 @@ impl Report {
         let Validity { runs, discarded_noise, discarded_late, .. } = self.validity;
         format!(
             "{} cores, {} rounds, {runs} runs that count; thrown away and run again: {discarded_noise} for CPU time \
-             that others took, {discarded_late} for a late pacer. Figures are medians over rounds.",
-            self.machine.cores, self.rounds
+             that others took, {discarded_late} for a late pacer or for how little was left of them. Figures are \
+             medians over rounds. {}",
+            self.machine.cores,
+            self.rounds,
+            self.standstills()
         )
+    }
+
+    /// What of the open loops is left out.
+    fn standstills(&self) -> String {
+        match self.left_out {
+            _ if self.scenarios.is_empty() => String::new(),
+            Some(share) => format!(
+                "Of the messages of the open loops, {:.1}% came around a standstill of a core, and are left out, \
+                 whatever became of them.",
+                100.0 * share
+            ),
+            None => "Nothing is left out of the open loops: nobody watched the cores, which takes real time."
+                .to_owned(),
+        }
     }
 
     /// What speaks against believing the figures.
@@ -275,9 +301,9 @@ fn scenarios(results: &CellResults) -> impl Iterator<Item = Scenario> {
         is_mixed: cell.kind.is_mixed(),
         load: cell.load,
         offered_per_s: cell.load * results.capacity_per_s,
-        ideal: figures(&results.ideal),
-        ideal_shortest_remaining: figures(&results.floor),
-        contenders: results.table(checkpoints).map(|series| contender(series, results)).collect(),
+        ideal: figures(results.ideal.iter()),
+        ideal_shortest_remaining: figures(results.floor.iter()),
+        contenders: results.table(checkpoints).map(contender).collect(),
         control: control(results),
     })
 }
@@ -288,41 +314,51 @@ fn control(results: &CellResults) -> Option<Ratio> {
     Ratio::of(&pairs.map(|(again, one)| (again.at(0.99), one.at(0.99))).collect::<Vec<_>>())
 }
 
-fn figures(rounds: &[Outcome]) -> Figures {
-    let of = |what: &dyn Fn(&Outcome) -> f64| over(rounds, what).unwrap_or(0.0);
-    let of_long = |what: fn(&crate::experiments::open_loop::Group) -> f64| {
-        median(rounds.iter().filter_map(|outcome| outcome.long.as_ref().map(what)))
-    };
+fn left_out_share<'a>(series: impl Iterator<Item = &'a Series>) -> Option<f64> {
+    let left_out: Option<Vec<LeftOut>> =
+        series.flat_map(|series| &series.rounds).map(|run| run.left_out).collect();
+    let left_out = left_out?;
+    let sum = |what: fn(&LeftOut) -> usize| left_out.iter().map(what).sum::<usize>();
+    Some(sum(|run| run.messages) as f64 / sum(|run| run.of).max(1) as f64)
+}
+
+fn figures<'a>(rounds: impl Iterator<Item = &'a Times> + Clone) -> Figures {
+    let of = |what: &dyn Fn(&Times) -> f64| median(rounds.clone().map(what)).unwrap_or(0.0);
+    let of_long =
+        |what: fn(&Group) -> f64| median(rounds.clone().filter_map(|times| times.long.as_ref().map(what)));
     Figures {
-        p50_us: of(&|outcome| outcome.at(0.5)),
-        p95_us: of(&|outcome| outcome.at(0.95)),
-        p99_us: of(&|outcome| outcome.at(0.99)),
-        p999_us: of(&|outcome| outcome.at(0.999)),
-        max_us: of(&|outcome| outcome.at(1.0)),
-        short_p99_us: of(&|outcome| outcome.short.p99_us),
+        p50_us: of(&|times| times.at(0.5)),
+        p95_us: of(&|times| times.at(0.95)),
+        p99_us: of(&|times| times.at(0.99)),
+        p999_us: of(&|times| times.at(0.999)),
+        max_us: of(&|times| times.at(1.0)),
+        short_p99_us: of(&|times| times.short.p99_us),
+        short_p999_us: of(&|times| times.short.p999_us),
         long_p99_us: of_long(|long| long.p99_us),
-        slowdown_p99_short: of(&|outcome| outcome.short.slowdown_p99),
-        slowdown_p999_short: of(&|outcome| outcome.short.slowdown_p999),
+        slowdown_p99_short: of(&|times| times.short.slowdown_p99),
+        slowdown_p999_short: of(&|times| times.short.slowdown_p999),
         slowdown_p99_long: of_long(|long| long.slowdown_p99),
-        curve_us: QUANTILES.iter().map(|&quantile| of(&|outcome| outcome.at(quantile))).collect(),
+        curve_us: QUANTILES.iter().map(|&quantile| of(&|times| times.at(quantile))).collect(),
     }
 }
 
-fn contender(series: &Series, results: &CellResults) -> Contender {
+fn contender(series: &Series) -> Contender {
     let rounds = &series.rounds;
     let p99s = || rounds.iter().map(|outcome| outcome.at(0.99));
-    let of_ideal = rounds.iter().zip(&results.ideal).map(|(ours, ideal)| ours.at(0.99) / ideal.at(0.99));
     Contender {
         name: series.participant.entry.name,
         completed: rounds.iter().map(|outcome| outcome.completed).sum(),
         lost: rounds.iter().map(|outcome| outcome.lost).sum(),
         throughput_per_s: over(rounds, |outcome| outcome.throughput_per_s).unwrap_or(0.0),
-        figures: figures(rounds),
+        figures: figures(rounds.iter().map(|outcome| &outcome.times)),
         p99_us_min: p99s().min_by(f64::total_cmp).unwrap_or(0.0),
         p99_us_max: p99s().max_by(f64::total_cmp).unwrap_or(0.0),
-        p99_of_ideal: median(of_ideal).unwrap_or(0.0),
+        p99_of_ideal: over(rounds, Outcome::p99_of_ideal).unwrap_or(0.0),
         cpu_beyond_us: over(rounds, |outcome| outcome.cpu_beyond_us).unwrap_or(0.0),
         switches: over(rounds, |outcome| outcome.switches).unwrap_or(0.0),
         pacer_late_p99_us: over(rounds, |outcome| outcome.pacer_late_p99_us).unwrap_or(0.0),
+        left_out: rounds.iter().map(|outcome| Some(outcome.left_out?.messages)).sum(),
+        left_out_share: left_out_share(std::iter::once(series)),
+        of_all: figures(rounds.iter().map(|outcome| &outcome.of_all)),
     }
 }

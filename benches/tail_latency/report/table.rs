@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    json::{Report, Scenario},
+    json::{Contender, Report, Scenario},
     tricks::Trick,
 };
 use crate::{
@@ -59,7 +59,7 @@ fn scenario_table(text: &mut String, scenario: &Scenario) {
             text,
             format_args!(
                 "  {:<26} 99% within {:>7} ({} to {}), {:>5} times the ideal; half within {:>7}, 99.9% within {:>7}; \
-                 short ones slowed down {:>5} times at p99; {:>5} µs of CPU beyond each job, {:>4} context switches",
+                 short ones slowed down {:>5} times at p99; {:>5} µs of CPU beyond each job, {:>4} context switches{}",
                 contender.name,
                 time(figures.p99_us),
                 time(contender.p99_us_min),
@@ -69,10 +69,16 @@ fn scenario_table(text: &mut String, scenario: &Scenario) {
                 time(figures.p999_us),
                 figure(figures.slowdown_p99_short),
                 figure(contender.cpu_beyond_us),
-                figure(contender.switches)
+                figure(contender.switches),
+                left_out(contender)
             ),
         );
     }
+}
+
+/// How much of it was around standstills.
+fn left_out(contender: &Contender) -> String {
+    contender.left_out_share.map_or(String::new(), |share| format!("; {:.0}% left out", 100.0 * share))
 }
 
 fn closed_loops(text: &mut String, report: &Report) {
