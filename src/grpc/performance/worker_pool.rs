@@ -38,6 +38,7 @@ mod sleepers;
 mod spawn;
 mod state;
 mod supervisor;
+mod turn;
 mod worker;
 
 use std::{fmt, sync::Arc, time::Instant};
@@ -66,6 +67,8 @@ pub use self::{
 pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
+#[cfg(all(test, not(millstream_loom)))]
+pub(crate) use self::turn::forget as forget_turn;
 pub(crate) use self::{
     crew::Level,
     forecast::{Forecast, Known, Share},
@@ -195,6 +198,9 @@ impl WorkerPool {
     }
 
     /// Queues a closure as the options say; it gets a context, whose checkpoints tell it when nobody waits any more.
+    ///
+    /// One that [may run in place](JobOptions::may_run_in_place), and is known to be short, has run when this returns, if
+    /// the time that is left for such on this thread is enough.
     pub fn spawn_with<F, T>(&self, options: JobOptions, work: F) -> JobHandle<T>
     where
         F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
@@ -223,6 +229,12 @@ impl WorkerPool {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.inner.shared.room.places_held()
+    }
+
+    /// Closures that ran where they were spawned ([`JobOptions::may_run_in_place`]), and went to no worker.
+    #[must_use]
+    pub fn ran_in_place(&self) -> u64 {
+        self.inner.anchors.ran_in_place()
     }
 
     /// Payload bytes accepted and not yet answered.

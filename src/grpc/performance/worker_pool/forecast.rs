@@ -18,7 +18,7 @@ mod share;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::utils::CachePadded;
@@ -30,7 +30,10 @@ use self::{
     share::{RANKS, lane, one_for_many},
 };
 use super::{crew::Level, line::Line, priority::Priority};
-use crate::grpc::performance::monitor::Class;
+use crate::{
+    grpc::performance::monitor::Class,
+    platform::{clock, cpu_clock::thread_cpu_time},
+};
 
 /// What a class takes in the mean whose messages' own time is not looked at, in nanoseconds.
 const UNWATCHED: u64 = 1_000_000;
@@ -178,14 +181,37 @@ impl Forecast {
     /// A class whose messages are done within `limit` by themselves, as far as was learnt: all but one in a thousand by
     /// the CPU time that they take, since what others take from them meanwhile says nothing of them; and half of them by the
     /// wall clock, or they wait for something.
-    pub(crate) fn done_within(&self, class: Class, limit: Duration) -> Option<Known> {
-        let (entry, limit) = (self.times.find(class)?, limit.as_nanos() as u64);
-        let short = self.times.own_tail_at(entry)? <= limit && self.times.median_at(entry) <= limit;
-        short.then_some(Known(entry))
+    pub(super) fn done_within(&self, class: Class, limit: Duration) -> Option<Known> {
+        self.times.find(class).map(Known).filter(|known| self.is_done_within(*known, limit))
+    }
+
+    /// The same, of a class that is known.
+    pub(super) fn is_done_within(&self, Known(entry): Known, limit: Duration) -> bool {
+        let limit = limit.as_nanos() as u64;
+        self.times.own_tail_at(entry).is_some_and(|tail| tail <= limit)
+            && self.times.median_at(entry) <= limit
+    }
+
+    /// Does what a message of a known class asks for, from `started`, which is now, and learns of it. With how long it took.
+    pub(crate) fn follow<R>(
+        &self,
+        known: Known,
+        started: Instant,
+        work: impl FnOnce() -> R,
+    ) -> (R, Duration) {
+        let effort = self.begin_known(known);
+        let own_time = self.wants_own_time_of(&effort).then(thread_cpu_time);
+        let outcome = work();
+        let service = clock::now() - started;
+        self.learn_from(&effort, || service);
+        if let Some(before) = own_time {
+            self.learn_own_time_of(&effort, thread_cpu_time().saturating_sub(before));
+        }
+        (outcome, service)
     }
 
     /// As [`begin`](Self::begin), for a class that is known. Of those that are brief most go unlearnt.
-    pub(crate) fn begin_known(&self, Known(entry): Known) -> Effort {
+    fn begin_known(&self, Known(entry): Known) -> Effort {
         if self.times.are_brief(Some(entry)) {
             Effort::one_of_many(Some(entry))
         } else {
@@ -194,13 +220,13 @@ impl Forecast {
     }
 
     /// As [`wants_own_time`](Self::wants_own_time), for one that is to be learnt from.
-    pub(crate) fn wants_own_time_of(&self, effort: &Effort) -> bool {
+    fn wants_own_time_of(&self, effort: &Effort) -> bool {
         effort.sample().is_some()
             && effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted())
     }
 
     /// It has taken so much CPU time.
-    pub(crate) fn learn_own_time_of(&self, effort: &Effort, time: Duration) {
+    fn learn_own_time_of(&self, effort: &Effort, time: Duration) {
         if let Some(entry) = effort.entry() {
             self.times.own_time_at(entry).learn(time.as_nanos() as u64);
         }

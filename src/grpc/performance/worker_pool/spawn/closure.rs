@@ -37,6 +37,7 @@ use crate::{
         cell::UnsafeCell,
         clock,
         contain::{contain, drop_logged},
+        cpu_clock::thread_cpu_time,
     },
 };
 
@@ -74,6 +75,8 @@ pub(in super::super) struct ClosureJob {
     pub(super) bell: Bell,
     call: Call,
     undivided: bool,
+    /// Whether it may run where it is spawned, once it is known how long its like takes.
+    vouched: bool,
     /// Whether it has a deadline, and whether it weighs anything: what they are lies further back.
     is_due: bool,
     has_weight: bool,
@@ -87,13 +90,14 @@ pub(in super::super) struct ClosureJob {
 impl ClosureJob {
     /// A place for closures; it has to be [filled](Self::fill) before it is anything else.
     pub(super) fn vacant() -> Self {
-        let JobOptions { class, weight, deadline, undivided, .. } = JobOptions::default();
+        let JobOptions { class, weight, deadline, undivided, may_run_in_place, .. } = JobOptions::default();
         Self {
             state: JobState::queued(),
             share: Share::default(),
             bell: Bell::new(),
             call: |_, _| unreachable!("a vacant place is not queued"),
             undivided,
+            vouched: may_run_in_place,
             is_due: deadline.is_some(),
             has_weight: weight > 0,
             content: Content(UnsafeCell::new(Parcel::empty())),
@@ -115,6 +119,7 @@ impl ClosureJob {
         self.bell = Bell::new();
         self.call = call::<F, T>;
         self.undivided = options.undivided;
+        self.vouched = options.may_run_in_place;
         self.is_due = options.deadline.is_some();
         self.has_weight = options.weight > 0;
         // SAFETY: nobody else has the job.
@@ -194,11 +199,15 @@ impl Job for ClosureJob {
             return;
         }
         let effort = forecast.begin_queued(&self.share, &self.class);
+        let own_time = (self.vouched && forecast.wants_own_time(self.class)).then(thread_cpu_time);
         let context = JobContext::new(&self.state, deadline);
         let mut context = if self.undivided { context } else { context.lending(interlude) };
         // SAFETY: the worker has begun the job, and has yet to finish it.
         unsafe { self.content(|parcel| (self.call)(parcel, &mut context)) };
         forecast.learn_from(&effort, || (clock::now() - started).saturating_sub(interlude.lent()));
+        if let Some(before) = own_time {
+            forecast.learn_own_time(self.class, thread_cpu_time().saturating_sub(before));
+        }
         // The charge before the outcome is told: who awaits it finds its bytes free.
         self.discharge();
         if self.state.finish().is_ok() {
