@@ -91,7 +91,7 @@ where
     }
     let Some(known) = shared.costs_less_than_its_hand_off(options.class, left) else {
         if shared.costs_less_than_its_hand_off(options.class, budget).is_some() {
-            reached!("in place: what is left of a budget is too little for a closure");
+            // Enough in another turn: the task is to give way before.
             turn::end(budget, clock::now());
         }
         return Err(work);
@@ -111,7 +111,7 @@ where
     });
     shared.room.release(1, weight);
     shared.ran_in_place.fetch_add(1, Relaxed);
-    // Its like would find too little: the task is to give way before.
+    // Its like would find too little.
     if !shared.forecast.is_done_within(known, left.saturating_sub(took)) {
         turn::end(budget, started + took);
     }
