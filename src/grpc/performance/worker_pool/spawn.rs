@@ -185,3 +185,16 @@ where
         Err(NoRoom::Closed) => Err(TrySpawnError::Closed(work)),
     }
 }
+
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_of_one_size_whatever_its_outcome_and_fits_a_cache_line() {
+        assert_eq!(size_of::<JobHandle<[u8; 4096]>>(), size_of::<JobHandle<()>>());
+        assert_eq!(size_of::<Ran<()>>(), size_of::<Sent<()>>());
+        assert!(size_of::<JobHandle<()>>() <= 64, "{} bytes", size_of::<JobHandle<()>>());
+    }
+}
