@@ -7,9 +7,10 @@
 //! A job passes through four rooms, each with its protocol in its own header: `room` says whether it is accepted,
 //! `lanes` where it waits, `sleepers` who comes for it, `state` who answers for it. `post` and `supervisor` see
 //! to it that a stuck or dead thread costs nobody but its own message. There are two crews of workers, one for what is
-//! short and one for what is long: see `crew`.
+//! short and one for what is long: see `crew`. A closure that costs less than its hand-off comes no further than the first of
+//! these rooms, and runs where it is spawned: see `spawn::in_place`, and `turn` for how long.
 //!
-//! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
+//! **Every job that is accepted has exactly one outcome**: a thread runs it, or it is withdrawn (by its deadline, by who
 //! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
 //!
 //! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
