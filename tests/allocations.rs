@@ -32,8 +32,8 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use millstream::{
-    CacheKey, Class, HandlerError, JobScope, MessageHandler, OptimizationConfig, OptimizationError,
-    OptimizedStreamProcessor, StreamPerformanceMonitor, WorkerPool,
+    CacheKey, Class, HandlerError, JobOptions, JobScope, MessageHandler, OptimizationConfig,
+    OptimizationError, OptimizedStreamProcessor, StreamPerformanceMonitor, WorkerPool,
     monitor::{Counter, Counts, Outcome},
     processor::{AnswerStream, Message, Order, StreamOptions},
 };
@@ -276,6 +276,25 @@ async fn spawn(what: &str) {
     run(WARM_UP).await;
     pool_has_started().await;
     counted(what, 0, async || run(COUNTED).await).await;
+    pool.drain(Instant::now() + HOUR).await;
+}
+
+async fn spawn_in_place(what: &str, config: &OptimizationConfig) {
+    let pool = WorkerPool::new(config).unwrap();
+    let run = async |jobs| {
+        for number in 0..jobs {
+            let options = JobOptions { may_run_in_place: true, ..JobOptions::default() };
+            assert_eq!(pool.spawn_with(options, move |_| number + 1).await.unwrap(), number + 1);
+        }
+    };
+    run(WARM_UP).await;
+    while pool.ran_in_place() == 0 {
+        run(1).await;
+    }
+    pool_has_started().await;
+    let before = pool.ran_in_place();
+    counted(what, 0, async || run(COUNTED).await).await;
+    assert!(pool.ran_in_place() > before, "{what}: none");
 }
 
 #[tokio::test]
@@ -290,10 +309,11 @@ async fn between_admission_and_answer_nothing_is_allocated() {
     // What a busy machine takes from a thread counts, too; so the budget is generous.
     let generous = OptimizationConfig { in_place_budget: Duration::from_millis(1), ..config() };
     let vouched = Numbers { vouched: true, ..numbers() };
-    stream("messages that run in place", generous, vouched, Order::Request, 0).await;
+    stream("messages that run in place", generous.clone(), vouched, Order::Request, 0).await;
     // Where the lanes are full each message queues for room: its place in the queue, and a block for each 31 of them.
     let tight = OptimizationConfig { worker_queue_capacity: 4, ..config() };
     let places = (COUNTED + COUNTED.div_ceil(31) + 1) as usize;
     stream("messages that wait for room", tight, numbers(), Order::Request, places).await;
     spawn("jobs of a pool").await;
+    spawn_in_place("jobs that run in place", &generous).await;
 }

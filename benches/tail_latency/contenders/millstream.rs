@@ -11,6 +11,9 @@ use crate::work::Work;
 /// Messages that the lanes hold: as many as the bounded channel. The other peers have no bound at all.
 const CAPACITY: usize = super::channel::CAPACITY;
 
+/// The longest work for which an author would vouch.
+pub(super) const BRIEF: Duration = Duration::from_micros(50);
+
 /// How long a pool may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,14 @@ impl Pool {
     /// Each job says of which class it is, as users do who know what work it is.
     pub(super) fn by_class() -> Self {
         Self::with(config(), |work| JobOptions { class: class(work), ..JobOptions::default() })
+    }
+
+    /// Each job that is brief may run where it is spawned.
+    pub(super) fn vouched() -> Self {
+        Self::with(config(), |work| JobOptions {
+            may_run_in_place: work.service <= BRIEF,
+            ..JobOptions::default()
+        })
     }
 
     fn with(config: OptimizationConfig, options: fn(Work) -> JobOptions) -> Self {

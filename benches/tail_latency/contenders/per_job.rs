@@ -13,8 +13,8 @@ use crate::{arrivals::Ledger, work::Work};
 
 /// Something that runs jobs.
 pub(crate) trait Executor: Send + Sync + 'static {
-    /// Whether the job runs in the task that awaits it: there is nothing to spawn, and nothing that makes the task give
-    /// way to others.
+    /// Whether the job runs in the task that awaits it, always: there is nothing to spawn, and nothing that makes the task give
+    /// way to others. (Where millstream runs a job in place, its handle makes the task give way.)
     const IN_PLACE: bool = false;
 
     /// Hands the job over, at once; the future is the CPU time that it burned. Called on the I/O threads, and on

@@ -19,15 +19,12 @@ use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 
 use super::{
     Contender, Flood, io,
-    millstream::{class, config, wait_for_the_end},
+    millstream::{BRIEF, class, config, wait_for_the_end},
 };
 use crate::{arrivals::Ledger, work::Work};
 
 /// Streams that share the load, as connections do.
 const STREAMS: usize = 8;
-
-/// The longest work for which an author would vouch.
-const BRIEF: Duration = Duration::from_micros(50);
 
 /// Whether it vouches for what is brief.
 struct Burner<const VOUCHES: bool>;

@@ -83,6 +83,12 @@ pub(super) const VARIANTS: &[Entry] = &[
         || stream(|config| OptimizationConfig { worker_pinning: Pinning::Off, ..config }),
     ),
     variant(
+        "millstream_in_place",
+        "WorkerPool::spawn_with, closures vouched for up to 50 µs: they may run on the I/O threads",
+        &[ROUND_TRIP, TINY_JOBS, SMALL],
+        || per_job(Pool::vouched()),
+    ),
+    variant(
         "millstream_stream_in_place",
         "OptimizedStreamProcessor::stream, a handler that vouches for jobs of up to 50 µs: they may run on the I/O threads",
         &[ROUND_TRIP, TINY_JOBS, SMALL],

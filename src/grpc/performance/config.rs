@@ -106,8 +106,8 @@ pub struct OptimizationConfig {
     /// How long a task that awaits a short message looks out for its answer before it sleeps.
     #[serde(with = "humantime_serde")]
     pub await_spin: Duration,
-    /// How long the task of a stream may itself run messages, where their handler vouches for them, before it lets others
-    /// live.
+    /// How long a task may itself run messages of its stream, or closures that it spawns, where their author vouches for them,
+    /// before it lets others live.
     #[serde(with = "humantime_serde")]
     pub in_place_budget: Duration,
     /// Threads that may stand in for stuck ones at a time.

@@ -7,9 +7,10 @@
 //! A job passes through four rooms, each with its protocol in its own header: `room` says whether it is accepted,
 //! `lanes` where it waits, `sleepers` who comes for it, `state` who answers for it. `post` and `supervisor` see
 //! to it that a stuck or dead thread costs nobody but its own message. There are two crews of workers, one for what is
-//! short and one for what is long: see `crew`.
+//! short and one for what is long: see `crew`. A closure that costs less than its hand-off comes no further than the first of
+//! these rooms, and runs where it is spawned: see `spawn::in_place`, and `turn` for how long.
 //!
-//! **Every job that is accepted has exactly one outcome**: a worker runs it, or it is withdrawn (by its deadline, by who
+//! **Every job that is accepted has exactly one outcome**: a thread runs it, or it is withdrawn (by its deadline, by who
 //! waited for it, by the supervisor), or it is refused when the pool is cut short; `state` lets one of them win.
 //!
 //! **Workers leave** only when the room is closed and nobody holds a place that may still be used: whoever does may push.
@@ -38,6 +39,7 @@ mod sleepers;
 mod spawn;
 mod state;
 mod supervisor;
+mod turn;
 mod worker;
 
 use std::{fmt, sync::Arc, time::Instant};
@@ -66,6 +68,8 @@ pub use self::{
 pub(crate) mod proof {
     pub(crate) use super::lanes::Lane;
 }
+#[cfg(all(test, not(millstream_loom)))]
+pub(crate) use self::turn::forget as forget_turn;
 pub(crate) use self::{
     crew::Level,
     forecast::{Forecast, Known, Share},
@@ -195,6 +199,9 @@ impl WorkerPool {
     }
 
     /// Queues a closure as the options say; it gets a context, whose checkpoints tell it when nobody waits any more.
+    ///
+    /// One that [may run in place](JobOptions::may_run_in_place), and is known to be short, has run when this returns, if
+    /// the time that is left for such on this thread is enough.
     pub fn spawn_with<F, T>(&self, options: JobOptions, work: F) -> JobHandle<T>
     where
         F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
@@ -223,6 +230,12 @@ impl WorkerPool {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.inner.shared.room.places_held()
+    }
+
+    /// Closures that ran where they were spawned ([`JobOptions::may_run_in_place`]), and went to no worker.
+    #[must_use]
+    pub fn ran_in_place(&self) -> u64 {
+        self.inner.anchors.ran_in_place()
     }
 
     /// Payload bytes accepted and not yet answered.

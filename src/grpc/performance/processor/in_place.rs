@@ -29,6 +29,9 @@
 //! they wait, and an I/O thread that is short of time has refusals to write. For the same reason the queue control does not
 //! hear of what runs here: it waited for no worker.
 //!
+//! Closures whose author vouches for them run where they are spawned for the same reasons (`worker_pool`'s `spawn::in_place`);
+//! that what costs less than its hand-off is known by the same signs, and learnt from in the same way.
+//!
 //! **Nobody watches.** A worker that hangs is noticed, its message answered for, and its thread replaced; here a handler that
 //! hangs takes its stream along, and all others of that I/O thread, which may be the only one. That is what the author vouches
 //! for.
@@ -50,7 +53,6 @@ use crate::{
         cache::{CacheKey, Follower, Lead, Lookup, Verdict},
         error::Interruption,
         monitor::{Class, Counter},
-        overload::OverloadLevel,
         worker_pool::{Charge, Interlude, JobContext, Known},
     },
     platform::{
@@ -97,9 +99,7 @@ pub(super) enum OnTheSpot<H: MessageHandler> {
 impl<H: MessageHandler, S, T, E> AnswerStream<H, S, T, E> {
     /// The class of a message, if it is one to be run here, so far as its author vouches for it.
     fn costs_less_than_its_hand_off(&self, class: Class) -> Option<Known> {
-        let shared = self.engine().pool.seam();
-        let quiet = shared.level() == OverloadLevel::Normal;
-        quiet.then(|| shared.forecast.done_within(class, self.in_place.left))?
+        self.engine().pool.seam().costs_less_than_its_hand_off(class, self.in_place.left)
     }
 
     /// The same, of a message that is about to be queued. One that has its answer, and is computed for those who ask later,
@@ -240,11 +240,9 @@ impl<H: MessageHandler> Engine<H> {
     ) -> (Outcome<H>, Duration) {
         let Arrival { class, accepted, deadline, .. } = *arrival;
         let forecast = &self.pool.seam().forecast;
-        let effort = forecast.begin_known(known);
-        let result = contain(|| self.call(request, class, lead, JobContext::unattended(deadline)));
-        let finished = clock::now();
-        let (queue_wait, service_time) = (started - accepted, finished - started);
-        forecast.learn_from(&effort, || service_time);
+        let call = || contain(|| self.call(request, class, lead, JobContext::unattended(deadline)));
+        let (result, service_time) = forecast.follow(known, started, call);
+        let queue_wait = started - accepted;
         let result = self.outcome_of(result, class);
         let timing = Some(Timing { queue_wait, service_time });
         let outcome = Outcome { result, cache_hit: false, timing, charge: None };

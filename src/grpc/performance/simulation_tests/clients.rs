@@ -228,12 +228,14 @@ pub(super) async fn single(plan: Single, processor: Processor, ledger: Arc<Ledge
         };
         let deadline = timeout.map(|timeout| clock::now() + timeout);
         let number = ledger.accepted(act, None, deadline);
+        let brief = act.is_brief();
         let options = JobOptions {
-            class: Class::DEFAULT,
+            class: if brief { act.class() } else { Class::DEFAULT },
             priority,
             weight,
             deadline,
             undivided: Ledger::is_undivided(number),
+            may_run_in_place: brief,
         };
         let books = Arc::clone(&ledger);
         let handle = processor

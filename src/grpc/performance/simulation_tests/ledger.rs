@@ -86,7 +86,7 @@ impl Ledger {
     pub(super) fn most_running(&self) -> usize {
         let OptimizationConfig { worker_count, worker_substitutes, .. } = self.config;
         let front = worker_count + worker_substitutes;
-        // All streams are polled by one thread.
+        // All streams and calls are polled by one thread.
         let in_place = usize::from(!self.config.in_place_budget.is_zero());
         // One more may run within the checkpoints of each on a thread of the front, and sink with it, or be stuck; for one
         // that is stuck beyond the substitutes a seat of the background stays empty, while that of the front is taken.

@@ -22,7 +22,10 @@ use super::{
     plan::{BRIEF, HEAVIEST, Plan},
 };
 use crate::{
-    grpc::performance::{processor::OptimizedStreamProcessor, worker_pool::Shared},
+    grpc::performance::{
+        processor::OptimizedStreamProcessor,
+        worker_pool::{Shared, forget_turn},
+    },
     platform::{
         clock,
         stage::director::{OffStage, Stage},
@@ -103,6 +106,7 @@ pub(super) fn run(seed: u64) -> Report {
     stage.refuse(plan.refusals);
     // A schedule has fewer messages than it takes to learn that.
     processor.pool().seam().forecast.teach(BRIEF, Duration::ZERO);
+    forget_turn();
     let mut world = World {
         ledger: Arc::new(Ledger::new(plan.config.clone())),
         shared: Arc::clone(processor.pool().seam()),

@@ -11,7 +11,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -30,6 +30,8 @@ const ANCHORS: usize = 16;
 pub(super) struct Anchor {
     shared: CachePadded<Arc<Shared>>,
     pub(super) stash: CachePadded<Stash<ClosureJob>>,
+    /// Jobs that its thread has run where it spawned them. Relaxed: a figure.
+    pub(super) ran_in_place: CachePadded<AtomicU64>,
     /// Of all threads, this one among them.
     all: OnceLock<Arc<[Weak<Anchor>]>>,
 }
@@ -69,6 +71,7 @@ impl Anchors {
         let anchor = || Anchor {
             shared: CachePadded::new(Arc::clone(shared)),
             stash: CachePadded::new(Stash::new()),
+            ran_in_place: CachePadded::new(AtomicU64::new(0)),
             all: OnceLock::new(),
         };
         let anchors = [(); ANCHORS].map(|()| Arc::new(anchor()));
@@ -77,6 +80,11 @@ impl Anchors {
             anchor.all.get_or_init(|| Arc::clone(&all));
         }
         Self(anchors)
+    }
+
+    /// Jobs that ran where they were spawned.
+    pub(super) fn ran_in_place(&self) -> u64 {
+        self.0.iter().map(|anchor| anchor.ran_in_place.load(Relaxed)).sum()
     }
 
     /// The one of the calling thread.

@@ -23,7 +23,7 @@ mod share;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::utils::CachePadded;
@@ -34,7 +34,7 @@ use self::{
     share::{RANKS, lane, one_for_many},
 };
 use super::{crew::Level, line::Line, priority::Priority};
-use crate::grpc::performance::monitor::Class;
+use crate::{grpc::performance::monitor::Class, platform::clock};
 
 /// What a class takes in the mean whose messages' own time is not looked at, in nanoseconds.
 const UNWATCHED: u64 = 1_000_000;
@@ -151,7 +151,7 @@ impl Forecast {
     /// where somebody vouches for it.
     pub(crate) fn begin(&self, class: Class, vouched: bool) -> Effort {
         let effort = self.begin_at(self.times.find_or_take(class));
-        if vouched { self.begin_vouched(effort) } else { effort }
+        if vouched { self.with_own_time(effort) } else { effort }
     }
 
     fn begin_at(&self, entry: Option<usize>) -> Effort {
@@ -161,22 +161,24 @@ impl Forecast {
 
     /// The same for one that was queued, by who does without its time where it is one of many that are brief. The class is
     /// looked at only where it was not known yet.
-    pub(super) fn begin_queued(&self, share: &Share, class: &Class) -> Effort {
+    pub(super) fn begin_queued(&self, share: &Share, class: &Class, vouched: bool) -> Effort {
         let entry = share.entry().or_else(|| self.times.find_or_take(*class));
-        if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) }
+        let effort =
+            if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) };
+        if vouched { self.with_own_time(effort) } else { effort }
     }
 
-    /// Somebody vouches for it: its own time is measured, if anything is learnt of it and that is wanted.
-    fn begin_vouched(&self, effort: Effort) -> Effort {
-        let wanted = effort.sample().is_some()
-            && effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted());
-        if wanted { effort.with_own_time() } else { effort }
+    /// The same, and its own time is measured if that is wanted.
+    fn with_own_time(&self, effort: Effort) -> Effort {
+        let is_wanted = effort.entry().is_some_and(|entry| self.times.own_time_at(entry).is_wanted());
+        if is_wanted { effort.with_own_time() } else { effort }
     }
 
-    /// A message was served, and took so long by the wall clock, which is asked for only if anything is learnt of it.
+    /// A message was served, and took so long by the wall clock, which is asked for only if that is learnt.
     pub(crate) fn learn_from(&self, effort: &Effort, service: impl FnOnce() -> Duration) {
-        let Some(sample) = effort.sample() else { return };
-        self.learn_at(effort.entry(), effort.of(service()), sample);
+        if let Some(sample) = effort.sample() {
+            self.learn_at(effort.entry(), effort.of(service()), sample);
+        }
         if let (Some(entry), Some(own)) = (effort.entry(), effort.own_time()) {
             self.times.own_time_at(entry).learn(own.as_nanos() as u64);
         }
@@ -210,20 +212,40 @@ impl Forecast {
     /// A class whose messages are done within `limit` by themselves, as far as was learnt: all but one in a thousand by
     /// the CPU time that they take, since what others take from them meanwhile says nothing of them; and half of them by the
     /// wall clock, or they wait for something.
-    pub(crate) fn done_within(&self, class: Class, limit: Duration) -> Option<Known> {
-        let (entry, limit) = (self.times.find(class)?, limit.as_nanos() as u64);
-        let short = self.times.own_tail_at(entry)? <= limit && self.times.median_at(entry) <= limit;
-        short.then_some(Known(entry))
+    pub(super) fn done_within(&self, class: Class, limit: Duration) -> Option<Known> {
+        self.times.find(class).map(Known).filter(|known| self.is_done_within(*known, limit))
+    }
+
+    /// The same, of a class that is known.
+    pub(super) fn is_done_within(&self, Known(entry): Known, limit: Duration) -> bool {
+        let limit = limit.as_nanos() as u64;
+        self.times.own_tail_at(entry).is_some_and(|tail| tail <= limit)
+            && self.times.median_at(entry) <= limit
+    }
+
+    /// Does what a message of a known class asks for, from `started`, which is now, and learns of it. With how long it took.
+    pub(crate) fn follow<R>(
+        &self,
+        known: Known,
+        started: Instant,
+        work: impl FnOnce() -> R,
+    ) -> (R, Duration) {
+        let effort = self.begin_known(known);
+        let outcome = work();
+        let service = clock::now() - started;
+        self.learn_from(&effort, || service);
+        (outcome, service)
     }
 
     /// As [`begin`](Self::begin), for one of a class that is known and vouched for. Of those that are brief most go
     /// unlearnt.
-    pub(crate) fn begin_known(&self, Known(entry): Known) -> Effort {
-        self.begin_vouched(if self.times.are_brief(Some(entry)) {
+    fn begin_known(&self, Known(entry): Known) -> Effort {
+        let effort = if self.times.are_brief(Some(entry)) {
             Effort::one_of_many(Some(entry))
         } else {
             self.begin_at(Some(entry))
-        })
+        };
+        if effort.sample().is_some() { self.with_own_time(effort) } else { effort }
     }
 
     /// As if enough messages of a class had taken so much CPU time for its tail to be known.

@@ -16,7 +16,7 @@ use super::{
     credit::Credit,
     crew::{Crew, Level},
     floor::Floor,
-    forecast::{Forecast, Share},
+    forecast::{Forecast, Known, Share},
     haste::Haste,
     job::Task,
     line::Line,
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     /// What their spinning has won.
     pub(super) spinning: CachePadded<Credit>,
     lookout: Lookout,
+    pub(super) in_place_budget: Duration,
     pub(super) haste: Haste,
     /// Threads that run something long.
     pub(super) long_running: AtomicUsize,
@@ -103,6 +104,7 @@ impl Shared {
             most_spinning: half,
             spinning: CachePadded::new(Credit::full()),
             lookout: Lookout::new(config.await_spin, half),
+            in_place_budget: config.in_place_budget,
             unpinned: Once::new(),
             pushy: Once::new(),
             forecast: Arc::new(Forecast::new(config.worker_count).by_length(config.enable_length_scheduling)),
@@ -305,6 +307,13 @@ impl Shared {
     /// The same, if it is time to look again.
     pub(crate) fn look(&self, now: Instant) -> Option<Condition> {
         self.policy.is_look_due(self.since_epoch(now)).then(|| self.condition(now))
+    }
+
+    /// The class of a message, if it is one that costs less than its hand-off: short enough to be done within what is left
+    /// of a budget by who has it at hand, as far as its author vouches for it. In an overload all messages queue.
+    pub(crate) fn costs_less_than_its_hand_off(&self, class: Class, left: Duration) -> Option<Known> {
+        let quiet = self.level() == OverloadLevel::Normal;
+        quiet.then(|| self.forecast.done_within(class, left))?
     }
 
     /// The level at the last look.

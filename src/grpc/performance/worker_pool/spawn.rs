@@ -1,13 +1,18 @@
 //! Closures as jobs, and the future of their outcome.
 //!
 //! One allocation holds the closure, its state and its outcome ([`closure`]), and serves one closure after the other
-//! ([`stash`]). Where the outcome is near, the future looks out for it before it registers anything.
+//! ([`stash`]). Where the outcome is near, the future looks out for it before it registers anything ([`sent`]).
+//!
+//! What costs less than its own hand-off may run here and now instead ([`in_place`]); then there is nothing of all that, and
+//! the handle holds the outcome itself.
 
 mod bell;
 mod claim;
 mod closure;
+mod in_place;
 mod order;
 mod parcel;
+mod sent;
 mod stash;
 
 use std::{
@@ -15,31 +20,18 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Instant,
 };
 
-use tokio::time::Sleep;
-
-use super::{
-    Priority,
-    anchor::Anchor,
-    context::JobContext,
-    job::Task,
-    line::Line,
-    lookout::Look,
-    room::{NoRoom, Waiting},
-};
+use super::{Priority, anchor::Anchor, context::JobContext, room::NoRoom};
 use crate::{
-    grpc::performance::{
-        error::{Interruption, OptimizationError, Refusal},
-        monitor::Class,
-    },
+    grpc::performance::{error::OptimizationError, monitor::Class},
     platform::clock,
 };
 
-use self::claim::Claim;
 pub(super) use self::{closure::ClosureJob, stash::Stash};
+use self::{in_place::Ran, sent::Sent};
 
 /// How a job is to be treated.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +49,26 @@ pub struct JobOptions {
     /// Whether its checkpoints let nothing else run: for what keeps a lock, or something of its thread's, over them. What
     /// is short then waits until this is seen to be in the way.
     pub undivided: bool,
+    /// Whether it may run on the thread that spawns it, within the call that does, and keep everybody waiting who is served by
+    /// that thread. Who says so vouches that the closure never blocks (no lock that is held for long, no file, no socket, no
+    /// sleep), and that it is done within some microseconds: nobody watches over it there, and `worker_timeout` does not
+    /// apply.
+    ///
+    /// It is a permission. It is made use of when the class was learnt, on workers, to be as short as `in_place_budget` asks
+    /// for: then a hand-off would cost more than the work. All but one in a thousand have to be done within what is left of
+    /// that budget by the CPU clock, and half of them by the wall clock; so the first thousand go to workers, and so does a
+    /// class that takes longer than it used to. At any overload level but normal all go there.
+    ///
+    /// The budget is that of the task that spawns, and is renewed when the task gives way: what it spawns beyond that in one
+    /// turn goes to workers. Once the budget is spent the task gives way at its next await of a handle, or of anything of
+    /// tokio's. Where nobody can tell whether it has (a thread that is in no tokio runtime, a task that is `unconstrained`),
+    /// the budget is renewed when as much time has gone by as it is long: so at most half of the time goes to such jobs, and
+    /// a thread that spawns more than that has the others run beside it, by workers. What is spawned by a job that runs in
+    /// place goes to a worker.
+    ///
+    /// A job that runs in place is over when `spawn_with` returns: it cannot be cancelled by dropping its handle. For who
+    /// awaits it nothing else changes: bounds, priority, deadline, and what a panic does are the same.
+    pub may_run_in_place: bool,
 }
 
 impl JobOptions {
@@ -101,160 +113,59 @@ impl<F> fmt::Debug for TrySpawnError<F> {
     }
 }
 
-/// How far a job is on its way.
-enum Stage {
-    /// There was no room yet.
-    Unqueued(Waiting, Line),
-    /// Was put into a lane just now; its outcome is near.
-    Near(Look),
-    /// In a lane, or further.
-    Queued,
-    /// It was never accepted. Boxed, for handles are moved about, and this is rare.
-    Refused(Box<Refusal>),
-    /// The outcome was given out.
-    Over,
-}
-
 /// The outcome of a job, when it is there.
 ///
 /// Dropped before the job has started it cancels the job; later, the job sees the cancellation at its next checkpoint.
 /// Where there was no room at once, the job is queued while this is polled.
 #[must_use = "a dropped handle cancels its job"]
-pub struct JobHandle<T> {
-    shared: Arc<Anchor>,
-    claim: Claim<T>,
-    stage: Stage,
-    timer: Option<Pin<Box<Sleep>>>,
+pub struct JobHandle<T>(Way<T>);
+
+/// Where a job runs.
+enum Way<T> {
+    /// On a worker.
+    Sent(Sent<T>),
+    /// It ran where it was spawned.
+    Ran(Ran<T>),
 }
 
 impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobHandle").field("deadline", &self.claim.job().deadline()).finish_non_exhaustive()
-    }
-}
-
-impl<T> JobHandle<T> {
-    /// Queues the job, whose room has been acquired.
-    fn queue(&mut self, line: Line) {
-        let job = self.claim.job();
-        job.charge(&self.shared.room);
-        let prospect = self.shared.prospect(job.class, line, self.shared.company());
-        self.shared.forecast.queued(&job.share, job.class, line);
-        let woke = self.shared.submit(Task { job: Arc::clone(job) as _, unit: 0, line }, prospect.side());
-        self.stage = prospect.look(woke).map_or(Stage::Queued, Stage::Near);
-    }
-
-    /// The outcome, if it is there, or comes while this looks out for it.
-    fn look(&mut self) -> Poll<Result<T, OptimizationError>> {
-        let outcome = self.claim.take_outcome();
-        let job = &**self.claim.job();
-        let look = match self.stage {
-            Stage::Near(look) => {
-                self.stage = Stage::Queued;
-                Some(look)
-            }
-            Stage::Queued if outcome.is_pending() && order::is_next(job) => {
-                self.shared.look_of_who_caught_up(job.class)
-            }
-            _ => None,
-        };
-        match look {
-            Some(look) if outcome.is_pending() && self.shared.await_briefly(job, look) => {
-                self.claim.take_outcome()
-            }
-            _ => outcome,
+        let mut handle = f.debug_struct("JobHandle");
+        if let Way::Sent(sent) = &self.0 {
+            handle.field("deadline", &sent.deadline());
         }
-    }
-
-    /// Takes the job away; its place, if it is queued, is free at once.
-    fn withdraw(&self, why: Interruption) {
-        let job = self.claim.job();
-        job.withdraw(why);
-        if matches!(self.stage, Stage::Near(_) | Stage::Queued) {
-            self.shared.withdrawn(&job.share);
-        }
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) {
-        let Stage::Unqueued(waiting, line) = &mut self.stage else { return };
-        let Poll::Ready(room) = Pin::new(waiting).poll(cx) else { return };
-        let line = *line;
-        match room {
-            Ok(()) => self.queue(line),
-            Err(_) => self.stage = Stage::Refused(Box::new(Refusal::Draining)),
-        }
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.claim.job().deadline() else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        timer.as_mut().poll(cx)
+        handle.finish_non_exhaustive()
     }
 }
 
 impl<T> Future for JobHandle<T> {
     type Output = Result<T, OptimizationError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.poll_room(cx);
-        if matches!(this.stage, Stage::Refused(_)) {
-            let Stage::Refused(refusal) = std::mem::replace(&mut this.stage, Stage::Over) else {
-                unreachable!("the stage was matched above")
-            };
-            // It never came to a worker, and keeps its closure for nobody.
-            this.claim.job().withdraw(Interruption::Cancelled);
-            return Poll::Ready(Err((*refusal).into()));
-        }
-        assert!(!matches!(this.stage, Stage::Over), "polled after it was ready");
-        // Outcomes that are there at once, again and again, are no reason to keep others from this thread.
-        let progress = ready!(tokio::task::coop::poll_proceed(cx));
-        let mut outcome = this.look();
-        order::asked(outcome.is_ready());
-        if outcome.is_pending() {
-            outcome = this.claim.poll_outcome(cx);
-        }
-        if outcome.is_pending() && this.poll_deadline(cx).is_ready() {
-            this.withdraw(Interruption::DeadlineExceeded);
-            outcome = this.claim.poll_outcome(cx);
-        }
-        if outcome.is_ready() {
-            progress.made_progress();
-            this.stage = Stage::Over;
-        }
-        outcome
-    }
-}
-
-impl<T> Drop for JobHandle<T> {
-    fn drop(&mut self) {
-        if !matches!(self.stage, Stage::Over) {
-            self.withdraw(Interruption::Cancelled);
-        }
-        if let Some(job) = self.claim.give_up() {
-            self.shared.stash.put(job);
+        match &mut self.0 {
+            Way::Sent(sent) => sent.poll(cx),
+            Way::Ran(ran) => ran.poll(cx),
         }
     }
 }
 
-/// Makes a job of a closure, and queues it if there is room; else its handle waits for that.
+/// Makes a job of a closure, and queues it if there is room; else its handle waits for that. One that had better run here and
+/// now does.
+#[inline]
 pub(super) fn spawn<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> JobHandle<T>
 where
     F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    let mut handle = prepare(shared, options.or_class_of::<F>(), work);
-    let (priority, weight, room) = (options.priority, options.weight, &shared.room);
-    if weight > room.byte_capacity() {
-        let refusal = Refusal::TooLarge { weight, limit: room.byte_capacity() };
-        handle.stage = Stage::Refused(Box::new(refusal));
-        return handle;
-    }
-    match room.try_acquire(priority, weight, clock::recently()) {
-        Ok(()) => handle.queue(priority.into()),
-        Err(_) => handle.stage = Stage::Unqueued(room.wait(priority, weight), priority.into()),
-    }
-    handle
+    let options = options.or_class_of::<F>();
+    let work = match in_place::run(shared, &options, work) {
+        Ok(ran) => return JobHandle(Way::Ran(ran)),
+        Err(work) => work,
+    };
+    let mut sent = Sent::prepare(shared, &options, work);
+    sent.send(options.priority, options.weight);
+    JobHandle(Way::Sent(sent))
 }
 
 /// Makes a job of a closure if there is room at once.
@@ -266,23 +177,24 @@ where
     let options = JobOptions::of::<F>();
     match shared.room.try_acquire(options.priority, options.weight, clock::recently()) {
         Ok(()) => {
-            let mut handle = prepare(shared, options, move |_: &mut JobContext<'_>| work());
-            handle.queue(options.priority.into());
-            Ok(handle)
+            let mut sent = Sent::prepare(shared, &options, move |_: &mut JobContext<'_>| work());
+            sent.queue(options.priority.into());
+            Ok(JobHandle(Way::Sent(sent)))
         }
         Err(NoRoom::Full) => Err(TrySpawnError::Full(work)),
         Err(NoRoom::Closed) => Err(TrySpawnError::Closed(work)),
     }
 }
 
-/// The handle of a job that is ready to be queued.
-fn prepare<F, T>(shared: &Arc<Anchor>, options: JobOptions, work: F) -> JobHandle<T>
-where
-    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let job = shared.stash.take().unwrap_or_else(|| Arc::new(ClosureJob::vacant()));
-    let claim = Claim::to(job, &options, work);
-    order::spawned(claim.job());
-    JobHandle { shared: Arc::clone(shared), claim, stage: Stage::Over, timer: None }
+#[cfg(test)]
+#[cfg(not(millstream_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_of_one_size_whatever_its_outcome_and_fits_a_cache_line() {
+        assert_eq!(size_of::<JobHandle<[u8; 4096]>>(), size_of::<JobHandle<()>>());
+        assert_eq!(size_of::<Ran<()>>(), size_of::<Sent<()>>());
+        assert!(size_of::<JobHandle<()>>() <= 64, "{} bytes", size_of::<JobHandle<()>>());
+    }
 }

@@ -149,9 +149,8 @@ impl Worker {
         let searching = sleepers.begin_search();
         // Whoever spins takes the core from the background; and one on which that is at work is awake, so that a wake there
         // is soon done.
-        let may_spin = *level == Level::Short
-            && searching <= shared.most_spinning as isize
-            && !shared.has_long_work();
+        let may_spin =
+            *level == Level::Short && searching <= shared.most_spinning as isize && !shared.has_long_work();
         let found = if may_spin && shared.spinning.allows() {
             let found = spin(shared.spin, &mut look);
             shared.spinning.settle(found.is_some());

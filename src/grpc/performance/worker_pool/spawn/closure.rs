@@ -74,6 +74,8 @@ pub(in super::super) struct ClosureJob {
     pub(super) bell: Bell,
     call: Call,
     undivided: bool,
+    /// Whether it may run where it is spawned, once it is known how long its like takes.
+    vouched: bool,
     /// Whether it has a deadline, and whether it weighs anything: what they are lies further back.
     is_due: bool,
     has_weight: bool,
@@ -87,13 +89,14 @@ pub(in super::super) struct ClosureJob {
 impl ClosureJob {
     /// A place for closures; it has to be [filled](Self::fill) before it is anything else.
     pub(super) fn vacant() -> Self {
-        let JobOptions { class, weight, deadline, undivided, .. } = JobOptions::default();
+        let JobOptions { class, weight, deadline, undivided, may_run_in_place, .. } = JobOptions::default();
         Self {
             state: JobState::queued(),
             share: Share::default(),
             bell: Bell::new(),
             call: |_, _| unreachable!("a vacant place is not queued"),
             undivided,
+            vouched: may_run_in_place,
             is_due: deadline.is_some(),
             has_weight: weight > 0,
             content: Content(UnsafeCell::new(Parcel::empty())),
@@ -115,6 +118,7 @@ impl ClosureJob {
         self.bell = Bell::new();
         self.call = call::<F, T>;
         self.undivided = options.undivided;
+        self.vouched = options.may_run_in_place;
         self.is_due = options.deadline.is_some();
         self.has_weight = options.weight > 0;
         // SAFETY: nobody else has the job.
@@ -193,7 +197,7 @@ impl Job for ClosureJob {
         if self.state.begin().is_err() {
             return;
         }
-        let effort = forecast.begin_queued(&self.share, &self.class);
+        let effort = forecast.begin_queued(&self.share, &self.class, self.vouched);
         let context = JobContext::new(&self.state, deadline);
         let mut context = if self.undivided { context } else { context.lending(interlude) };
         // SAFETY: the worker has begun the job, and has yet to finish it.

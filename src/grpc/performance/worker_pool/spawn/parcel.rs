@@ -18,20 +18,15 @@ use std::{
     mem::{self, MaybeUninit},
 };
 
-/// Words that lie in the parcel itself: a closure with a handful of captures, or a result with a string or two, and the
-/// word that tells an outcome from a panic.
+/// Words that lie in the parcel of a job itself: a closure with a handful of captures, or a result with a string or two, and
+/// the word that tells an outcome from a panic.
 const WORDS: usize = 13;
-/// The same in bytes.
-const ROOM: usize = size_of::<[usize; WORDS]>();
-
-/// What the value lies in.
-type Place = MaybeUninit<[usize; WORDS]>;
 
 /// What a value is, and how it is dropped.
 struct Kind {
     id: fn() -> TypeId,
     /// Drops what lies in the place, which is not used afterwards.
-    drop: unsafe fn(*mut Place),
+    drop: unsafe fn(*mut ()),
 }
 
 impl Kind {
@@ -40,47 +35,48 @@ impl Kind {
     }
 }
 
-/// A value, if there is one. The place is last: what a small value leaves free of it is in cache lines that nobody touches.
+/// A value, if there is one, with room for so many words. The place is last: what a small value leaves free of it is in cache
+/// lines that nobody touches.
 #[repr(C)]
-pub(super) struct Parcel {
+pub(super) struct Parcel<const ROOM: usize = WORDS> {
     /// Of the value in the place.
     kind: Option<&'static Kind>,
-    place: Place,
+    place: MaybeUninit<[usize; ROOM]>,
 }
 
 // SAFETY: a parcel is its value, which was `Send` when it was packed (see `put`); the rest are plain words.
-unsafe impl Send for Parcel {}
-
-/// Whether a value lies in the place itself.
-const fn fits<V>() -> bool {
-    size_of::<V>() <= ROOM && align_of::<V>() <= align_of::<usize>()
-}
+unsafe impl<const ROOM: usize> Send for Parcel<ROOM> {}
 
 /// Drops a value in place.
 ///
 /// # Safety
 /// There is a `V` in the place, and nobody uses it afterwards.
-unsafe fn drop_in<V>(place: *mut Place) {
+unsafe fn drop_in<V>(place: *mut ()) {
     // SAFETY: the caller says so; `write` has seen to the alignment.
     unsafe { place.cast::<V>().drop_in_place() }
 }
 
-impl Parcel {
+impl<const ROOM: usize> Parcel<ROOM> {
     /// With nothing in it.
     pub(super) const fn empty() -> Self {
-        Self { kind: None, place: Place::uninit() }
+        Self { kind: None, place: MaybeUninit::uninit() }
+    }
+
+    /// Whether a value lies in the place itself.
+    const fn fits<V>() -> bool {
+        size_of::<V>() <= size_of::<[usize; ROOM]>() && align_of::<V>() <= align_of::<usize>()
     }
 
     /// Packs a value; what was there before is dropped.
     #[inline]
     pub(super) fn put<V: Send + 'static>(&mut self, value: V) {
-        if fits::<V>() { self.write(value) } else { self.write(Box::new(value)) }
+        if Self::fits::<V>() { self.write(value) } else { self.write(Box::new(value)) }
     }
 
     /// Takes out the value that was packed, if it is of this type.
     #[inline]
     pub(super) fn take<V: Send + 'static>(&mut self) -> Option<V> {
-        if fits::<V>() { self.read() } else { self.read::<Box<V>>().map(|value| *value) }
+        if Self::fits::<V>() { self.read() } else { self.read::<Box<V>>().map(|value| *value) }
     }
 
     /// Takes out whatever was packed, for who does not know what it is.
@@ -94,14 +90,14 @@ impl Parcel {
         if let Some(kind) = self.kind.take() {
             // SAFETY: the place holds the value that `write` put there together with its kind, which is gone with this: so
             // nobody uses the value afterwards, not even when its destructor panics.
-            unsafe { (kind.drop)(&raw mut self.place) }
+            unsafe { (kind.drop)((&raw mut self.place).cast()) }
         }
     }
 
     /// Packs a value that fits.
     #[inline]
     fn write<P: Send + 'static>(&mut self, value: P) {
-        assert!(fits::<P>(), "what does not fit is boxed");
+        assert!(Self::fits::<P>(), "what does not fit is boxed");
         self.clear();
         // SAFETY: `P` fits into the place, in size and alignment, as asserted above, and nothing is there any more.
         unsafe { self.place.as_mut_ptr().cast::<P>().write(value) };
@@ -117,7 +113,7 @@ impl Parcel {
     }
 }
 
-impl Drop for Parcel {
+impl<const ROOM: usize> Drop for Parcel<ROOM> {
     fn drop(&mut self) {
         self.clear();
     }
@@ -132,6 +128,9 @@ mod tests {
     };
 
     use super::*;
+
+    /// The room of a job's parcel, in bytes.
+    const ROOM: usize = size_of::<[usize; WORDS]>();
 
     #[repr(align(64))]
     #[derive(Debug, PartialEq)]
@@ -152,8 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_larger_than_the_room_is_boxed() {
+        let mut parcel = Parcel::<1>::empty();
+        parcel.put(String::from("boxed"));
+        assert_eq!(parcel.take::<String>().as_deref(), Some("boxed"));
+    }
+
+    #[test]
     fn one_parcel_serves_values_of_any_type_one_after_the_other() {
-        let mut parcel = Parcel::empty();
+        let mut parcel: Parcel = Parcel::empty();
         assert_eq!(parcel.take::<u64>(), None);
         for round in 0..3_u64 {
             parcel.put(round);
