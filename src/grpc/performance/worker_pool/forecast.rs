@@ -48,9 +48,10 @@ const LEAST_LONG: Duration = Duration::from_micros(500);
 /// What is long while nothing is known.
 const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 /// The share of the squares from which on what is long makes most of the others' waiting. That beyond five times the median
-/// has 0.24 of an exponential law, and half of it even where its times were learnt to be twice as long, as they may while it
-/// gives way to all others; of two kinds of which one is 25 times as long as the other it has more than 0.9 from one in fifty on.
-const WEIGHTY: f64 = 2.0 / 3.0;
+/// has 0.24 of an exponential law, a third of some thousand messages of it, and twice as much where its times were learnt to be
+/// twice as long, as they may while it gives way to all others. Of two kinds, of which one is ten times as long as the other,
+/// it has more from one message in twenty on; at 25 times, from one in a hundred and sixty on.
+const WEIGHTY: f64 = 0.8;
 
 /// A class of which something was learnt: found once, for all that is asked and learnt at one message.
 #[derive(Debug, Clone, Copy)]
