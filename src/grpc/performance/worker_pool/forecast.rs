@@ -50,7 +50,7 @@ const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 /// The share of the squares from which on what is long makes most of the others' waiting. That beyond five times the median
 /// has 0.24 of an exponential law, a third of some thousand messages of it, and twice as much where its times were learnt to be
 /// twice as long, as they may while it gives way to all others. Of two kinds, of which one is ten times as long as the other,
-/// it has more from one message in twenty on; at 25 times, from one in a hundred and sixty on.
+/// it has more from one message in twenty on; at 25 times, from one in a hundred and fifty on.
 const WEIGHTY: f64 = 0.8;
 
 /// A class of which something was learnt: found once, for all that is asked and learnt at one message.
