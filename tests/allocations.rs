@@ -288,7 +288,9 @@ async fn spawn_in_place(what: &str, config: &OptimizationConfig) {
         }
     };
     run(WARM_UP).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
     while pool.ran_in_place() == 0 {
+        assert!(Instant::now() < deadline, "{what}: nothing ever runs in place");
         run(1).await;
     }
     pool_has_started().await;

@@ -100,7 +100,8 @@ pub struct OptimizationConfig {
     pub worker_pinning: Pinning,
     /// How much workers give way to other threads, tokio's among them.
     pub worker_niceness: u8,
-    /// How long a worker that finds nothing to do looks again before it sleeps, while that mostly wins.
+    /// How long a worker that finds nothing to do looks again before it sleeps, while that mostly wins and there is
+    /// no long work.
     #[serde(with = "humantime_serde")]
     pub worker_spin: Duration,
     /// How long a task that awaits a short message looks out for its answer before it sleeps.

@@ -226,7 +226,7 @@ impl WorkerPool {
         self.inner.shared.room.is_closed()
     }
 
-    /// Messages that wait in the lanes.
+    /// Messages that wait in the lanes, and closures that run where they are spawned just now.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.inner.shared.room.places_held()

@@ -13,10 +13,11 @@
 //!              └──────────────────▶ background lanes ══▶ worker at SCHED_IDLE
 //! ```
 //! **Which crew** a message goes to is settled once, when it is queued, by the median of its class against that of all
-//! messages, as long as what is long makes most of the waiting ([`Forecast::level`](super::Forecast::level)); its
+//! messages, and by whether what is long makes the others wait ([`Forecast::level`](super::Forecast::level)); its
 //! [`Share`](super::Share) remembers it, so that whoever takes it off, sweeps or withdraws it looks in the right lanes. A
 //! class of which nothing is known is short. One that turns out not to be long (its flood is what most messages are by
-//! now, or what is long hardly makes others wait any more) goes to the background until none of its messages wait there: else the first of a stream would be overtaken by all that follow, whose answers then have to wait for them.
+//! now, or what is long hardly makes others wait any more) goes to the background until none of its messages wait there:
+//! else the first of a stream would be overtaken by all that follow, whose answers then have to wait for them.
 //!
 //! **What turns out long** on a worker of the front lets shorter work run in its checkpoints, if it has any
 //! (`interlude`). Else it is found by the supervisor, and sinks with its thread: `supervisor::overruns` says when, `post`

@@ -8,10 +8,11 @@
 //! That is one sum for all classes, where an average over all messages would be wrong by as much as classes differ
 //! (TiKV's read pool uses one such average, and says so in a comment).
 //!
-//! **What is long** is told from what is short by the medians of classes, and only where it makes the others wait. How long a
-//! message waits for one that is at work goes by the squares of their times (Pollaczek and Khinchine's formula): so what is
-//! long counts as such while it makes up most of that sum. Where lengths follow a law without a gap, such as the exponential
-//! one, it does not: to hold the few longest back wins the others little, and makes the p99 of all twice as long.
+//! **Which classes are long** is told by their medians beside that of all messages, and by whether what is long makes the
+//! others wait. How long a message waits for one that is at work goes by the squares of their times (Pollaczek and
+//! Khinchine's formula): so the long ones have to make up most of that sum. Where lengths follow a law without a gap, such as
+//! the exponential one, they do not: to hold the few longest back wins the others little, and makes the p99 of all twice as
+//! long. What is far longer than most is long however rare it is, since one of those is enough.
 //!
 //! All of it is a forecast: relaxed counters that publish nothing; a race makes it wrong by one message for a moment.
 
@@ -42,14 +43,17 @@ const UNWATCHED: u64 = 1_000_000;
 /// A class counts as long when half of its messages run for longer than this many times the median over all messages
 /// (levels at 5 and 50 times are what schedulers of unknown lengths use; one is enough with two crews).
 const LONG: u32 = 5;
+/// It counts as such whatever it weighs beyond this many times the median: what is so rare that hardly any is remembered.
+/// Of an exponential law nothing is ever that long.
+const FAR_LONGER: u32 = 10 * LONG;
 /// What runs for less than this is never long: it is over before another thread would be under way in its place, which
 /// takes some 100 µs with all wakes.
 const LEAST_LONG: Duration = Duration::from_micros(500);
 /// What is long while nothing is known.
 const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 /// The share of the squares from which on what is long makes most of the others' waiting. That beyond five times the median
-/// has 0.24 of an exponential law, a third of some thousand messages of it, and twice as much where its times were learnt to be
-/// twice as long, as they may while it gives way to all others. Of two kinds, of which one is ten times as long as the other,
+/// has a third of an exponential law, and two thirds where its times were learnt to be twice as long, as they may while it
+/// gives way to all others. Of two kinds, of which one is ten times as long as the other,
 /// it has more from one message in twenty on; at 25 times, from one in a hundred and fifty on.
 const WEIGHTY: f64 = 0.8;
 
@@ -117,11 +121,13 @@ impl Forecast {
 
     /// Whether most messages of a class run far longer than most of all, and keep those waiting.
     fn has_learnt_long(&self, entry: usize) -> bool {
-        self.is_long_weighty.load(Relaxed)
-            && self.longest_short().is_some_and(|limit| self.times.median_at(entry) > limit.as_nanos() as u64)
+        let Some(limit) = self.longest_short() else { return false };
+        let weighty = if self.is_long_weighty.load(Relaxed) { limit } else { limit * (FAR_LONGER / LONG) };
+        self.times.median_at(entry) > weighty.as_nanos() as u64
     }
 
-    /// What runs for longer than this is long, whatever its class; `None` where nothing is.
+    /// What runs for longer than this is longer than anything short, whatever its class; `None` where lengths are not looked
+    /// at. Whether classes beyond it count as long is another matter ([`level`](Self::level)).
     pub(super) fn longest_short(&self) -> Option<Duration> {
         let limit = match self.times.median() {
             0 => LONG_AT_FIRST,
@@ -177,10 +183,12 @@ impl Forecast {
 
     /// A message was served, and took so long by the wall clock, which is asked for only if that is learnt.
     pub(crate) fn learn_from(&self, effort: &Effort, service: impl FnOnce() -> Duration) {
+        // Before the rest is learnt, which takes its own time.
+        let own_time = effort.own_time();
         if let Some(sample) = effort.sample() {
             self.learn_at(effort.entry(), effort.of(service()), sample);
         }
-        if let (Some(entry), Some(own)) = (effort.entry(), effort.own_time()) {
+        if let (Some(entry), Some(own)) = (effort.entry(), own_time) {
             self.times.own_time_at(entry).learn(own.as_nanos() as u64);
         }
     }

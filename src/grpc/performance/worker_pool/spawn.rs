@@ -51,13 +51,14 @@ pub struct JobOptions {
     pub undivided: bool,
     /// Whether it may run on the thread that spawns it, within the call that does, and keep everybody waiting who is served by
     /// that thread. Who says so vouches that the closure never blocks (no lock that is held for long, no file, no socket, no
-    /// sleep), and that it is done within some microseconds: nobody watches over it there, and `worker_timeout` does not
-    /// apply.
+    /// sleep), and that it is done within some microseconds: nobody watches over it there, and neither `worker_timeout`
+    /// nor the deadline of a drain cuts it short.
     ///
     /// It is a permission. It is made use of when the class was learnt, on workers, to be as short as `in_place_budget` asks
     /// for: then a hand-off would cost more than the work. All but one in a thousand have to be done within what is left of
     /// that budget by the CPU clock, and half of them by the wall clock; so the first thousand go to workers, and so does a
-    /// class that takes longer than it used to. At any overload level but normal all go there.
+    /// class that takes longer than it used to. At any overload level but normal, as the streams that share the pool have last
+    /// seen it, all go there.
     ///
     /// The budget is that of the task that spawns, and is renewed when the task gives way: what it spawns beyond that in one
     /// turn goes to workers. Once the budget is spent the task gives way at its next await of a handle, or of anything of

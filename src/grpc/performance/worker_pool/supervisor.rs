@@ -294,7 +294,8 @@ impl Supervisor {
     /// The drain deadline: what waits is refused, what runs is answered for and left behind.
     fn cut_short(mut self) {
         let mut unfinished = 0;
-        // A submitter may stand between taking its place and pushing; it is a few instructions away.
+        // A submitter may stand between taking its place and pushing, or run something in place: it is a few instructions
+        // away, or as far as its author vouches for.
         while !self.shared.is_over() {
             reached!("supervisor: the deadline leaves messages unstarted");
             unfinished += self.shared.refuse_all(Interruption::ShutDown);

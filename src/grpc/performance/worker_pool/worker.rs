@@ -147,8 +147,8 @@ impl Worker {
         }
         let mut look = || crew.pick(*number);
         let searching = sleepers.begin_search();
-        // Whoever spins takes the core from the background; and one on which that is at work is awake, so that a wake there
-        // is soon done.
+        // Whoever spins takes the core from the background; and a core on which that is at work is awake, so that a wake there
+        // is soon done. (Long work that waits for something uses no core, and costs wakes in vain.)
         let may_spin =
             *level == Level::Short && searching <= shared.most_spinning as isize && !shared.has_long_work();
         let found = if may_spin && shared.spinning.allows() {

@@ -81,9 +81,10 @@ impl Histogram {
         found.map(upper_end)
     }
 
-    /// What the samples beyond this weigh among all, each by the square of its time; 0 while there is none.
+    /// What the samples beyond this weigh among all, each by the square of its time; 0 while there is none. Those of its
+    /// bucket count as beyond, as a [quantile](Self::quantile) in it does.
     pub(super) fn square_share_beyond(&self, nanoseconds: u64) -> f64 {
-        let first_beyond = bucket(nanoseconds) + 1;
+        let first_beyond = bucket(nanoseconds);
         let (mut all, mut beyond) = (0.0, 0.0);
         for (bucket, count) in self.counts.iter().enumerate() {
             let squares = f64::from(count.load(Relaxed)) * (upper_end(bucket) as f64).powi(2);

@@ -107,6 +107,30 @@ fn nothing_is_long_where_lengths_follow_one_law_and_something_is_where_few_make_
 }
 
 #[test]
+fn what_is_far_longer_than_most_is_long_however_rare_it_is() {
+    let forecast = Forecast::new(2);
+    for n in 1..=50_000 {
+        forecast.learn(QUICK, Duration::from_millis(1));
+        if n % 5000 == 0 {
+            forecast.learn(SLOW, Duration::from_secs(10));
+        } else if n > 10_000 {
+            assert_eq!(forecast.level(SLOW), Level::Long, "after {n}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_just_beyond_the_limit_weighs_as_it_counts() {
+    let forecast = Forecast::new(2);
+    for _ in 0..100 {
+        forecast.learn(QUICK, Duration::from_millis(1));
+        forecast.learn(QUICK, Duration::from_millis(1));
+        forecast.learn(SLOW, Duration::from_millis(6));
+    }
+    assert_eq!(forecast.level(SLOW), Level::Long);
+}
+
+#[test]
 fn a_class_that_is_no_longer_long_does_not_overtake_its_own_messages() {
     let forecast = Forecast::new(2);
     (0..100).for_each(|_| forecast.learn(QUICK, Duration::from_micros(10)));

@@ -1,8 +1,8 @@
 //! Closures that cost less than their own hand-off: who spawns them runs them.
 //!
 //! To hand an empty closure over costs the thread that spawns it some hundred nanoseconds, and the machine a wake or two, of
-//! tens of microseconds. So it takes what it takes for messages of streams (the processor's `in_place`), and for the same
-//! reasons: the author vouches that it cannot block, its class was learnt to be short, and a budget lasts, which is that of
+//! tens of microseconds. It is spared under the same conditions, and for the same reasons, as with messages of streams (the
+//! processor's `in_place`): the author vouches that it cannot block, its class was learnt to be short, and a budget lasts, which is that of
 //! the thread's [turn](super::super::turn).
 //!
 //! **At once, not when it is awaited.** A job that was spawned runs whether its handle is polled or not: whoever spawns and

@@ -1,8 +1,8 @@
 //! Room for a value of whatever type, in a place of fixed size.
 //!
 //! A job's place serves closures of every type, one after the other, and their outcomes ([`stash`](super::stash)): so it
-//! may not depend on the type, and for small values it needs no heap. What is larger than [`ROOM`], or wants more than
-//! the alignment of a pointer, is boxed.
+//! may not depend on the type, and for small values it needs no heap. What is larger than its room, or wants more
+//! than the alignment of a pointer, is boxed.
 //!
 //! **Values are moved by themselves**: into the place and out of it go as many bytes as the value has. Were the whole
 //! parcel handed from one to the next, each step would copy all of its bytes, and with that fetch the cache lines that a
