@@ -16,7 +16,8 @@ use std::{
 };
 
 use millstream::{
-    Class, JobContext, JobOptions, OptimizationConfig, OptimizationError, Refusal, TrySpawnError, WorkerPool,
+    Class, JobContext, JobHandle, JobOptions, OptimizationConfig, OptimizationError, Refusal, TrySpawnError,
+    WorkerPool,
 };
 
 /// Longer than any test takes.
@@ -58,23 +59,36 @@ async fn learn(pool: &WorkerPool) {
     }
 }
 
-/// Spawns such jobs until one runs in place; what came of it.
-async fn in_place<T: Send + 'static>(
+/// Spawns such jobs until one has run in place; its handle.
+async fn spawned_in_place<F, T>(
     pool: &WorkerPool,
-    job: fn(&mut JobContext<'_>) -> T,
-) -> Result<T, OptimizationError> {
+    options: JobOptions,
+    mut job: impl FnMut() -> F,
+) -> JobHandle<T>
+where
+    F: FnOnce(&mut JobContext<'_>) -> T + Send + 'static,
+    T: Send + 'static,
+{
     let deadline = Instant::now() + LONG;
     loop {
         learn(pool).await;
         let before = pool.ran_in_place();
-        let handle = pool.spawn_with(vouched(), job);
-        let ran = pool.ran_in_place() > before;
-        let outcome = handle.await;
-        if ran {
-            return outcome;
+        let handle = pool.spawn_with(options, job());
+        if pool.ran_in_place() > before {
+            return handle;
         }
+        // A worker has it, and is to be done with it. Nobody drops what it leaves, which may panic at that.
+        std::mem::forget(handle.await);
         assert!(Instant::now() < deadline, "it never runs in place");
     }
+}
+
+/// The same; what came of it.
+async fn in_place<T: Send + 'static>(
+    pool: &WorkerPool,
+    job: fn(&mut JobContext<'_>) -> T,
+) -> Result<T, OptimizationError> {
+    spawned_in_place(pool, vouched(), || job).await.await
 }
 
 /// Keeps a thread busy.
@@ -96,21 +110,17 @@ async fn what_costs_less_than_its_hand_off_has_run_where_it_was_spawned_when_the
     assert_eq!(pool.ran_in_place(), 0);
     let ran_on = in_place(&pool, whereabouts).await.unwrap();
     assert_eq!(ran_on, thread::current().id());
-    let deadline = Instant::now() + LONG;
-    loop {
-        learn(&pool).await;
-        let (done, is_done) = mpsc::channel();
-        let before = pool.ran_in_place();
-        // Nobody polls it.
-        let handle = pool.spawn_with(vouched(), move |_| done.send(()).unwrap());
-        if pool.ran_in_place() > before {
-            assert_eq!(is_done.try_recv(), Ok(()));
-            assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
-            drop(handle);
-            break;
-        }
-        assert!(Instant::now() < deadline, "it never runs in place");
-    }
+    let mut is_done = None;
+    // Nobody polls it.
+    let handle = spawned_in_place(&pool, vouched(), || {
+        let (done, receiver) = mpsc::channel();
+        is_done = Some(receiver);
+        move |_: &mut JobContext<'_>| done.send(()).unwrap()
+    })
+    .await;
+    assert_eq!(is_done.unwrap().try_recv(), Ok(()));
+    assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
+    drop(handle);
 }
 
 #[tokio::test]
@@ -285,18 +295,7 @@ async fn a_panic_in_place_is_the_outcome_of_its_job_and_nobody_elses() {
     let outcome = in_place::<()>(&pool, |_| panic!("of {}", 7)).await;
     assert!(matches!(&outcome, Err(OptimizationError::Panicked(text)) if text == "of 7"), "{outcome:?}");
     // An outcome that nobody takes is nobody's trouble either.
-    let deadline = Instant::now() + LONG;
-    loop {
-        learn(&pool).await;
-        let before = pool.ran_in_place();
-        let handle = pool.spawn_with(vouched(), |_| PanicsInDrop);
-        let ran = pool.ran_in_place() > before;
-        drop(handle);
-        if ran {
-            break;
-        }
-        assert!(Instant::now() < deadline, "it never runs in place");
-    }
+    drop(spawned_in_place(&pool, vouched(), || |_: &mut JobContext<'_>| PanicsInDrop).await);
     assert_eq!(in_place(&pool, |_| 7).await.unwrap(), 7);
     assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
 }
@@ -341,20 +340,13 @@ async fn it_holds_its_place_and_its_bytes_until_it_is_done_and_a_drain_waits_for
     let options = JobOptions { weight, ..vouched() };
     let deadline = Instant::now() + LONG;
     // What it says of the pool while it runs.
-    loop {
-        learn(&pool).await;
-        let before = pool.ran_in_place();
+    let handle = spawned_in_place(&pool, options, || {
         let within = pool.clone();
-        let handle = pool.spawn_with(options, move |_| (within.queued(), within.bytes_in_flight()));
-        let ran = pool.ran_in_place() > before;
-        let held = handle.await.unwrap();
-        if ran {
-            assert_eq!(held, (1, weight));
-            assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
-            break;
-        }
-        assert!(Instant::now() < deadline, "it never runs in place");
-    }
+        move |_: &mut JobContext<'_>| (within.queued(), within.bytes_in_flight())
+    })
+    .await;
+    assert_eq!(handle.await.unwrap(), (1, weight));
+    assert_eq!((pool.queued(), pool.bytes_in_flight()), (0, 0));
     // One that begins a drain, and looks whether that ends before it does.
     loop {
         let within = WorkerPool::new(&config()).unwrap();

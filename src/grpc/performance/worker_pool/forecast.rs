@@ -43,9 +43,9 @@ const UNWATCHED: u64 = 1_000_000;
 /// A class counts as long when half of its messages run for longer than this many times the median over all messages
 /// (levels at 5 and 50 times are what schedulers of unknown lengths use; one is enough with two crews).
 const LONG: u32 = 5;
-/// It counts as such whatever it weighs beyond this many times the median: what is so rare that hardly any is remembered.
+/// It counts as such whatever it weighs beyond this many times that limit: what is so rare that hardly any is remembered.
 /// Of an exponential law nothing is ever that long.
-const FAR_LONGER: u32 = 10 * LONG;
+const FAR_LONGER: u32 = 10;
 /// What runs for less than this is never long: it is over before another thread would be under way in its place, which
 /// takes some 100 µs with all wakes.
 const LEAST_LONG: Duration = Duration::from_micros(500);
@@ -53,8 +53,8 @@ const LEAST_LONG: Duration = Duration::from_micros(500);
 const LONG_AT_FIRST: Duration = Duration::from_millis(10);
 /// The share of the squares from which on what is long makes most of the others' waiting. That beyond five times the median
 /// has a third of an exponential law, and two thirds where its times were learnt to be twice as long, as they may while it
-/// gives way to all others. Of two kinds, of which one is ten times as long as the other,
-/// it has more from one message in twenty on; at 25 times, from one in a hundred and fifty on.
+/// gives way to all others. Of two kinds, of which one is ten times as long as the other, it has more from one message in
+/// twenty on; at 25 times, from one in a hundred and fifty on.
 const WEIGHTY: f64 = 0.8;
 
 /// A class of which something was learnt: found once, for all that is asked and learnt at one message.
@@ -122,7 +122,7 @@ impl Forecast {
     /// Whether most messages of a class run far longer than most of all, and keep those waiting.
     fn has_learnt_long(&self, entry: usize) -> bool {
         let Some(limit) = self.longest_short() else { return false };
-        let weighty = if self.is_long_weighty.load(Relaxed) { limit } else { limit * (FAR_LONGER / LONG) };
+        let weighty = if self.is_long_weighty.load(Relaxed) { limit } else { FAR_LONGER * limit };
         self.times.median_at(entry) > weighty.as_nanos() as u64
     }
 
@@ -170,9 +170,13 @@ impl Forecast {
     /// looked at only where it was not known yet.
     pub(super) fn begin_queued(&self, share: &Share, class: &Class, vouched: bool) -> Effort {
         let entry = share.entry().or_else(|| self.times.find_or_take(*class));
-        let effort =
-            if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) };
+        let effort = self.begin_one_of(entry);
         if vouched { self.with_own_time(effort) } else { effort }
+    }
+
+    /// One of many, where they are brief: most of those go unlearnt.
+    fn begin_one_of(&self, entry: Option<usize>) -> Effort {
+        if self.times.are_brief(entry) { Effort::one_of_many(entry) } else { self.begin_at(entry) }
     }
 
     /// The same, and its own time is measured if that is wanted.
@@ -249,11 +253,7 @@ impl Forecast {
     /// As [`begin`](Self::begin), for one of a class that is known and vouched for. Of those that are brief most go
     /// unlearnt.
     fn begin_known(&self, Known(entry): Known) -> Effort {
-        let effort = if self.times.are_brief(Some(entry)) {
-            Effort::one_of_many(Some(entry))
-        } else {
-            self.begin_at(Some(entry))
-        };
+        let effort = self.begin_one_of(Some(entry));
         if effort.sample().is_some() { self.with_own_time(effort) } else { effort }
     }
 
